@@ -1,0 +1,47 @@
+# Every target makes its own .venv with the system's python3; nothing has to be installed by hand.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.ready
+
+.PHONY: venv demo test check format bench screenshots proto lock packages clean
+
+venv: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml .ci/make-venv
+	@.ci/make-venv "$(PYTHON)" .venv
+	@touch $@
+
+demo: venv  ## a whole subnet on this machine, and the console attached to it
+	@$(BIN)/basilica-tui demo
+
+test: venv packages  ## everything: real sshd, tmux, snapshots, wheel
+	@.ci/run-tests $(BIN)
+
+packages:
+	@.ci/install-packages
+
+check: venv  ## format, lint, types, import rules, unit tests: well under a minute
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest -q -x tests/unit
+
+format: venv
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: venv packages  ## figures: ratios against what users have today and the physical limit
+	@$(BIN)/python -m tests.bench
+
+screenshots: venv  ## screenshots/*.svg and *.png of every screen, from the demo
+	@$(BIN)/python -m tests.screenshots
+
+proto: venv  ## regenerate engine/wire from proto/
+	@$(BIN)/python -m engine.wire.generate
+
+lock:  ## exact versions for every supported Python (needs uv)
+	uv pip compile --universal --python-version 3.11 --extra dev --no-header --no-annotate -q pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,334 @@
+"""The console as a Textual program: one store, one link, one screen at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import App
+from textual.binding import BindingType
+
+from basilica_tui import bindings as keys
+from basilica_tui.bindings import BUILT_SCREENS, SCREEN_IDS, VALIDATOR_TITLES, KeyBinding
+from basilica_tui.clipboard import osc52
+from basilica_tui.commands import parse_command
+from basilica_tui.format import Look
+from basilica_tui.link import Connect, Link
+from basilica_tui.paths import styles_folder
+from basilica_tui.screens.alerts import AlertsScreen
+from basilica_tui.screens.base import ConsoleScreen
+from basilica_tui.screens.confirm import Confirm
+from basilica_tui.screens.dashboard import DashboardScreen
+from basilica_tui.screens.help import HelpScreen
+from basilica_tui.screens.logs import LogsScreen
+from basilica_tui.screens.miners import MinersScreen
+from basilica_tui.screens.node_detail import NodeScreen
+from basilica_tui.screens.nodes import NodesScreen
+from basilica_tui.screens.sessions import SessionsScreen
+from basilica_tui.screens.verifications import VerificationsScreen
+from basilica_tui.store import ConsoleStore
+from basilica_tui.symbols import ASCII, UNICODE
+from basilica_tui.terminal import EXIT_CODE, TerminalWatch
+from basilica_tui.text import clean
+from basilica_tui.themes import THEME_NAMES, THEMES
+from engine.clock import Clock
+from engine.errors import BasilicaError
+
+TICK_S = 1.0
+SOON_S = 0.25
+NOTICE_S = 5.0
+HURRY_S = 5.0
+"""For so long after an operator's action changes are shown at the quick rate."""
+
+SCREENS: Mapping[str, Callable[[], ConsoleScreen]] = {
+    "dashboard": DashboardScreen,
+    "nodes": NodesScreen,
+    "sessions": SessionsScreen,
+    "logs": LogsScreen,
+    "alerts": AlertsScreen,
+    "miners": MinersScreen,
+    "verifications": VerificationsScreen,
+}
+
+
+class ConsoleApp(App[int], inherit_bindings=False):
+    """Attaches to the engine behind ``socket``; ``clock`` and ``connect`` are injected for tests."""
+
+    ENABLE_COMMAND_PALETTE = False
+    CSS_PATH = None
+    BINDINGS: ClassVar[list[BindingType]] = []
+    TITLE = "basilica-tui"
+
+    def __init__(
+        self,
+        socket: Path,
+        *,
+        clock: Clock,
+        connect: Connect,
+        read_only: bool = False,
+        theme: str = "dark",
+        ascii_only: bool = False,
+        bindings: tuple[KeyBinding, ...] = keys.BINDINGS,
+        greetings: tuple[str, ...] = (),
+        watch_terminal: bool = False,
+    ) -> None:
+        super().__init__(css_path=styles_folder() / "console.tcss")
+        self.animation_level = "none"
+        self.socket = socket
+        self.clock = clock
+        self.read_only = read_only
+        self.symbols = ASCII if ascii_only else UNICODE
+        self.bindings_table = bindings
+        self.store = ConsoleStore()
+        self.link = Link(
+            self.store, socket, clock=clock, connect=connect, read_only=read_only, on_change=self._on_store_changed
+        )
+        self.command_history: list[str] = []
+        self._theme_wanted = theme
+        self._greetings = greetings
+        self._watch_terminal = watch_terminal
+        self._watch: TerminalWatch | None = None
+        self._notice: tuple[str, str, float] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._views: dict[str, ConsoleScreen] = {}
+        self._view, self._last_view = "dashboard", "dashboard"
+        self._is_flush_due = False
+        self._hurry_until = 0.0
+        for theme_ in THEMES:
+            self.register_theme(theme_)
+        for binding in bindings:
+            for key in binding.keys:
+                self.bind(key, f"do('{binding.id}')", description=binding.help, show=False)
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Values for the style sheet's own variables under themes that do not name them."""
+        dark = next(t for t in THEMES if t.name == "dark")
+        return dict(dark.variables)
+
+    def on_mount(self) -> None:
+        """Show the dashboard, start the link, tick."""
+        self.theme = self._theme_wanted if self._theme_wanted in THEME_NAMES else "dark"
+        self.push_screen(self._view_of("dashboard"))
+        self.start(self.link.run())
+        self.set_interval(TICK_S, self.flush)
+        for greeting in self._greetings:
+            self.say(greeting, "warn")
+        if self._watch_terminal:
+            self._guard_terminal()
+
+    def _guard_terminal(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def leave() -> None:
+            loop.call_soon_threadsafe(self.detach, EXIT_CODE)
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self.detach, 128 + number)
+        self._watch = TerminalWatch(sys.__stdin__.fileno() if sys.__stdin__ else 0, leave)
+        self._watch.start()
+
+    def on_unmount(self) -> None:
+        """The console ends; the engine does not."""
+        if self._watch is not None and self.return_code != EXIT_CODE:
+            self._watch.stop()
+        for task in self._tasks:
+            task.cancel()
+
+    def detach(self, code: int = 0) -> None:
+        """Leave; the engine keeps running."""
+        self.exit(code, return_code=code)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the screen until it ends or the console does."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- what screens ask for ---------------------------------------------------------------------------------
+
+    def look(self) -> Look:
+        """Time and marks for drawing."""
+        return Look(self.clock.now(), self.symbols)
+
+    def say(self, text: str, tone: str = "accent") -> None:
+        """One line in the footer's place for a few seconds."""
+        self._notice = (clean(text), tone, self.clock.monotonic() + NOTICE_S)
+        screen = self.screen
+        if isinstance(screen, ConsoleScreen) and screen.is_mounted and screen.query("#footer"):
+            screen.draw_frame(self.look())
+
+    def notice_now(self) -> tuple[str, str] | None:
+        """The notice while it stands."""
+        if self._notice is not None and self.clock.monotonic() < self._notice[2]:
+            return self._notice[0], self._notice[1]
+        self._notice = None
+        return None
+
+    def copy_text(self, text: str, what: str) -> None:
+        """Put text on the clipboard of the terminal, through SSH and tmux."""
+        sequence = osc52(text, os.environ)
+        if sequence is None:
+            self.say("too much to copy: terminals take 74,994 encoded bytes", "warn")
+            return
+        if self._driver is not None:
+            self._driver.write(sequence)
+        self.say(
+            f"{what} sent to the terminal's clipboard (OSC 52{', through tmux' if os.environ.get('TMUX') else ''})"
+        )
+
+    def act(self, verb: str, args: Mapping[str, object], words: str) -> None:
+        """Ask the engine for an action; progress and outcome appear in the footer."""
+        if self.read_only:
+            self.say("this console is read-only; the engine would refuse", "warn")
+            return
+        self._hurry_until = self.clock.monotonic() + HURRY_S
+        self.say(f"{words} ...")
+        self.start(self._act(verb, args, words))
+
+    async def _act(self, verb: str, args: Mapping[str, object], words: str) -> None:
+        try:
+            result = await self.link.act(verb, args, lambda text: self.say(f"{words}: {text}"))
+        except BasilicaError as error:
+            self.say(f"{words}: {error}", "bad")
+        else:
+            outcome = result.get("message") or result.get("outcome") or "done"
+            self.say(f"{words}: {outcome}", "good")
+        self._hurry_until = self.clock.monotonic() + HURRY_S
+        self._on_store_changed()
+
+    # --- flushing ---------------------------------------------------------------------------------------------
+
+    def _on_store_changed(self) -> None:
+        is_urgent = self.store.is_link_dirty or self.clock.monotonic() < self._hurry_until
+        if is_urgent and not self._is_flush_due and self.is_running:
+            self._is_flush_due = True
+            self.set_timer(SOON_S, self.flush)
+
+    def flush(self) -> None:
+        """Hand the visible screen what changed since the last time."""
+        self._is_flush_due = False
+        screen = self.screen
+        if isinstance(screen, ConsoleScreen):
+            screen.flush(self.store.take_dirty())
+
+    # --- screens ----------------------------------------------------------------------------------------------
+
+    def _view_of(self, name: str) -> ConsoleScreen:
+        actual = VALIDATOR_TITLES.get(name, name) if self.store.is_validator else name
+        if actual not in self._views:
+            screen = SCREENS[actual]()
+            self.install_screen(screen, actual)
+            self._views[actual] = screen
+        return self._views[actual]
+
+    def show_view(self, name: str) -> None:
+        """Go to one of the numbered screens."""
+        if name not in BUILT_SCREENS:
+            self.say(f"{name} is not in this version", "warn")
+            return
+        while len(self.screen_stack) > 2:
+            self.pop_screen()
+        target = self._view_of(name)
+        if self.screen is not target:
+            if name != self._view:
+                self._last_view, self._view = self._view, name
+            self.switch_screen(target)
+
+    def open_node(self, node_id: str) -> None:
+        """Show one node."""
+        self.push_screen(NodeScreen(node_id))
+
+    # --- keys and commands ------------------------------------------------------------------------------------
+
+    async def action_do(self, binding_id: str) -> None:
+        """What every key leads to."""
+        self.do(binding_id)
+
+    def do(self, binding_id: str, argument: str = "") -> None:
+        """Run a binding: the app's own, else the screen's."""
+        binding = next((b for b in self.bindings_table if b.id == binding_id), None)
+        screen = self.screen
+        if binding is None or not isinstance(screen, ConsoleScreen):
+            return
+        if binding.danger and self.read_only:
+            self.say("this console is read-only", "warn")
+            return
+        own = self._own_commands(screen, argument)
+        if binding_id.startswith("screen."):
+            name = binding_id.removeprefix("screen.")
+            self.show_view(self._last_view if name == "last" else name)
+        elif binding_id in own and not (binding_id == "help" and isinstance(screen, HelpScreen)):
+            own[binding_id]()
+        elif not screen.perform(binding_id):
+            self.say(f"{binding.help.lower()}: not on this screen", "dim")
+
+    def _own_commands(self, screen: ConsoleScreen, argument: str) -> Mapping[str, Callable[[], object]]:
+        return {
+            "help": lambda: self.push_screen(HelpScreen(screen.SCREEN_ID)),
+            "command": screen.open_command,
+            "back": lambda: self._back(screen),
+            "leave": lambda: self._leave(screen),
+            "detach": self.detach,
+            "hint": lambda: self.say("q leaves; the engine keeps running"),
+            "refresh": lambda: self.start(self._refresh()),
+            "theme": lambda: self._set_theme(argument),
+            "engine.reload": lambda: self.act("engine.reload", {}, "reload the configuration"),
+            "engine.stop": self._stop_engine,
+        }
+
+    def _back(self, screen: ConsoleScreen) -> None:
+        if not screen.step_back() and len(self.screen_stack) > 2:
+            self.pop_screen()
+
+    def _leave(self, screen: ConsoleScreen) -> None:
+        if len(self.screen_stack) > 2:
+            self.pop_screen()
+        elif self._view != "dashboard":
+            self.show_view("dashboard")
+        else:
+            self.detach()
+
+    async def _refresh(self) -> None:
+        try:
+            await self.link.resync()
+        except BasilicaError as error:
+            self.say(str(error), "bad")
+            return
+        self.say("read again" if not self.store.is_stale else "trying to connect now")
+        self.flush()
+
+    def _set_theme(self, name: str) -> None:
+        if name in THEME_NAMES:
+            self.theme = name
+        else:
+            self.say(f"themes: {', '.join(THEME_NAMES)}", "warn")
+
+    def _stop_engine(self) -> None:
+        name = self.store.engine.name or "stop"
+        lines = [
+            "It stops serving validators. Keys that are on nodes stay until they expire.",
+            "The console stays here and waits for it to come back.",
+        ]
+
+        def decided(is_sure: bool | None) -> None:
+            if is_sure:
+                self.act("engine.stop", {}, f"stop the engine {name}")
+
+        self.push_screen(Confirm(f"Stop the engine {name}?", lines, "stop it", typed=name), decided)
+
+    def run_command(self, text: str) -> None:
+        """Run a line of the command prompt."""
+        command = parse_command(text, self.bindings_table, read_only=self.read_only)
+        if command is not None:
+            self.do(command.id, command.argument)
+        elif text.strip() in SCREEN_IDS:
+            self.show_view(text.strip())
+        elif text.strip():
+            self.say(f"there is no command {text.strip()}; tab completes, ? lists them", "warn")

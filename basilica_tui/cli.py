@@ -1,0 +1,214 @@
+"""The command line. Imports what a verb needs only when that verb runs, so that ``--help`` costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from engine.errors import BasilicaError, ConfigInvalid
+from engine.version import __version__
+
+if TYPE_CHECKING:
+    from engine.control.client import Snapshot
+
+app = typer.Typer(
+    name="basilica-tui",
+    help="Console and engine for Basilica miners and validators.",
+    no_args_is_help=False,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+localnet_app = typer.Typer(help="A whole subnet on this machine, for trying things out and for tests.")
+app.add_typer(localnet_app, name="localnet")
+
+SocketOption = Annotated[
+    Path | None, typer.Option("--socket", help="The engine's control socket; default: the one engine running here.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback(invoke_without_command=True)
+def attach(
+    context: typer.Context,
+    daemon: Annotated[
+        bool, typer.Option("--daemon", help="Run the engine in the foreground, without a console.")
+    ] = False,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="miner.toml or validator.toml.")] = None,
+    socket: SocketOption = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Look, but never change anything.")] = False,
+    theme: Annotated[str | None, typer.Option(help="dark, light, ansi, high-contrast.")] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Attach the console to the running engine, or run the engine with --daemon."""
+    if version:
+        typer.echo(f"basilica-tui {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is not None:
+        return
+    if daemon:
+        from engine.app import run_daemon
+
+        raise typer.Exit(run_daemon(config))
+    from basilica_tui.run import run_console
+
+    path = _find_socket(socket, config)
+    asyncio.run(_must_answer(path))
+    raise typer.Exit(run_console(path, read_only=read_only, theme=theme))
+
+
+@app.command()
+def show(
+    what: Annotated[str, typer.Argument(help="nodes, sessions, services, alerts, miners or verifications.")],
+    socket: SocketOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Print what a screen shows, as text or JSON."""
+    import shutil
+
+    from basilica_tui.show import SHOWABLE, render_show
+
+    if what not in SHOWABLE:
+        _fail(f"'{what}' cannot be shown", f"one of: {', '.join(SHOWABLE)}")
+    snapshot = asyncio.run(_snapshot(_find_socket(socket, None)))
+    typer.echo(render_show(snapshot, what, json=json, width=shutil.get_terminal_size((120, 40)).columns))
+
+
+@app.command("node-id")
+def node_id(
+    addresses: Annotated[list[str], typer.Argument(metavar="USER@HOST:PORT...", help="As in miner.toml.")],
+) -> None:
+    """Print the node id that validators will see for each address, one line each, the id last."""
+    from engine.identity import node_id_for, parse_address
+
+    for text in addresses:
+        try:
+            username, host, port = parse_address(text)
+        except ValueError as error:
+            _fail(f"'{text}' is not USER@HOST:PORT", str(error))
+        typer.echo(f"{text} {node_id_for(username, host, port)}")
+
+
+@app.command()
+def demo(
+    headless: Annotated[bool, typer.Option("--headless", help="No console; print one result at the end.")] = False,
+    seconds: Annotated[float, typer.Option("--for", help="With --headless: how long to run.", min=1)] = 30.0,
+    json: JsonOption = False,
+    nodes: Annotated[int, typer.Option(help="GPU node stand-ins.", min=1, max=200)] = 4,
+    directory: Annotated[Path | None, typer.Option("--dir", help="Keep the subnet's files here.")] = None,
+) -> None:
+    """Start a subnet on this machine (no network, no root) and attach the console to its miner."""
+    from engine.localnet.demo import run_headless
+
+    if headless:
+        result = asyncio.run(run_headless(seconds, directory=directory, nodes=nodes))
+        typer.echo(result.to_json() if json else result.to_text())
+        raise typer.Exit(0 if result.complete else 1)
+    from basilica_tui.demo import run_demo
+
+    raise typer.Exit(run_demo(directory, nodes=nodes))
+
+
+@localnet_app.command("up")
+def localnet_up(
+    directory: Annotated[Path, typer.Option("--dir", help="Where the subnet's files live; reused next time.")],
+    nodes: Annotated[int, typer.Option(help="GPU node stand-ins.", min=0, max=1000)] = 4,
+    validators: Annotated[int, typer.Option(help="Validators with a running engine.", min=0, max=32)] = 2,
+    external_validators: Annotated[
+        int, typer.Option(help="Registered validators without an engine, for programs of your own.", min=0, max=64)
+    ] = 0,
+    assignment: Annotated[str, typer.Option(help="highest_stake, fixed_assignment or open.")] = "highest_stake",
+    pace: Annotated[str, typer.Option(help="normal, or demo: access ends between a validator's visits.")] = "normal",
+    json: JsonOption = False,
+) -> None:
+    """Run a subnet in the foreground until a signal; DIR/localnet.json says where everything is."""
+    from engine.localnet.pace import Pace
+    from engine.localnet.subnet import run_until_signal
+
+    if assignment not in ("highest_stake", "fixed_assignment", "open"):
+        _fail(f"'{assignment}' is no assignment", "one of: highest_stake, fixed_assignment, open")
+    if pace not in ("normal", "demo"):
+        _fail(f"'{pace}' is no pace", "one of: normal, demo")
+
+    raise typer.Exit(
+        asyncio.run(
+            run_until_signal(
+                directory,
+                nodes=nodes,
+                validators=validators,
+                external_validators=external_validators,
+                assignment=assignment,
+                json=json,
+                pace=Pace.demo() if pace == "demo" else Pace.normal_local(),
+            )
+        )
+    )
+
+
+def _find_socket(socket: Path | None, config: Path | None) -> Path:
+    from engine.control.paths import find_sockets
+
+    if socket is not None:
+        return socket
+    if config is not None:
+        from engine.app import socket_of
+
+        return socket_of(config)
+    found = find_sockets()
+    if len(found) > 1:
+        _fail("several engines are running here", "choose one: --socket " + "  --socket ".join(map(str, found)))
+    if not found:
+        _fail(
+            "no engine is running here",
+            "start one with: basilica-tui --daemon --config miner.toml   or try: basilica-tui demo",
+        )
+    return found[0]
+
+
+async def _must_answer(path: Path) -> None:
+    from engine.control.client import ControlClient
+
+    client = await ControlClient.connect(path, role="read-only")
+    await client.close()
+
+
+async def _snapshot(path: Path) -> Snapshot:
+    from engine.control.client import ControlClient
+
+    client = await ControlClient.connect(path, role="read-only")
+    try:
+        return await client.snapshot()
+    finally:
+        await client.close()
+
+
+def _fail(message: str, hint: str = "") -> NoReturn:
+    typer.echo(f"basilica-tui: {message}", err=True)
+    if hint:
+        typer.echo(f"  {hint}", err=True)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """The console script: every expected failure is a sentence, never a traceback."""
+    try:
+        app()
+    except ConfigInvalid as error:
+        typer.echo(f"basilica-tui: {error.message}", err=True)
+        for problem in error.problems:
+            typer.echo(f"  - {problem}", err=True)
+        sys.exit(2)
+    except BasilicaError as error:
+        typer.echo(f"basilica-tui: {error.message}", err=True)
+        if error.hint:
+            typer.echo(f"  {error.hint}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""``basilica-tui demo``: a subnet as a child process, and this terminal's console attached to its miner."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from basilica_tui.run import run_console
+from engine.errors import LocalnetFailed
+
+START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 30.0
+
+
+def run_demo(directory: Path | None, *, nodes: int, theme: str | None = None) -> int:
+    """Start the subnet, attach until the operator leaves, stop it again; returns the console's exit code.
+
+    Without a directory the subnet's files live in a temporary one that goes with it. Raises LocalnetFailed.
+    """
+    home = directory or Path(tempfile.mkdtemp(prefix="basilica-demo-"))
+    log = home / "demo.log"
+    home.mkdir(parents=True, exist_ok=True)
+    sys.stderr.write(f"starting a subnet with {nodes} nodes, 2 validators and 1 miner on this machine ...\n")
+    with log.open("wb") as output:
+        subnet = subprocess.Popen(
+            [sys.executable, "-m", "basilica_tui", "localnet", "up", "--dir", str(home)]
+            + ["--nodes", str(nodes), "--validators", "2", "--assignment", "open", "--pace", "demo"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # a ctrl-c in the console must not reach the engines
+        )
+    try:
+        return run_console(_wait_for_miner(subnet, home, log), theme=theme)
+    finally:
+        sys.stderr.write("stopping the subnet ...\n")
+        _stop(subnet)
+        if directory is None:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def _wait_for_miner(subnet: subprocess.Popen[bytes], home: Path, log: Path) -> Path:
+    described = home / "localnet.json"
+    described.unlink(missing_ok=True)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if subnet.poll() is not None:
+            last = log.read_text(errors="replace").strip().splitlines()[-5:]
+            raise LocalnetFailed("the subnet did not start: " + " / ".join(last), hint=f"more in {log}")
+        if described.exists():
+            return Path(json.loads(described.read_text())["miner"]["socket"])
+        time.sleep(0.1)
+    raise LocalnetFailed(f"the subnet did not serve within {START_TIMEOUT_S:g} s", hint=f"look into {log}")
+
+
+def _stop(subnet: subprocess.Popen[bytes]) -> None:
+    if subnet.poll() is not None:
+        return
+    subnet.send_signal(signal.SIGTERM)
+    try:
+        subnet.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        subnet.kill()
+        subnet.wait()

@@ -1,0 +1,81 @@
+"""The last line: the screens, then the keys that matter on this one, or a notice for a few seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from basilica_tui.bindings import SCREEN_IDS, VALIDATOR_TITLES, KeyBinding, applies, is_built, key_face, shown
+from basilica_tui.format import Line, Look
+from basilica_tui.lines import join, join_fitting, line_width, spread
+
+SHORT_NAMES = {"dashboard": "Dash", "sessions": "Access", "verifications": "Verified"}
+_ORDER = (
+    "help",
+    "leave",
+    "filter",
+    "command",
+    "open",
+    "problems",
+    "node.test",
+    "fix.next",
+    "session.end",
+    "node.accept",
+    "follow",
+    "pause",
+)
+_SHOW_ORDER = (
+    "fix.next",
+    "open",
+    "filter",
+    "problems",
+    "follow",
+    "node.test",
+    "node.accept",
+    "session.end",
+    "pause",
+    "command",
+    "help",
+    "leave",
+)
+
+
+def footer_line(
+    bindings: Sequence[KeyBinding], screen: str, look: Look, width: int, *, read_only: bool, is_validator: bool
+) -> Line:
+    """As many keys as fit; help and leave are the last to go."""
+    screens = _screens(bindings, screen, width, is_validator=is_validator)
+    usable = {
+        b.id: b
+        for b in shown(bindings, read_only=read_only)
+        if b.label and applies(b, screen) and b.keys and not (is_validator and b.id.startswith(("node.", "session.")))
+    }
+    room = width - line_width(screens) - 3
+    chosen: list[str] = []
+    for binding_id in _ORDER:
+        if binding_id in usable and line_width(_keys([*chosen, binding_id], usable)) <= room:
+            chosen.append(binding_id)
+    return spread(((" ", ""), *screens), (*_keys(chosen, usable), (" ", "")), width, look.symbols.ellipsis)
+
+
+def _keys(ids: Sequence[str], usable: dict[str, KeyBinding]) -> Line:
+    ordered = [i for i in _SHOW_ORDER if i in ids]
+    return join([((key_face(usable[i].keys[0]), "key"), (f" {usable[i].label}", "dim")) for i in ordered], ("  ", ""))
+
+
+def _screens(bindings: Sequence[KeyBinding], screen: str, width: int, *, is_validator: bool) -> Line:
+    by_id = {b.id: b for b in bindings}
+    parts: list[Line] = []
+    for name in SCREEN_IDS:
+        binding = by_id[f"screen.{name}"]
+        if not is_built(binding) or not binding.keys:
+            continue
+        shown_name = VALIDATOR_TITLES.get(name, name) if is_validator else name
+        word = SHORT_NAMES.get(shown_name, shown_name.capitalize())
+        here = screen in {name, shown_name}
+        parts.append(((key_face(binding.keys[0]), "key"), (f" {word}", "title" if here else "dim")))
+    return join_fitting(parts, width - 2, (" ", "") if width < 100 else ("  ", ""))
+
+
+def notice_line(text: str, tone: str, look: Look, width: int) -> Line:
+    """What just happened, in the footer's place."""
+    return spread(((f" {text}", tone),), (), width, look.symbols.ellipsis)

@@ -1,0 +1,69 @@
+"""Can validators reach this miner: what the chain says, what is bound, who called last."""
+
+from __future__ import annotations
+
+from basilica_tui import format as f
+from basilica_tui.format import Line, Look
+from basilica_tui.lines import spread
+from basilica_tui.store import ConsoleStore
+from engine.control.models import EngineView
+
+LABEL = " REACH  "
+
+
+def reach_line(store: ConsoleStore, look: Look, width: int) -> Line:
+    """One line; the verdict comes first, the evidence after it."""
+    engine = store.engine
+    if store.is_validator:
+        return _validator_line(store, look, width)
+    mark, words, tone = _verdict(engine, look)
+    evidence: Line = ((f"   {_evidence(engine, look)}", "dim"),) if width >= 60 else ()
+    left: Line = ((LABEL, "title"), (f"{mark} {words}", tone), *evidence)
+    if width < 100:
+        return spread(left, (), width, look.symbols.ellipsis)
+    return spread(left, _last_call(engine, look), width, look.symbols.ellipsis)
+
+
+def _verdict(engine: EngineView, look: Look) -> tuple[str, str, str]:
+    s = look.symbols
+    if not engine.axon_advertised and not engine.axon_bound:
+        return s.unknown, "not known yet", "dim"
+    if not engine.axon_on_chain:
+        return s.bad, "validators cannot find you", "bad"
+    if engine.axon_advertised and engine.axon_on_chain != engine.axon_advertised:
+        return s.bad, "validators look elsewhere", "bad"
+    if engine.last_called_at is not None:
+        return s.tick, "validators reach you", "good"
+    return s.half, "published, nobody called yet", "accent"
+
+
+def _evidence(engine: EngineView, look: Look) -> str:
+    chain, wanted, bound = engine.axon_on_chain, engine.axon_advertised, engine.axon_bound
+    if not chain:
+        return f"nothing on chain; wanted {wanted}" if wanted else "the axon has not been checked"
+    if wanted and chain != wanted:
+        return f"chain {chain}, wanted {wanted}"
+    if bound and bound != chain:
+        return f"chain {chain}, bound {bound}"
+    return f"chain {chain} = bind" if bound else f"chain {chain}"
+
+
+def _last_call(engine: EngineView, look: Look) -> Line:
+    if engine.last_called_at is None:
+        return (("no validator has called yet ", "dim"),)
+    return (
+        (f"last called {f.ago(engine.last_called_at, look)} by ", "dim"),
+        (f"{f.short_hotkey(engine.last_called_by, look)} ", "accent"),
+    )
+
+
+def _validator_line(store: ConsoleStore, look: Look, width: int) -> Line:
+    miners = store.miners.values()
+    if not miners:
+        return spread(((LABEL, "title"), (f"{look.symbols.unknown} no miners discovered yet", "dim")), (), width)
+    answered = sum(m.state == "answered" for m in miners)
+    failed = sum(m.state == "failed" for m in miners)
+    tone = "good" if answered and not failed else "accent" if answered else "warn"
+    words = f"{look.symbols.tick if answered else look.symbols.warn} {answered} of {len(miners)} miners answer"
+    newest = max((m.last_answer_at for m in miners if m.last_answer_at is not None), default=None)
+    return spread(((LABEL, "title"), (words, tone)), ((f"last answer {f.ago(newest, look)} ", "dim"),), width)

@@ -1,0 +1,61 @@
+"""Whole sentences for the times when there is nothing to show: no box is ever just empty."""
+
+from __future__ import annotations
+
+from basilica_tui.format import Look, age
+from basilica_tui.store import ConsoleStore
+
+READ_ONLY = "You are looking on: keys that change something are hidden here and refused by the engine."
+
+_EMPTY = {
+    "nodes": "No nodes are configured. Add a [[node_management.nodes]] entry to miner.toml, then   :reload",
+    "sessions": "Nobody has asked for access yet. Validators call when they find this miner's axon on the chain.",
+    "services": "The engine has not started a service yet.",
+    "alerts": "No alerts: nothing has gone wrong since the engine started.",
+    "miners": "No miners discovered yet. They appear with the next read of the chain.",
+    "verifications": "Nothing has been verified yet. Verification starts when a miner answers and names its nodes.",
+    "logs": "The engine has logged nothing yet.",
+}
+_NEED_CHAIN = {
+    "sessions": "Nobody has access. The chain is unreachable, so validators cannot be recognised.",
+    "miners": "The chain is unreachable, so no miner can be discovered.",
+}
+
+
+def connection_sentences(store: ConsoleStore, socket: str, look: Look) -> list[str]:
+    """What to say while no engine has ever answered."""
+    link = store.link
+    if link.phase == "connecting":
+        return [f"Connecting to the engine at {socket}."]
+    if link.phase == "live":
+        return ["The engine is starting; it has not said anything yet."]
+    wait = max(int((link.retry_at or look.now) - look.now + 0.5), 0)
+    lines = [
+        f"No engine answers on {socket}.",
+        f"Reason: {link.error}" if link.error and not link.error.lower().startswith("no engine") else "",
+        link.hint if link.hint else "",
+        "Start one with   basilica-tui --daemon --config miner.toml",
+        "or look around in a subnet of its own:   basilica-tui demo",
+        f"Trying again in {wait} s, for as long as this console is open.",
+    ]
+    return [line for line in lines if line]
+
+
+def empty_table(store: ConsoleStore, collection: str, look: Look) -> str:
+    """Why a table has no rows."""
+    if not store.has_data:
+        return "Nothing is known yet."
+    if store.engine.chain_error and collection in _NEED_CHAIN:
+        return _NEED_CHAIN[collection]
+    return _EMPTY.get(collection, "Nothing here.")
+
+
+def all_is_well(store: ConsoleStore, look: Look) -> str:
+    """The good news in place of a list of problems."""
+    engine = store.engine
+    if not store.has_data or not engine.role:
+        return "the engine is starting; nothing is known yet"
+    if engine.role == "miner" and not store.nodes:
+        return "no problem known, but no node is configured either"
+    up = f" (engine up {age(engine.started_at, look)})" if engine.started_at else ""
+    return f"nothing to fix{up}"

@@ -1,0 +1,44 @@
+"""Start the console: choose colours and marks for this terminal, attach, and leave a clean terminal behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from basilica_tui.symbols import speaks_utf8
+
+NO_TERMINAL = 2
+
+
+def run_console(
+    socket: Path, *, read_only: bool = False, theme: str | None = None, ascii_only: bool | None = None
+) -> int:
+    """Attach to the engine behind ``socket`` until the operator leaves; returns the exit code.
+
+    ``theme`` and ``ascii_only`` None choose by the terminal and locale. Without a terminal it says so and returns 2.
+    """
+    if not _has_terminal():
+        sys.stderr.write("basilica-tui needs a terminal (over SSH: ssh -t); basilica-tui show prints plain text\n")
+        return NO_TERMINAL
+    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    from basilica_tui.app import ConsoleApp  # noqa: PLC0415 - TEXTUAL_ANIMATIONS is read at import
+    from basilica_tui.link import connect_to_engine  # noqa: PLC0415
+    from basilica_tui.themes import choose_theme  # noqa: PLC0415
+    from engine.clock import SystemClock  # noqa: PLC0415
+
+    app = ConsoleApp(
+        socket,
+        clock=SystemClock(),
+        connect=connect_to_engine,
+        read_only=read_only,
+        theme=choose_theme(theme, os.environ),
+        ascii_only=not speaks_utf8(os.environ) if ascii_only is None else ascii_only,
+        watch_terminal=True,
+    )
+    app.run(mouse=False)
+    return app.return_code or 0
+
+
+def _has_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in {"", "dumb"}

@@ -1,0 +1,149 @@
+"""What every screen shares: header, footer, prompt, and the flush that hands it what changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.screen import Screen
+
+from basilica_tui.commands import completions
+from basilica_tui.format import Line, Look
+from basilica_tui.panels.footer import footer_line, notice_line
+from basilica_tui.panels.header import CLOCK_WIDTH, clock_line, header_line
+from basilica_tui.store import Dirty
+from basilica_tui.widgets.lines import Lines
+from basilica_tui.widgets.prompt import Prompt
+
+if TYPE_CHECKING:
+    from basilica_tui.app import ConsoleApp
+
+EVERYTHING = Dirty(counters=True, logs=True, link=True)
+"""Stands for "draw all of it": a screen that was not visible knows nothing of what changed meanwhile."""
+
+
+class ConsoleScreen(Screen[None], inherit_bindings=False):
+    """One view of the engine. Subclasses fill ``body``, ``draw`` and ``perform``."""
+
+    SCREEN_ID: ClassVar[str] = ""
+    AUTO_FOCUS = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_paused = False
+
+    @property
+    def desk(self) -> ConsoleApp:
+        """The app with its store, link and clock."""
+        return cast("ConsoleApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Header, body, prompt, footer."""
+        with Horizontal(id="top"):
+            yield Lines(1, id="header")
+            yield Lines(1, id="clock")
+        yield from self.body()
+        yield Prompt()
+        yield Lines(1, id="footer")
+
+    def body(self) -> ComposeResult:
+        """The widgets between header and footer."""
+        raise NotImplementedError
+
+    def draw(self, look: Look, dirty: Dirty | None) -> None:
+        """Bring the body up to date; ``dirty`` None means everything."""
+        raise NotImplementedError
+
+    def perform(self, binding_id: str) -> bool:
+        """Do what a key or command means here; False when it means nothing here."""
+        if binding_id == "pause":
+            self.is_paused = not self.is_paused
+            self.flush(None)
+            return True
+        return False
+
+    def step_back(self) -> bool:
+        """Undo one step of ``esc`` (prompt, filter, marks); False when there is none."""
+        prompt = self.query_one(Prompt)
+        if prompt.is_open:
+            self.close_prompt()
+            return True
+        return False
+
+    # --- drawing ----------------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        """Draw for the first time when the size is known."""
+        for widget in self.query(Lines):
+            widget.ascii_only = self.desk.symbols.is_ascii
+        self.call_after_refresh(self.flush, None)
+
+    def on_screen_resume(self) -> None:
+        """Visible again: what changed meanwhile is not known, so compare everything."""
+        self.call_after_refresh(self.flush, None)
+
+    def on_resize(self) -> None:
+        """Another size, another layout."""
+        self.call_after_refresh(self.flush, None)
+
+    def flush(self, dirty: Dirty | None) -> None:
+        """Draw what changed, at most a few times per second."""
+        if not self.is_mounted or not self.query("#footer"):
+            return
+        look = self.desk.look()
+        self.draw_frame(look)
+        if not self.is_paused or dirty is None:
+            self.draw(look, dirty)
+
+    def draw_frame(self, look: Look) -> None:
+        """Header and footer."""
+        desk = self.desk
+        width = self.size.width
+        room = width - CLOCK_WIDTH
+        header = header_line(desk.store, look, room, read_only=desk.read_only, paused=self.is_paused)
+        self.query_one("#header", Lines).set_lines([header])
+        self.query_one("#clock", Lines).set_lines([clock_line(look)])
+        notice = desk.notice_now()
+        if notice is not None:
+            line: Line = notice_line(notice[0], notice[1], look, width)
+        else:
+            line = footer_line(
+                desk.bindings_table,
+                self.SCREEN_ID,
+                look,
+                width,
+                read_only=desk.read_only,
+                is_validator=desk.store.is_validator,
+            )
+        self.query_one("#footer", Lines).set_lines([line])
+
+    @property
+    def is_faded(self) -> bool:
+        """Whether what is shown may be out of date."""
+        return self.desk.store.is_stale and self.desk.store.has_data
+
+    # --- prompt -----------------------------------------------------------------------------------------------
+
+    def open_command(self) -> None:
+        """Open the ``:`` line."""
+        desk = self.desk
+        self.query_one("#footer", Lines).display = False
+        self.query_one(Prompt).open(
+            ":",
+            "",
+            desk.command_history,
+            lambda text: completions(text, desk.bindings_table, read_only=desk.read_only),
+        )
+
+    def close_prompt(self) -> None:
+        """Close whatever prompt is open."""
+        self.query_one(Prompt).close()
+        self.query_one("#footer", Lines).display = True
+
+    def on_prompt_done(self, event: Prompt.Done) -> None:
+        """A command line was entered."""
+        event.stop()
+        self.close_prompt()
+        if event.kind == ":":
+            self.desk.run_command(event.text)

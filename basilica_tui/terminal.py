@@ -1,0 +1,53 @@
+"""The terminal as something that may vanish: a watchdog that ends the console within five seconds of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+CHECK_EVERY_S = 1.0
+GRACE_S = 2.0
+EXIT_CODE = 129
+"""128 + SIGHUP, whether or not the signal came."""
+
+
+def is_gone(descriptor: int) -> bool:
+    """Whether the terminal behind the descriptor has hung up."""
+    try:
+        return not os.isatty(descriptor)
+    except OSError:
+        return True
+
+
+class TerminalWatch:
+    """Looks at the terminal from a thread of its own: the event loop may be stuck in writing to it."""
+
+    def __init__(self, descriptor: int, on_gone: Callable[[], None], *, check_every_s: float = CHECK_EVERY_S) -> None:
+        self._descriptor = descriptor
+        self._on_gone = on_gone
+        self._check_every_s = check_every_s
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin to look, if there is a terminal at all."""
+        if not is_gone(self._descriptor):
+            threading.Thread(target=self._watch, name="terminal-watch", daemon=True).start()
+
+    def stop(self) -> None:
+        """The console ends by itself; look no more."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self._check_every_s):
+            if is_gone(self._descriptor):
+                self._leave()
+                return
+
+    def _leave(self) -> None:
+        try:
+            self._on_gone()
+        finally:
+            if not self._stopped.wait(GRACE_S):
+                # The orderly way is stuck in a write that will never end; nothing is left to save here.
+                os._exit(EXIT_CODE)

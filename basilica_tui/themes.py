@@ -1,0 +1,64 @@
+"""The console's colours: dark, light, the terminal's own palette, high contrast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textual.theme import Theme
+
+TONES = ("good", "warn", "bad", "dim", "accent", "title", "key")
+
+
+def _tones(*colours: str) -> dict[str, str]:
+    """Theme variables for the tones, in their order."""
+    return {f"tone-{name}": colour for name, colour in zip(TONES, colours, strict=True)}
+
+
+DARK_TONES = _tones("#7fc98f", "#e5b567", "#f07178", "#7d8590", "#79b8ff", "#f0f3f6", "#b392f0")
+
+THEMES: tuple[Theme, ...] = (
+    Theme(
+        name="dark", primary="#79b8ff", secondary="#b392f0", accent="#79b8ff", foreground="#c9d1d9",
+        background="#0d1117", surface="#0d1117", panel="#161b22", success="#7fc98f", warning="#e5b567",
+        error="#f07178", dark=True, variables={**DARK_TONES, "cursor-row": "#1f2a3a", "edge": "#30363d"},
+    ),
+    Theme(
+        name="light", primary="#0550ae", secondary="#6639ba", accent="#0550ae", foreground="#24292f",
+        background="#ffffff", surface="#ffffff", panel="#f3f4f6", success="#116329", warning="#7d4e00",
+        error="#b3151f", dark=False,
+        variables={
+            **_tones("#116329", "#7d4e00", "#b3151f", "#636c76", "#0550ae", "#0d1117", "#6639ba"),
+            "cursor-row": "#dbe9f9", "edge": "#d0d7de",
+        },
+    ),
+    Theme(
+        name="high-contrast", primary="#ffffff", secondary="#ffff00", accent="#00ffff", foreground="#ffffff",
+        background="#000000", surface="#000000", panel="#000000", success="#00ff66", warning="#ffff00",
+        error="#ff6666", dark=True,
+        variables={
+            **_tones("#00ff66", "#ffff00", "#ff6666", "#d0d0d0", "#00ffff", "#ffffff", "#ffff00"),
+            "cursor-row": "#003a8c", "edge": "#ffffff",
+        },
+    ),
+    Theme(
+        name="ansi", ansi=True, primary="ansi_blue", secondary="ansi_cyan", accent="ansi_cyan",
+        foreground="ansi_default", background="ansi_default", surface="ansi_default", panel="ansi_default",
+        boost="ansi_default", success="ansi_green", warning="ansi_yellow", error="ansi_red", dark=True,
+        variables={
+            **_tones("ansi_green", "ansi_yellow", "ansi_red", "ansi_bright_black", "ansi_cyan", "ansi_default",
+                     "ansi_magenta"),
+            "cursor-row": "ansi_default", "edge": "ansi_bright_black",
+            "input-cursor-background": "ansi_default", "input-cursor-foreground": "ansi_default",
+            "input-cursor-text-style": "reverse",
+        },
+    ),
+)  # fmt: skip
+
+THEME_NAMES = tuple(theme.name for theme in THEMES)
+
+
+def choose_theme(wanted: str | None, env: Mapping[str, str]) -> str:
+    """The theme asked for; else the terminal's own palette over SSH without COLORTERM, dark otherwise."""
+    if wanted in THEME_NAMES:
+        return wanted
+    return "ansi" if env.get("SSH_TTY") and not env.get("COLORTERM") else "dark"

@@ -1,0 +1,1 @@
+"""The headless engine: everything that keeps running when no console is attached."""

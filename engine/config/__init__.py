@@ -1,0 +1,31 @@
+"""miner.toml and validator.toml: models, loading, checking, saving, rendering and showing."""
+
+from __future__ import annotations
+
+from engine.config.check_miner import check_miner_config
+from engine.config.check_validator import check_validator_config
+from engine.config.detect import detect_role
+from engine.config.load import Loaded, load_miner_config, load_validator_config
+from engine.config.masking import mask_config
+from engine.config.miner import MinerConfig, NodeConfig
+from engine.config.render import render_config
+from engine.config.save import save_config, write_config
+from engine.config.show import describe
+from engine.config.validator import ValidatorConfig
+
+__all__ = [
+    "Loaded",
+    "MinerConfig",
+    "NodeConfig",
+    "ValidatorConfig",
+    "check_miner_config",
+    "check_validator_config",
+    "describe",
+    "detect_role",
+    "load_miner_config",
+    "load_validator_config",
+    "mask_config",
+    "render_config",
+    "save_config",
+    "write_config",
+]

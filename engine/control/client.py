@@ -1,0 +1,374 @@
+"""The console's side of the control socket; needs nothing but asyncio and the read models."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from engine.control.frames import (
+    PROTOCOL,
+    SERVER_FRAME_BYTES,
+    Frame,
+    FrameInvalidError,
+    common_version,
+    encode,
+    read_frame,
+)
+from engine.control.models import COLLECTIONS, LogRecord, View, view_from_json
+from engine.errors import ControlRefused, EngineUnreachable, ProtocolMismatch
+from engine.version import __version__
+
+SILENCE_S: Final = 16.0
+"""An engine that says nothing for this long, three of its beats, is taken for dead."""
+ITEMS_AHEAD: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHello:
+    """Who answered: build, instance, the role that was granted and the protocol version agreed on."""
+
+    build: str
+    instance: str
+    role: str
+    proto: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything at one time: views by collection and id, and the counters."""
+
+    views: dict[str, dict[str, View]]
+    counters: dict[str, int]
+    at: float
+    log_seq: int = 0
+    """The newest log line at that time; a watch that follows brings the later ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What changed since the last batch: newest views and removed ids by collection."""
+
+    changed: dict[str, list[View]] = field(default_factory=dict)
+    removed: dict[str, list[str]] = field(default_factory=dict)
+    counters: dict[str, int] | None = None
+    logs: list[LogRecord] = field(default_factory=list)
+    gap: int = 0
+    """Log lines that were lost before ``logs`` because this client read too slowly."""
+
+
+class _Request:
+    """Frames that answer one request, in order; bounded, so that a console that stops reading is felt by the engine."""
+
+    def __init__(self) -> None:
+        self.frames: asyncio.Queue[Frame | None] = asyncio.Queue(ITEMS_AHEAD)
+        self.failure: EngineUnreachable | None = None
+
+    async def next(self) -> Frame:
+        """The next frame.
+
+        Raises:
+            EngineUnreachable: the connection is lost.
+            ControlRefused: the engine answered with an error.
+        """
+        while True:
+            if self.failure is not None and self.frames.empty():
+                raise _again(self.failure)
+            frame = await self.frames.get()
+            if frame is None:
+                continue
+            if frame.get("t") == "error":
+                raise _refusal(frame)
+            return frame
+
+    def fail(self, error: EngineUnreachable) -> None:
+        """Tell the waiting side that nothing more will come."""
+        self.failure = error
+        if not self.frames.full():
+            self.frames.put_nowait(None)
+
+    def abandon(self) -> None:
+        """Throw away what nobody waits for any more."""
+        while not self.frames.empty():
+            self.frames.get_nowait()
+
+
+class ControlClient:
+    """One connection to an engine. Requests may run side by side; ``watch`` at most once at a time."""
+
+    hello: ServerHello
+
+    def __init__(self, path: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._path = path
+        self._reader = reader
+        self._writer = writer
+        self._ids = itertools.count(1)
+        self._requests: dict[int, _Request] = {}
+        self._lost: EngineUnreachable | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def connect(cls, path: Path, *, role: str = "operator", timeout_s: float = 3.0) -> ControlClient:
+        """Connect, and agree on role and protocol version.
+
+        Raises:
+            EngineUnreachable: nobody answers there in time.
+            ProtocolMismatch: console and engine share no protocol version.
+            ControlRefused: the engine lets us not in (another user's, too many consoles).
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                reader, writer = await asyncio.open_unix_connection(str(path))
+        except TimeoutError:
+            raise EngineUnreachable(f"the engine at {path} does not answer") from None
+        except OSError as error:
+            raise _unreachable(path, error) from error
+        client = cls(path, reader, writer)
+        try:
+            async with asyncio.timeout(timeout_s):
+                client.hello = await client._greet(role)
+        except TimeoutError:
+            await client.close()
+            raise EngineUnreachable(
+                f"the engine at {path} accepts connections but does not answer", hint="it may be overloaded or stopped"
+            ) from None
+        except BaseException:
+            await client.close()
+            raise
+        client._task = asyncio.create_task(client._read())
+        return client
+
+    async def snapshot(self) -> Snapshot:
+        """Everything that the engine shows, now."""
+        views: dict[str, dict[str, View]] = {name: {} for name in COLLECTIONS}
+        counters: dict[str, int] = {}
+        at, log_seq = 0.0, 0
+        async for item in self._stream("snapshot", {}):
+            counters.update(_counters(item) or {})
+            at, log_seq = _number(item.get("at"), at), int(_number(item.get("log_seq"), log_seq))
+            for name, found in _views(item.get("views")).items():
+                views[name].update((view.id, view) for view in found)
+        return Snapshot(views, counters, at, log_seq)
+
+    async def watch(self, *, logs: bool = True) -> AsyncGenerator[Batch, None]:
+        """Changes from the last ``snapshot`` on, about ten batches a second while anything changes.
+
+        Raises:
+            EngineUnreachable: the connection is lost; connect anew and take a snapshot.
+        """
+        async with contextlib.aclosing(self._stream("watch", {"logs": logs})) as items:
+            async for item in items:
+                yield Batch(
+                    changed=_views(item.get("changed")),
+                    removed=_removed(item.get("removed")),
+                    counters=_counters(item),
+                    logs=_log_records(item),
+                    gap=int(_number(item.get("gap"), 0)),
+                )
+
+    async def act(
+        self,
+        verb: str,
+        args: Mapping[str, object],
+        *,
+        key: str | None = None,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> Mapping[str, object]:
+        """Have the engine do something; with a ``key`` it is done once, however often it is asked for.
+
+        Raises:
+            ControlRefused: the engine did not do it; ``reason`` says why.
+            EngineUnreachable: the connection is lost; the action may or may not have been done.
+        """
+        request_id, request = self._send("act", {"verb": verb, "args": dict(args), "key": key})
+        try:
+            while True:
+                frame = await request.next()
+                if frame.get("t") == "res":
+                    return _mapping(frame.get("result"))
+                progress = _mapping(frame.get("item")).get("progress")
+                if on_progress is not None and isinstance(progress, str):
+                    on_progress(progress)
+        finally:
+            self._forget(request_id)
+
+    async def logs(self, after_seq: int = 0, limit: int = 500) -> list[LogRecord]:
+        """Log lines that came after line ``after_seq``, oldest first."""
+        records: list[LogRecord] = []
+        async for item in self._stream("logs", {"after_seq": after_seq, "limit": limit}):
+            records += _log_records(item)
+        return records
+
+    async def history(self, series: str, subject: str, since: float) -> list[tuple[float, float]]:
+        """Points of time and value of one series about one object."""
+        points: list[tuple[float, float]] = []
+        async for item in self._stream("history", {"series": series, "subject": subject, "since": since}):
+            points += [(_number(p[0], 0.0), _number(p[1], 0.0)) for p in _pairs(item.get("points"))]
+        return points
+
+    async def close(self) -> None:
+        """Hang up; whoever still waits gets EngineUnreachable."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._lose("the connection was closed")
+        self._writer.close()
+        with contextlib.suppress(OSError):  # it may have been broken before
+            await self._writer.wait_closed()
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    async def _greet(self, role: str) -> ServerHello:
+        try:
+            self._writer.write(
+                encode({"t": "hello", "proto": list(PROTOCOL), "build": __version__, "role": role, "instance": ""})
+            )
+            frame = await read_frame(self._reader, SERVER_FRAME_BYTES)
+        except (OSError, asyncio.IncompleteReadError, FrameInvalidError) as error:
+            raise EngineUnreachable(f"what answers at {self._path} is no engine: {error}") from error
+        if frame.get("t") == "error":
+            raise _refusal(frame)
+        proto = common_version(frame.get("proto"))
+        if frame.get("t") != "hello" or proto is None:
+            raise ProtocolMismatch(
+                f"the engine at {self._path} speaks another protocol than this console",
+                hint="use the same version of both",
+                reason="protocol_mismatch",
+            )
+        return ServerHello(
+            str(frame.get("build", "")), str(frame.get("instance", "")), str(frame.get("role", "")), proto
+        )
+
+    async def _read(self) -> None:
+        reason = "the engine hung up"
+        try:
+            while True:
+                async with asyncio.timeout(SILENCE_S):
+                    frame = await read_frame(self._reader, SERVER_FRAME_BYTES)
+                request_id = frame.get("id")
+                request = self._requests.get(request_id) if isinstance(request_id, int) else None
+                if request is not None:
+                    await request.frames.put(frame)
+        except TimeoutError:
+            reason = f"the engine has said nothing for {SILENCE_S:.0f} s"
+        except FrameInvalidError as error:
+            reason = f"the engine sent what is no frame: {error.message}"
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        self._lose(reason)
+        self._writer.close()
+
+    def _lose(self, reason: str) -> None:
+        if self._lost is None:
+            self._lost = EngineUnreachable(f"connection to the engine at {self._path} lost: {reason}")
+        for request in self._requests.values():
+            request.fail(self._lost)
+
+    def _send(self, verb: str, args: Mapping[str, object]) -> tuple[int, _Request]:
+        if self._lost is not None:
+            raise _again(self._lost)
+        request_id, request = next(self._ids), _Request()
+        self._requests[request_id] = request
+        self._writer.write(encode({"t": "req", "id": request_id, "verb": verb, "args": dict(args)}))
+        return request_id, request
+
+    def _forget(self, request_id: int) -> None:
+        request = self._requests.pop(request_id, None)
+        if request is not None:
+            request.abandon()
+
+    async def _stream(self, verb: str, args: Mapping[str, object]) -> AsyncGenerator[dict[str, Any], None]:
+        request_id, request = self._send(verb, args)
+        is_over = False
+        try:
+            while True:
+                frame = await request.next()
+                if frame.get("t") in ("end", "res"):
+                    is_over = True
+                    return
+                yield _mapping(frame.get("item"))
+        except ControlRefused:
+            is_over = True
+            raise
+        finally:
+            self._forget(request_id)
+            if verb == "watch" and not is_over and self._lost is None:
+                self._writer.write(encode({"t": "req", "id": next(self._ids), "verb": "unwatch", "args": {}}))
+
+
+def _unreachable(path: Path, error: OSError) -> EngineUnreachable:
+    if isinstance(error, FileNotFoundError):
+        return EngineUnreachable(
+            f"there is no engine at {path}", hint="start one with basilica-tui --daemon --config FILE"
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return EngineUnreachable(f"the engine at {path} is gone", hint="start it again; it will replace its old socket")
+    if isinstance(error, PermissionError):
+        return EngineUnreachable(f"the engine at {path} belongs to another user", hint="attach as that user or as root")
+    return EngineUnreachable(f"cannot connect to {path}: {error.strerror or error}")
+
+
+def _refusal(frame: Frame) -> ControlRefused:
+    code, message = str(frame.get("code", "refused")), str(frame.get("message", ""))
+    cls = ProtocolMismatch if code == "protocol_mismatch" else ControlRefused
+    return cls(message, hint=str(frame.get("hint", "")), reason=code)
+
+
+def _again(error: EngineUnreachable) -> EngineUnreachable:
+    """A copy, because several may raise it."""
+    return EngineUnreachable(error.message, hint=error.hint)
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object, default: float) -> float:
+    return value if isinstance(value, (int, float)) else default
+
+
+def _pairs(value: object) -> list[list[object]]:
+    items = value if isinstance(value, list) else []
+    return [item for item in items if isinstance(item, list) and len(item) == 2]
+
+
+def _counters(item: Mapping[str, Any]) -> dict[str, int] | None:
+    found = item.get("counters")
+    return {str(k): v for k, v in found.items() if isinstance(v, int)} if isinstance(found, dict) else None
+
+
+def _views(value: object) -> dict[str, list[View]]:
+    """Views by collection; collections that only a newer engine has are left out."""
+    found: dict[str, list[View]] = {}
+    for name, items in _mapping(value).items():
+        cls = COLLECTIONS.get(name)
+        if cls is not None and isinstance(items, list):
+            found[name] = [
+                view_from_json(cls, it) for it in items if isinstance(it, dict) and isinstance(it.get("id"), str)
+            ]
+    return found
+
+
+def _removed(value: object) -> dict[str, list[str]]:
+    return {name: [str(it) for it in ids] for name, ids in _mapping(value).items() if isinstance(ids, list)}
+
+
+def _log_records(item: Mapping[str, Any]) -> list[LogRecord]:
+    records = []
+    for raw in item.get("logs") or ():
+        if isinstance(raw, dict):
+            fields = {str(name): str(text) for name, text in _mapping(raw.get("fields")).items()}
+            records.append(
+                LogRecord(
+                    int(_number(raw.get("seq"), 0)),
+                    _number(raw.get("at"), 0.0),
+                    str(raw.get("level", "")),
+                    str(raw.get("event", "")),
+                    fields,
+                )
+            )
+    return records

@@ -1,0 +1,335 @@
+"""Every error that one room of the engine may raise to another, named after the situation.
+
+Each carries ``code`` (stable, for logs, JSON and tests), ``message`` (what happened, with the object's name)
+and ``hint`` (what the operator should do next; may be empty). Library exceptions never leave their room:
+they are translated into one of these at its edge.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BasilicaError(Exception):
+    """Base of all errors that are meant to be shown to an operator."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class ConfigInvalid(BasilicaError):
+    """The configuration cannot be used; ``problems`` lists every finding, one sentence each."""
+
+    code = "config_invalid"
+
+    def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+
+class WalletUnusable(BasilicaError):
+    """A wallet file is missing, unreadable, encrypted without a password, or not a hotkey."""
+
+    code = "wallet_unusable"
+
+
+# --- identity -------------------------------------------------------------------------------------------------
+
+
+class HotkeyInvalid(BasilicaError):
+    """Text that should be an SS58 address is not."""
+
+    code = "hotkey_invalid"
+
+
+class PublicKeyRefused(BasilicaError):
+    """An SSH public key from outside is malformed, weak, or more than a key."""
+
+    code = "public_key_refused"
+
+
+# --- chain ----------------------------------------------------------------------------------------------------
+
+
+class ChainUnavailable(BasilicaError):
+    """The chain could not be read or reached; nothing is known about its content."""
+
+    code = "chain_unavailable"
+
+
+class ChainRefused(BasilicaError):
+    """The chain answered and refused a call (unregistered hotkey, rate limit, too little stake)."""
+
+    code = "chain_refused"
+
+
+class ChainRateLimited(ChainRefused):
+    """The chain refused a call because it came too soon after the last one."""
+
+    code = "chain_rate_limited"
+
+
+# --- SSH: one class per step, so that a screen can name the step ----------------------------------------------
+
+
+class SshFailure(BasilicaError):
+    """Something between this host and a command's result on a node failed; ``step`` names where."""
+
+    code = "ssh_failure"
+    step: ClassVar[str] = "ssh"
+
+
+class SshResolveFailed(SshFailure):
+    """The host name has no address."""
+
+    code = "ssh_resolve_failed"
+    step = "resolve"
+
+
+class SshRefused(SshFailure):
+    """Nothing listens there, or a firewall rejects."""
+
+    code = "ssh_refused"
+    step = "tcp"
+
+
+class SshTimeout(SshFailure):
+    """No answer in time; the message says at which step."""
+
+    code = "ssh_timeout"
+    step = "tcp"
+
+
+class SshBannerInvalid(SshFailure):
+    """The port answers, but not as an SSH server, or it closes before authentication (MaxStartups, penalties)."""
+
+    code = "ssh_banner_invalid"
+    step = "banner"
+
+
+class SshHostKeyChanged(SshFailure):
+    """The node presents another host key than the pinned one. All traffic to it stops until a person accepts."""
+
+    code = "ssh_host_key_changed"
+    step = "host_key"
+
+    def __init__(self, message: str, *, hint: str = "", pinned: str = "", presented: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.pinned = pinned
+        self.presented = presented
+
+
+class SshAuthFailed(SshFailure):
+    """The node does not accept our key for this user."""
+
+    code = "ssh_auth_failed"
+    step = "auth"
+
+
+class SshChannelFailed(SshFailure):
+    """Logged in, but no command could be started (MaxSessions, forced command, no shell)."""
+
+    code = "ssh_channel_failed"
+    step = "channel"
+
+
+class SshCommandFailed(SshFailure):
+    """A command ran and ended with a status other than 0."""
+
+    code = "ssh_command_failed"
+    step = "command"
+
+    def __init__(self, message: str, *, hint: str = "", exit_status: int = -1, stderr: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_status = exit_status
+        self.stderr = stderr
+
+
+class SshOutcomeUnknown(SshFailure):
+    """The connection died while a command ran: it may or may not have taken effect. Re-read before acting."""
+
+    code = "ssh_outcome_unknown"
+    step = "command"
+
+
+class SshOutputTooLarge(SshFailure):
+    """A node sent more than it was asked for; reading was stopped."""
+
+    code = "ssh_output_too_large"
+    step = "command"
+
+
+class KeyFileRefused(BasilicaError):
+    """``authorized_keys`` cannot be changed safely; ``reason`` is a stable word, the file is untouched."""
+
+    code = "key_file_refused"
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+# --- store and control ----------------------------------------------------------------------------------------
+
+
+class StoreUnusable(BasilicaError):
+    """The database cannot be opened, is damaged, newer than this program, or full."""
+
+    code = "store_unusable"
+
+
+class EngineUnreachable(BasilicaError):
+    """No engine answers on the control socket."""
+
+    code = "engine_unreachable"
+
+
+class EngineAlreadyRunning(BasilicaError):
+    """Another engine holds this data directory or control socket."""
+
+    code = "engine_already_running"
+
+
+class ControlRefused(BasilicaError):
+    """The engine refused a console's request; ``reason`` is its stable code."""
+
+    code = "control_refused"
+
+    def __init__(self, message: str, *, hint: str = "", reason: str = "refused") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class ProtocolMismatch(ControlRefused):
+    """Console and engine share no version of the control protocol."""
+
+    code = "protocol_mismatch"
+
+
+# --- the network's wire ---------------------------------------------------------------------------------------
+
+
+class MinerRefused(BasilicaError):
+    """A miner answered a validator's call with a refusal; ``status`` is the gRPC status name."""
+
+    code = "miner_refused"
+
+    def __init__(self, message: str, *, hint: str = "", status: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class MinerUnreachable(BasilicaError):
+    """A miner's axon does not answer."""
+
+    code = "miner_unreachable"
+
+
+class MinerUntrusted(BasilicaError):
+    """A miner's answer is unsigned, wrongly signed, or signed by another hotkey than the chain names."""
+
+    code = "miner_untrusted"
+
+
+# --- more SSH situations --------------------------------------------------------------------------------------
+
+
+class ClientKeyUnusable(BasilicaError):
+    """The private SSH key that the engine logs in with is missing, unreadable, encrypted, or open to others."""
+
+    code = "client_key_unusable"
+
+
+class HostKeysUnusable(SshFailure):
+    """The file of pinned host keys cannot be read or written, so no node can be trusted."""
+
+    code = "host_keys_unusable"
+    step = "host_key"
+
+
+class SshBannerTimeout(SshTimeout):
+    """The port accepts connections and then says nothing."""
+
+    code = "ssh_banner_timeout"
+    step = "banner"
+
+
+class SshLoginTimeout(SshTimeout):
+    """The server introduced itself, but key exchange or authentication did not finish in time."""
+
+    code = "ssh_login_timeout"
+    step = "auth"
+
+
+class SshChannelTimeout(SshTimeout):
+    """Logged in, but no channel opened in time: a half-dead link or a stuck node. No command was seen to start."""
+
+    code = "ssh_channel_timeout"
+    step = "channel"
+
+
+class SshCommandTimeout(SshTimeout, SshOutcomeUnknown):
+    """A command did not end in time; it may still run or have taken effect."""
+
+    code = "ssh_command_timeout"
+    step = "command"
+
+
+class ProbeFailed(BasilicaError):
+    """A question to a node was answered with nothing usable; ``reason`` is a stable word."""
+
+    code = "probe_failed"
+
+    def __init__(self, message: str, *, hint: str = "", reason: str = "unusable") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class WireMalformed(BasilicaError):
+    """Bytes from the network are not the message that they should be."""
+
+    code = "wire_malformed"
+
+
+class PortTaken(BasilicaError):
+    """An address that should be served cannot be bound: somebody listens there, or it is not this host's."""
+
+    code = "port_taken"
+
+
+# --- localnet -------------------------------------------------------------------------------------------------
+
+
+class LocalnetFailed(BasilicaError):
+    """A local subnet cannot be set up, or one of its engines did not come up or went away."""
+
+    code = "localnet_failed"
+
+
+# --- scores and weights ---------------------------------------------------------------------------------------
+
+
+class ScoresInvalid(BasilicaError):
+    """Scores or a weight vector cannot be used; ``problems`` lists every finding, one sentence each."""
+
+    code = "scores_invalid"
+
+    def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+
+# --- places on this machine -----------------------------------------------------------------------------------
+
+
+class ControlSocketUnusable(BasilicaError):
+    """The control socket cannot be made safely where it should be; nothing was changed there."""
+
+    code = "control_socket_unusable"

@@ -1,0 +1,181 @@
+"""The demo without a console: run a subnet for a while, watch its engines, and judge what was seen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from engine.control.client import ControlClient
+from engine.control.models import NodeView, SessionView, VerificationView, View
+from engine.errors import BasilicaError
+from engine.localnet.engines import EngineProcess
+from engine.localnet.identities import ssh_key
+from engine.localnet.pace import Pace
+from engine.localnet.subnet import Subnet
+
+_RETRY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What a headless demo saw. ``missing`` names, in words, every part of the cycle that was not seen."""
+
+    nodes: dict[str, int]
+    """Nodes by the miner's last known state."""
+    authentications: int
+    sessions_opened: int
+    sessions_ended: int
+    """Before the stop: those that ended on time."""
+    verifications: int
+    """Passed ones, of all validators."""
+    validator_keys_left: int
+    """Keys on the nodes after the stop that are neither the operator's nor the miner's."""
+    missing: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole cycle was seen and nothing is left."""
+        return not self.missing
+
+    def to_json(self) -> str:
+        """One JSON object on one line."""
+        return json.dumps({**asdict(self), "complete": self.complete})
+
+    def to_text(self) -> str:
+        """A few lines for people."""
+        states = ", ".join(f"{count} {state}" for state, count in sorted(self.nodes.items())) or "none seen"
+        lines = [
+            f"nodes                {states}",
+            f"authentications      {self.authentications}",
+            f"sessions             {self.sessions_opened} opened, {self.sessions_ended} ended",
+            f"verifications        {self.verifications} passed",
+            f"validator keys left  {self.validator_keys_left}",
+            *(f"not seen: {item}" for item in self.missing),
+            "complete" if self.complete else "incomplete",
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(slots=True)
+class Sighting:
+    """What one engine has shown so far: the newest views, and its counters, which only grow."""
+
+    counters: dict[str, int] = field(default_factory=dict)
+    nodes: dict[str, str] = field(default_factory=dict)
+    authenticated: set[str] = field(default_factory=set)
+    verified: set[str] = field(default_factory=set)
+
+    def take(self, views: Iterator[View], counters: dict[str, int] | None) -> None:
+        """Note what a snapshot or a batch brought."""
+        self.counters.update(counters or {})
+        for view in views:
+            match view:
+                case NodeView():
+                    self.nodes[view.id] = view.state
+                case SessionView() if view.authenticated_at is not None:
+                    self.authenticated.add(view.hotkey or view.id)
+                case VerificationView() if view.passed > 0:
+                    self.verified.add(view.id)
+
+    def count(self, name: str) -> int:
+        """A counter, 0 if it was never shown."""
+        return self.counters.get(name, 0)
+
+
+async def run_headless(
+    seconds: float, directory: Path | None = None, *, nodes: int = 4, validators: int = 2, pace: Pace | None = None
+) -> DemoResult:
+    """Run the demo's subnet for ``seconds`` from the moment it serves, stop it, and look at what is left.
+
+    Without a directory everything is made in a temporary one and removed. Raises what ``Subnet.start`` raises.
+    """
+    with contextlib.ExitStack() as stack:
+        if directory is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="basilica-demo-")))
+        subnet = Subnet(directory, nodes=nodes, validators=validators, assignment="open", pace=pace or Pace.demo())
+        async with subnet:
+            sightings = await observe(subnet.engines, seconds)
+        return conclude(subnet, sightings)
+
+
+async def observe(engines: list[EngineProcess], seconds: float) -> dict[str, Sighting]:
+    """Watch all engines over their control sockets for that long; sightings by engine name."""
+    sightings = {engine.files.name: Sighting() for engine in engines}
+    watching = [asyncio.create_task(_watch(engine, sightings[engine.files.name])) for engine in engines]
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+    for engine in engines:
+        with contextlib.suppress(BasilicaError):  # a dead engine has shown what it had to show
+            await _look(engine.files.socket, sightings[engine.files.name])
+    return sightings
+
+
+async def _watch(engine: EngineProcess, sighting: Sighting) -> None:
+    while True:
+        with contextlib.suppress(BasilicaError):
+            client = await ControlClient.connect(engine.files.socket, role="read-only")
+            try:
+                await _take_snapshot(client, sighting)
+                async for batch in client.watch(logs=False):
+                    sighting.take((view for views in batch.changed.values() for view in views), batch.counters)
+            finally:
+                await client.close()
+        await asyncio.sleep(_RETRY_S)
+
+
+async def _look(socket: Path, sighting: Sighting) -> None:
+    client = await ControlClient.connect(socket, role="read-only")
+    try:
+        await _take_snapshot(client, sighting)
+    finally:
+        await client.close()
+
+
+async def _take_snapshot(client: ControlClient, sighting: Sighting) -> None:
+    snapshot = await client.snapshot()
+    sighting.take((view for views in snapshot.views.values() for view in views.values()), snapshot.counters)
+
+
+def conclude(subnet: Subnet, sightings: dict[str, Sighting]) -> DemoResult:
+    """The result, once the subnet has stopped."""
+    miner = sightings.get("miner", Sighting())
+    others = [sighting for name, sighting in sightings.items() if name != "miner"]
+    verified = set().union(*(sighting.verified for sighting in others))
+    left = sum(keys_left(subnet).values())
+    checks = {
+        "every node in the miner's list": len(miner.nodes) == len(subnet.nodes),
+        "authentication of every validator": len(miner.authenticated) >= len(others) > 0,
+        "a session that opened": miner.count("sessions_opened") > 0,
+        "a passed verification of every node": len(verified) >= len(subnet.nodes) > 0,
+        "a session that ended on time": miner.count("sessions_ended") > 0,
+        f"key files without validators' keys ({left} left)": left == 0,
+    }
+    return DemoResult(
+        nodes=dict(Counter(miner.nodes.values())),
+        authentications=miner.count("authentications"),
+        sessions_opened=miner.count("sessions_opened"),
+        sessions_ended=miner.count("sessions_ended"),
+        verifications=sum(item.count("verifications") - item.count("verifications_failed") for item in others),
+        validator_keys_left=left,
+        missing=tuple(name for name, was_seen in checks.items() if not was_seen),
+    )
+
+
+def keys_left(subnet: Subnet) -> dict[int, int]:
+    """Lines per node (by port) that hold another key than the operator's and the miner's."""
+    own = {ssh_key(path, "").split()[1].encode() for path in (subnet.layout.operator_key, subnet.layout.miner_key)}
+    found = {}
+    for node in subnet.nodes:
+        lines = [line for line in node.authorized_keys.read_bytes().split(b"\n") if line.strip()]
+        found[node.port] = sum(not line.startswith(b"#") and not own & set(line.split()) for line in lines)
+    return found

@@ -1,0 +1,56 @@
+"""What GPUs a stand-in node shows, and the small file from which its ``nvidia-smi`` reads it."""
+
+from __future__ import annotations
+
+import shlex
+import uuid
+from dataclasses import dataclass, field
+
+
+def _one_uuid() -> tuple[str, ...]:
+    return (f"GPU-{uuid.uuid4()}",)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuModel:
+    """The GPUs of one node; one UUID per GPU."""
+
+    model: str = "NVIDIA H100 80GB HBM3"
+    memory_mib: int = 81559
+    uuids: tuple[str, ...] = field(default_factory=_one_uuid)
+    driver: str = "550.127.05"
+    cuda: str = "12.4"
+    compute_cap: str = "9.0"
+    power_limit_w: int = 700
+
+    @classmethod
+    def for_node(cls, seed: str, index: int) -> GpuModel:
+        """A model for the node number ``index``; the same seed gives the same UUIDs."""
+        model, memory_mib, compute_cap, power_limit_w, count = _CATALOGUE[index % len(_CATALOGUE)]
+        uuids = tuple(f"GPU-{uuid.uuid5(_NAMESPACE, f'{seed}/{index}/{number}')}" for number in range(count))
+        return cls(
+            model=model, memory_mib=memory_mib, uuids=uuids, compute_cap=compute_cap, power_limit_w=power_limit_w
+        )
+
+    def to_text(self) -> str:
+        """The file ``gpu.conf``: assignments that a shell reads."""
+        values = {
+            "MODEL": self.model,
+            "MEMORY_MIB": str(self.memory_mib),
+            "DRIVER": self.driver,
+            "CUDA": self.cuda,
+            "UUIDS": " ".join(self.uuids),
+            "COMPUTE_CAP": self.compute_cap,
+            "POWER_LIMIT_W": str(self.power_limit_w),
+        }
+        head = "# What this stand-in node's nvidia-smi answers; read anew at every call. One UUID per GPU.\n"
+        return head + "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+_NAMESPACE = uuid.UUID("6f0d3f0e-6a43-4f62-9d0c-8f4f7d2f5b11")
+_CATALOGUE = (
+    ("NVIDIA H100 80GB HBM3", 81559, "9.0", 700, 8),
+    ("NVIDIA A100-SXM4-80GB", 81920, "8.0", 400, 8),
+    ("NVIDIA H100 80GB HBM3", 81559, "9.0", 700, 4),
+    ("NVIDIA B200", 183359, "10.0", 1000, 8),
+)

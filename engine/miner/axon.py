@@ -1,0 +1,79 @@
+"""The axon on chain: what it should say, what it says, and serving it only when the two differ."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+
+from engine.chain import Chain, Metagraph
+from engine.clock import Clock
+from engine.errors import ChainRateLimited, ChainRefused, ChainUnavailable
+from engine.events import AxonChecked, AxonServed, ChainFailed, EventSink
+
+RATE_LIMIT_PAUSE_S = 600.0
+"""After the chain's serving rate limit refused us: one discovery turn, not a restart loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An IP and port as the chain stores them."""
+
+    ip: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+
+
+def outgoing_address() -> str | None:
+    """The address this host would use towards the internet, if it is a public one; asks nobody."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # a datagram socket sends nothing on connect
+            ip = str(probe.getsockname()[0])
+        except OSError:
+            return None
+    return ip if ipaddress.ip_address(ip).is_global else None
+
+
+class AxonPublisher:
+    """Keeps the chain's entry equal to the endpoint that validators should dial."""
+
+    def __init__(
+        self, chain: Chain, hotkey: str, wanted: Endpoint | None, bound: str, *, clock: Clock, emit: EventSink
+    ) -> None:
+        self._chain = chain
+        self._hotkey = hotkey
+        self._wanted = wanted
+        self._bound = bound
+        self._clock = clock
+        self._emit = emit
+        self._not_before = 0.0
+
+    async def check(self, metagraph: Metagraph) -> None:
+        """Compare and serve if needed; a refusal is an event, tried again at a later turn."""
+        neuron = metagraph.by_hotkey(self._hotkey)
+        axon = None if neuron is None else neuron.axon
+        on_chain = "" if axon is None else axon.endpoint
+        endpoint = self._wanted
+        wanted = "" if endpoint is None else str(endpoint)
+        is_early = self._clock.monotonic() < self._not_before
+        if endpoint is None or neuron is None or is_early or (axon and axon.is_at(endpoint.ip, endpoint.port)):
+            self._report(on_chain, wanted)
+            return
+        try:
+            await self._chain.serve_axon(endpoint.ip, endpoint.port)
+        except (ChainRefused, ChainUnavailable) as error:
+            if isinstance(error, ChainRateLimited):
+                self._not_before = self._clock.monotonic() + RATE_LIMIT_PAUSE_S
+            self._emit(
+                ChainFailed(at=self._clock.now(), operation="serve_axon", error=str(error), metagraph_age_s=None)
+            )
+            self._report(on_chain, wanted)
+        else:
+            self._emit(AxonServed(at=self._clock.now(), endpoint=wanted))
+            self._report(wanted, wanted)
+
+    def _report(self, on_chain: str, wanted: str) -> None:
+        self._emit(AxonChecked(at=self._clock.now(), on_chain=on_chain, bound=self._bound, advertised=wanted))

@@ -1,0 +1,294 @@
+"""The miner's core: admission of validators to the fleet, and everything that ends an admission.
+
+The door asks it (``Admission``), the chain moves it (assignment, permits), the operator may overrule it.
+It never touches a node itself: it writes grant rows and lets the reconciler make the nodes follow.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from engine.chain.cached import MetagraphCache
+from engine.clock import Clock
+from engine.errors import PublicKeyRefused
+from engine.events import (
+    AssignmentChanged,
+    EventSink,
+    GrantEnded,
+    GrantRestored,
+    GrantWritten,
+    SessionEnded,
+    SessionRestored,
+)
+from engine.identity.public_keys import PublicKey
+from engine.miner.assignment import NOBODY, Assignment, Policy, assignment_from_json, choose
+from engine.miner.fleet import FleetNode
+from engine.miner.grants import (
+    END_EXPIRED,
+    END_NO_PERMIT,
+    END_NODE_REMOVED,
+    END_REPLACED,
+    END_UNASSIGNED,
+    key_held_by_other,
+    plan_grants,
+)
+from engine.miner.ports import Access, Permit, ReadyNode
+from engine.miner.reconciler import NodeOutcome, Reconciler
+from engine.ssh.target import NodeTarget
+from engine.store import Store
+from engine.store.records import Grant, KnownNode, Session
+
+PERMIT_RECHECK_AFTER_S = 60.0
+"""A caller without permit in a metagraph older than this gets one fresh read before it is refused."""
+
+ASSIGNMENT_KEY = "miner.assignment"
+
+
+class MinerCore:
+    """Who may enter, decided from the chain and the operator's policy; remembered in the store."""
+
+    def __init__(
+        self,
+        nodes: Sequence[FleetNode],
+        store: Store,
+        metagraph: MetagraphCache,
+        reconciler: Reconciler,
+        own_blob_base64: str,
+        *,
+        policy: Policy,
+        clock: Clock,
+        emit: EventSink,
+        session_lifetime_s: float,
+    ) -> None:
+        self._nodes = {n.node_id: n for n in nodes}
+        self._store = store
+        self._metagraph = metagraph
+        self._reconciler = reconciler
+        self._own_blob_base64 = own_blob_base64
+        self._policy = policy
+        self._clock = clock
+        self._emit = emit
+        self._session_lifetime_s = session_lifetime_s
+        self._assignment = NOBODY
+        self._last_reason: dict[str, str] = {}
+
+    @property
+    def assignment(self) -> Assignment:
+        """The current choice."""
+        return self._assignment
+
+    async def restore(self) -> None:
+        """Take over what the last run knew: nodes, grants of nodes that left the config, the assignment."""
+        now = self._clock.now()
+        known = {n.node_id: n for n in await self._store.nodes.all()}
+        gone = [n for n in known.values() if n.node_id not in self._nodes]
+        await self._store.nodes.put_many([_known_node(n, known.get(n.node_id), now) for n in self._nodes.values()])
+        await self._store.nodes.mark_removed([n.node_id for n in gone if n.removed_at is None], now)
+        self._reconciler.manage(n.target for n in self._nodes.values())
+        self._reconciler.manage(_target(n) for n in gone)
+        open_grants = await self._store.grants.open()
+        self._say_restored(open_grants, await self._store.sessions.all(), now)
+        orphaned = [g for g in open_grants if g.node_id not in self._nodes and g.ended_at is None]
+        await self._end(orphaned, END_NODE_REMOVED)
+        restored = assignment_from_json(await self._store.keyvalue.get(ASSIGNMENT_KEY))
+        if restored is not None:
+            self._assignment = restored
+            self._say_assignment()
+
+    # --- what the door asks -----------------------------------------------------------------------------------
+
+    async def permit(self, hotkey: str) -> Permit:
+        """See ``Admission.permit``. Raises ChainUnavailable."""
+        metagraph, age_s = self._metagraph.current()
+        neuron = metagraph.by_hotkey(hotkey)
+        if (neuron is None or not neuron.validator_permit) and age_s > PERMIT_RECHECK_AFTER_S:
+            metagraph = await self._metagraph.refresh()
+            neuron = metagraph.by_hotkey(hotkey)
+        if neuron is None:
+            return Permit(False, None, None)
+        return Permit(neuron.validator_permit, neuron.uid, neuron.stake_tao)
+
+    def is_assigned(self, hotkey: str) -> bool:
+        """See ``Admission.is_assigned``."""
+        return self._assignment.admits(hotkey)
+
+    async def admit(self, hotkey: str, key: PublicKey) -> Access:
+        """See ``Admission.admit``. Raises PublicKeyRefused."""
+        if key.blob_base64 == self._own_blob_base64:
+            raise PublicKeyRefused("this is the miner's own node key", hint="send a key of your own")
+        open_grants = await self._store.grants.open()
+        if key_held_by_other(open_grants, hotkey, key.blob_base64) is not None:
+            raise PublicKeyRefused("this key is in use by another validator", hint="send a key of your own")
+        now = self._clock.now()
+        plan = plan_grants(
+            open_grants,
+            tuple(self._nodes),
+            hotkey,
+            key,
+            now=now,
+            lifetime_s=self._session_lifetime_s,
+            new_id=lambda: secrets.token_hex(6),
+        )
+        await self._store.grants.put_many(plan.put)
+        await self._end(plan.end, END_REPLACED)
+        known = {g.id for g in open_grants}
+        for grant in plan.put:
+            self._emit(
+                GrantWritten(
+                    at=now,
+                    grant_id=grant.id,
+                    node_id=grant.node_id,
+                    validator_hotkey=hotkey,
+                    key_fingerprint=grant.fingerprint,
+                    expires_at=grant.expires_at,
+                    renewed=grant.id in known,
+                )
+            )
+        outcomes = await self._reconciler.reconcile_many(tuple(self._nodes))
+        return self._access(plan.put, outcomes, now)
+
+    def _access(self, grants: Sequence[Grant], outcomes: dict[str, NodeOutcome], now: float) -> Access:
+        ready = []
+        refused_keys = 0
+        for grant in grants:
+            outcome = outcomes[grant.node_id]
+            if grant.id in outcome.in_place:
+                ready.append(_ready_node(self._nodes[grant.node_id]))
+            elif grant.id in outcome.refused:
+                refused_keys += 1
+        if grants and refused_keys == len(grants):
+            raise PublicKeyRefused("this key is in use on the nodes already", hint="send a key of your own")
+        return Access(tuple(ready), len(grants) - len(ready), now + self._session_lifetime_s if ready else None)
+
+    # --- what ends an admission -------------------------------------------------------------------------------
+
+    async def reassign(self) -> None:
+        """Choose again from a fresh metagraph and end the access of whoever is no longer let in.
+
+        Raises ChainUnavailable; the last choice stands then.
+        """
+        metagraph = await self._metagraph.refresh()
+        chosen = choose(self._policy, metagraph.validators())
+        if chosen != self._assignment:
+            self._assignment = chosen
+            await self._store.keyvalue.put(ASSIGNMENT_KEY, chosen.to_json())
+            self._say_assignment()
+        permitted = {n.hotkey for n in metagraph.validators()}
+        open_grants = [g for g in await self._store.grants.open() if g.ended_at is None]
+        await self._end([g for g in open_grants if g.hotkey not in permitted], END_NO_PERMIT)
+        await self._end(
+            [g for g in open_grants if g.hotkey in permitted and not chosen.admits(g.hotkey)], END_UNASSIGNED
+        )
+
+    async def end_access(self, reason: str, *, only: Callable[[Grant], bool] = lambda grant: True) -> int:
+        """End every wanted grant that ``only`` accepts; returns how many. The reconciler removes the keys."""
+        ending = [g for g in await self._store.grants.open() if g.ended_at is None and only(g)]
+        await self._end(ending, reason)
+        return len(ending)
+
+    async def _end(self, grants: Sequence[Grant], reason: str) -> None:
+        if not grants:
+            return
+        now = self._clock.now()
+        await self._store.grants.end([g.id for g in grants], now, reason)
+        for grant in grants:
+            self._last_reason[grant.hotkey] = reason
+            self._emit(
+                GrantEnded(
+                    at=now, grant_id=grant.id, node_id=grant.node_id, validator_hotkey=grant.hotkey, reason=reason
+                )
+            )
+        self._reconciler.wake()
+
+    async def close_finished_sessions(self) -> None:
+        """Mark sessions as ended whose last key is gone from every node that answers."""
+        now = self._clock.now()
+        still_open: set[str] = set()
+        reasons: dict[str, str] = {}
+        for grant in await self._store.grants.open():
+            if grant.is_wanted(now) or not self._reconciler.is_failing(grant.node_id):
+                still_open.add(grant.hotkey)
+            reasons[grant.hotkey] = grant.end_reason
+        for session in await self._store.sessions.all():
+            if session.hotkey in still_open or session.ended_at is not None or session.access_until is None:
+                continue
+            reason = reasons.get(session.hotkey) or self._last_reason.get(session.hotkey, END_EXPIRED)
+            await self._store.sessions.put(replace(session, ended_at=now, end_reason=reason))
+            self._emit(SessionEnded(at=now, validator_hotkey=session.hotkey, reason=reason))
+
+    def _say_restored(self, grants: Sequence[Grant], sessions: Sequence[Session], now: float) -> None:
+        for grant in grants:
+            if grant.is_wanted(now):
+                self._emit(
+                    GrantRestored(
+                        at=now,
+                        grant_id=grant.id,
+                        node_id=grant.node_id,
+                        validator_hotkey=grant.hotkey,
+                        expires_at=grant.expires_at,
+                        is_in_place=grant.deployed_exp is not None,
+                    )
+                )
+        for session in sessions:
+            if session.ended_at is None:
+                self._emit(
+                    SessionRestored(
+                        at=now,
+                        validator_hotkey=session.hotkey,
+                        uid=session.uid,
+                        stake_tao=session.stake_tao,
+                        dialect=session.dialect,
+                        peer=session.peer,
+                        authenticated_at=session.issued_at,
+                        token_expires_at=session.expires_at,
+                        last_discovery_at=session.last_discovery_at,
+                        access_until=session.access_until,
+                        nodes_ready=session.nodes_ready,
+                        nodes_failed=session.nodes_failed,
+                        key_fingerprint=session.key_fingerprint,
+                    )
+                )
+
+    def _say_assignment(self) -> None:
+        chosen = self._assignment
+        self._emit(
+            AssignmentChanged(
+                at=self._clock.now(),
+                strategy=chosen.mode,
+                validator_hotkey=chosen.hotkey,
+                uid=chosen.uid,
+                stake_tao=chosen.stake_tao,
+                reason=chosen.reason,
+            )
+        )
+
+
+def _known_node(node: FleetNode, before: KnownNode | None, now: float) -> KnownNode:
+    target = node.target
+    return KnownNode(
+        node_id=node.node_id,
+        host=target.host,
+        port=target.port,
+        username=target.username,
+        label=node.label,
+        added_at=now if before is None else before.added_at,
+        removed_at=None,
+    )
+
+
+def _target(node: KnownNode) -> NodeTarget:
+    return NodeTarget(node_id=node.node_id, host=node.host, port=node.port, username=node.username)
+
+
+def _ready_node(node: FleetNode) -> ReadyNode:
+    target = node.target
+    return ReadyNode(
+        node_id=node.node_id,
+        host=target.host,
+        port=target.port,
+        username=target.username,
+        additional_opts=node.additional_opts,
+        hourly_rate_cents=node.hourly_rate_cents,
+    )

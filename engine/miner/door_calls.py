@@ -1,0 +1,386 @@
+"""The two calls of MinerDiscovery from bytes to bytes: limits, rules, chain, core, ledger, in that order."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from engine.clock import Clock
+from engine.errors import ChainUnavailable, PublicKeyRefused, StoreUnusable, WireMalformed
+from engine.events import CallRefused, DiscoveryAnswered, EventSink, ValidatorAuthenticated, ValidatorKeyChanged
+from engine.identity import payloads
+from engine.identity.public_keys import PublicKey
+from engine.identity.signatures import Signer
+from engine.identity.tokens import new_nonce, new_session_token
+from engine.miner import door_rules as rules
+from engine.miner.door_ledger import Discovery, Entry, Ledger
+from engine.miner.door_limits import DoorLimits, TokenBuckets, address_key
+from engine.miner.door_rules import Caller, Refusal
+from engine.miner.ports import Access, Admission, Permit, ReadyNode
+from engine.store.records import Session, SpentNonce
+from engine.wire import convert
+from engine.wire.messages import AuthAnswer, AuthCall, Dialect, DiscoverCall, WireNode
+
+AUTHENTICATE = "AuthenticateValidator"
+DISCOVER = "DiscoverNodes"
+SESSION_LIFETIME_S = 3600
+"""What deployed miners announce (protocol.md §3)."""
+DISCOVERIES_AT_ONCE = 32
+
+_NO_ACCESS = Access(nodes=(), failed=0, access_until=None)
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a failure
+    """A call that ends in a status. Never leaves the door."""
+
+    def __init__(self, refusal: Refusal, *, is_quiet: bool = False) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+        self.is_quiet = is_quiet
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """The envelope of one call."""
+
+    name: str
+    dialect: Dialect
+    body: bytes
+    peer: str
+
+    @property
+    def body_sha256(self) -> str:
+        return hashlib.sha256(self.dialect.encode() + self.body).hexdigest()
+
+
+class _Running:
+    """An accepted signature whose answer is still being made."""
+
+    def __init__(self, request: _Request, task: asyncio.Task[bytes]) -> None:
+        self.identity = (request.name, request.body_sha256, request.peer)
+        self.task = task
+
+
+class DoorCalls:
+    """Answers calls. Work that was begun is finished even if its caller goes away: ``drain`` waits for it."""
+
+    def __init__(
+        self,
+        signer: Signer,
+        admission: Admission,
+        ledger: Ledger,
+        *,
+        clock: Clock,
+        emit: EventSink,
+        verify_signatures: bool,
+        limits: DoorLimits,
+    ) -> None:
+        self._signer = signer
+        self._admission = admission
+        self._ledger = ledger
+        self._clock = clock
+        self._emit = emit
+        self._verify_signatures = verify_signatures
+        self._by_address = TokenBuckets(limits.per_address, limits.buckets)
+        self._by_hotkey = TokenBuckets(limits.per_hotkey, limits.buckets)
+        self._running: dict[tuple[str, str], _Running] = {}
+        self._discoveries = asyncio.Semaphore(DISCOVERIES_AT_ONCE)
+
+    async def authenticate(self, dialect: Dialect, body: bytes, peer: str) -> bytes:
+        """The MinerAuthResponse to a ValidatorAuthRequest from the address ``peer``. Raises Refused."""
+        return await self._answer(_Request(AUTHENTICATE, dialect, body, peer), self._authenticate)
+
+    async def discover(self, dialect: Dialect, body: bytes, peer: str) -> bytes:
+        """The nodes, as ``convert.write_nodes`` writes them, for a DiscoverNodesRequest. Raises Refused."""
+        return await self._answer(_Request(DISCOVER, dialect, body, peer), self._discover)
+
+    async def drain(self, grace_s: float) -> None:
+        """Wait so long for work under way, then cancel it."""
+        tasks = [running.task for running in self._running.values()]
+        if not tasks:
+            return
+        _, unfinished = await asyncio.wait(tasks, timeout=grace_s)
+        for task in unfinished:
+            task.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
+
+    # --- around every call ------------------------------------------------------------------------------------
+
+    async def _answer(self, request: _Request, work: Callable[[_Request], Awaitable[bytes]]) -> bytes:
+        try:
+            self._knock(self._by_address, address_key(request.peer))
+            return await work(request)
+        except Refused as refused:
+            self._report(request, refused)
+            raise
+        except StoreUnusable as error:
+            log.error("door.store_failed", call=request.name, error=str(error))
+            raise self._broken(request, rules.STORE_FAILED) from error
+        except Exception as error:
+            # The socket's door: whatever broke, the caller learns nothing of our insides and the engine goes on.
+            log.exception("door.crashed", call=request.name, dialect=request.dialect)
+            raise self._broken(request, rules.CRASHED) from error
+
+    def _broken(self, request: _Request, refusal: Refusal) -> Refused:
+        refused = Refused(refusal)
+        self._report(request, refused)
+        return refused
+
+    def _report(self, request: _Request, refused: Refused) -> None:
+        if refused.is_quiet:
+            return
+        self._emit(
+            CallRefused(
+                at=self._clock.now(),
+                call=request.name,
+                validator_hotkey=_claimed(request),
+                dialect=request.dialect,
+                peer=request.peer,
+                status=refused.refusal.status,
+                reason=refused.refusal.message,
+            )
+        )
+
+    def _knock(self, buckets: TokenBuckets, key: str) -> None:
+        verdict = buckets.take(key, self._clock.monotonic())
+        if not verdict.is_allowed:
+            # One event per row of refusals: a flood must not become a flood of events.
+            raise Refused(rules.too_many(verdict.retry_after_s), is_quiet=not verdict.is_first)
+
+    def _find_caller(self, call: AuthCall | DiscoverCall, request: _Request) -> Caller:
+        caller = _or_refuse(rules.find_caller(call, self._signer.hotkey))
+        self._knock(self._by_hotkey, f"{address_key(request.peer)} {caller.hotkey_hex}")
+        return caller
+
+    async def _once(
+        self, request: _Request, caller: Caller, nonce: str, make_answer: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
+        """One piece of work per nonce, shared with an identical retry and not cancelled with its caller."""
+        slot = (caller.hotkey_hex, nonce)
+        running = self._running.get(slot)
+        if running is None:
+            running = self._running[slot] = _Running(request, asyncio.ensure_future(_run(make_answer)))
+            running.task.add_done_callback(lambda task: self._forget(slot, task))
+        elif running.identity != (request.name, request.body_sha256, request.peer):
+            raise Refused(rules.NONCE_REUSED)
+        return await asyncio.shield(running.task)
+
+    def _forget(self, slot: tuple[str, str], task: asyncio.Task[bytes]) -> None:
+        self._running.pop(slot, None)
+        if not task.cancelled() and task.exception() is not None and not isinstance(task.exception(), Refused):
+            log.debug("door.work_failed", error=str(task.exception()))
+
+    async def _permit(self, hotkey: str) -> Permit:
+        try:
+            permit = await self._admission.permit(hotkey)
+        except ChainUnavailable as error:
+            log.warning("door.chain_unavailable", validator_hotkey=hotkey, error=str(error))
+            raise Refused(rules.CHAIN_UNKNOWN) from error
+        if not permit.permitted:
+            raise Refused(rules.NOT_PERMITTED)
+        return permit
+
+    # --- AuthenticateValidator --------------------------------------------------------------------------------
+
+    async def _authenticate(self, request: _Request) -> bytes:
+        call = _read(convert.read_auth_call, request)
+        caller = self._find_caller(call, request)
+        key = rules.check_authentication(call, now=self._clock.now(), verify_signatures=self._verify_signatures)
+        if isinstance(key, Refusal):
+            raise Refused(key)
+        bound = key
+        return await self._once(request, caller, call.nonce, lambda: self._open_session(request, call, caller, bound))
+
+    async def _open_session(self, request: _Request, call: AuthCall, caller: Caller, key: PublicKey | None) -> bytes:
+        permit = await self._permit(caller.hotkey)
+        now = self._clock.now()
+        session = Session(
+            hotkey=caller.hotkey,
+            token=new_session_token(),
+            issued_at=now,
+            expires_at=float(int(now) + SESSION_LIFETIME_S),
+            dialect=call.dialect,
+            peer=request.peer,
+            uid=permit.uid,
+            stake_tao=permit.stake_tao,
+            key_algorithm=key.algorithm if key else "",
+            key_blob_base64=key.blob_base64 if key else "",
+            key_fingerprint=key.fingerprint if key else "",
+        )
+        answer = self._signed_answer(call, session)
+        spent = _spent(request, caller, call.nonce, answer, now)
+        written = await self._ledger.write(Entry(caller.hotkey, spent, session))
+        if written.earlier is not None:
+            return self._resent(request, written.earlier)
+        self._watch_key(caller, written.previous, session.key_fingerprint)
+        self._emit(
+            ValidatorAuthenticated(
+                at=now,
+                validator_hotkey=caller.hotkey,
+                uid=permit.uid,
+                stake_tao=permit.stake_tao,
+                dialect=call.dialect,
+                peer=request.peer,
+                expires_at=session.expires_at,
+            )
+        )
+        return answer
+
+    def _signed_answer(self, call: AuthCall, session: Session) -> bytes:
+        response_nonce = new_nonce()
+        # The validator verifies with its own spelling of its hotkey, so that is what is signed.
+        payload = payloads.miner_response(call.validator_hotkey, response_nonce, session.token)
+        return convert.write_auth_answer(
+            call.dialect,
+            AuthAnswer(
+                authenticated=True,
+                session_token=session.token,
+                expires_at=int(session.expires_at),
+                miner_hotkey=self._signer.hotkey,
+                miner_signature=self._signer.sign(payload),
+                response_nonce=response_nonce,
+            ),
+        )
+
+    # --- DiscoverNodes ----------------------------------------------------------------------------------------
+
+    async def _discover(self, request: _Request) -> bytes:
+        call = _read(convert.read_discover_call, request)
+        caller = self._find_caller(call, request)
+        session = await self._ledger.session(caller.hotkey)
+        key = _or_refuse(
+            rules.check_discovery(call, session, now=self._clock.now(), verify_signatures=self._verify_signatures)
+        )
+        return await self._once(request, caller, call.nonce, lambda: self._give_nodes(request, call, caller, key))
+
+    async def _give_nodes(self, request: _Request, call: DiscoverCall, caller: Caller, key: PublicKey) -> bytes:
+        earlier = await self._ledger.spent(caller.hotkey_hex, call.nonce)
+        if earlier is not None:
+            return self._resent(request, earlier)
+        await self._permit(caller.hotkey)
+        began = self._clock.monotonic()
+        is_assigned = self._admission.is_assigned(caller.hotkey)
+        access = await self._admit(caller, key) if is_assigned else _NO_ACCESS
+        answer = convert.write_nodes(_wire_node(node) for node in access.nodes)
+        now = self._clock.now()
+        # A key that was not put anywhere is not this validator's key: it must not hide a change of the real one.
+        used = key if is_assigned else None
+        discovery = Discovery(
+            at=now,
+            key_algorithm=used.algorithm if used else "",
+            key_blob_base64=used.blob_base64 if used else "",
+            key_fingerprint=used.fingerprint if used else "",
+            nodes_ready=len(access.nodes),
+            nodes_failed=access.failed,
+            access_until=access.access_until,
+        )
+        spent = _spent(request, caller, call.nonce, answer, now)
+        written = await self._ledger.write(Entry(caller.hotkey, spent, discovery))
+        if written.earlier is not None:
+            return self._resent(request, written.earlier)
+        self._watch_key(caller, written.previous, discovery.key_fingerprint)
+        self._emit(
+            DiscoveryAnswered(
+                at=now,
+                validator_hotkey=caller.hotkey,
+                dialect=call.dialect,
+                peer=request.peer,
+                assigned=is_assigned,
+                nodes_ready=len(access.nodes),
+                nodes_failed=access.failed,
+                duration_ms=round((self._clock.monotonic() - began) * 1000, 1),
+                key_fingerprint=discovery.key_fingerprint,
+                access_until=access.access_until,
+            )
+        )
+        return answer
+
+    async def _admit(self, caller: Caller, key: PublicKey) -> Access:
+        async with self._discoveries:
+            try:
+                return await self._admission.admit(caller.hotkey, key)
+            except PublicKeyRefused as error:
+                raise Refused(rules.key_refused(error)) from error
+
+    # --- both -------------------------------------------------------------------------------------------------
+
+    def _resent(self, request: _Request, earlier: SpentNonce) -> bytes:
+        answer = rules.judge_reuse(
+            earlier,
+            call=request.name,
+            body_sha256=request.body_sha256,
+            peer=request.peer,
+            now=self._clock.now(),
+        )
+        return _or_refuse(answer)
+
+    def _watch_key(self, caller: Caller, previous: Session | None, fingerprint: str) -> None:
+        known = previous.key_fingerprint if previous else ""
+        if known and fingerprint and known != fingerprint:
+            self._emit(
+                ValidatorKeyChanged(
+                    at=self._clock.now(),
+                    validator_hotkey=caller.hotkey,
+                    old_fingerprint=known,
+                    new_fingerprint=fingerprint,
+                )
+            )
+
+
+async def _run(make_answer: Callable[[], Awaitable[bytes]]) -> bytes:
+    return await make_answer()
+
+
+def _read(reader: Callable[[Dialect, bytes], T], request: _Request) -> T:
+    try:
+        return reader(request.dialect, request.body)
+    except WireMalformed as error:
+        raise Refused(Refusal("INVALID_ARGUMENT", error.message)) from None
+
+
+def _or_refuse(value: T | Refusal) -> T:
+    if isinstance(value, Refusal):
+        raise Refused(value)
+    return value
+
+
+def _spent(request: _Request, caller: Caller, nonce: str, answer: bytes, now: float) -> SpentNonce:
+    return SpentNonce(
+        hotkey_hex=caller.hotkey_hex,
+        nonce=nonce,
+        call=request.name,
+        body_sha256=request.body_sha256,
+        peer=request.peer,
+        accepted_at=now,
+        answer=answer,
+    )
+
+
+def _claimed(request: _Request) -> str:
+    """The hotkey that a refused request names, if it can be read at all."""
+    try:
+        if request.name == AUTHENTICATE:
+            return rules.claimed_hotkey(convert.read_auth_call(request.dialect, request.body).validator_hotkey)
+        return rules.claimed_hotkey(convert.read_discover_call(request.dialect, request.body).validator_hotkey)
+    except WireMalformed:
+        return ""
+
+
+def _wire_node(node: ReadyNode) -> WireNode:
+    return WireNode(
+        node_id=node.node_id,
+        host=node.host,
+        port=str(node.port),
+        username=node.username,
+        additional_opts=node.additional_opts,
+        hourly_rate_cents=node.hourly_rate_cents,
+    )

@@ -1,0 +1,306 @@
+"""Makes each node's authorized_keys match the grant rows. One writer per node, idempotent, restartable anywhere.
+
+Every hard case is the same case: read the rows, read the file, compute the wanted bytes, swap if the file is
+still what was read, read back, record. A crash at any point leaves rows that say what is still to be done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from engine.clock import Clock, sleep_or_wake
+from engine.errors import BasilicaError, KeyFileRefused, SshTimeout
+from engine.events import EventSink, ForeignKeysSeen, GrantEnded, KeyDeployed, KeyFailed, KeyRemoved
+from engine.miner.backoff import Backoff
+from engine.miner.capabilities import CapabilitySource
+from engine.miner.grants import END_EXPIRED, expired, expiry_second, needs_work, next_change_at
+from engine.ssh.authorized_keys import RefusedKey, WantedKey, inventory, plan_change
+from engine.ssh.capability import expiry_texts
+from engine.ssh.keyfile import edit_key_file
+from engine.ssh.pool import NodePool
+from engine.ssh.target import NodeTarget
+from engine.store.grants import GrantRepository
+from engine.store.records import Grant
+
+CONCURRENT_NODES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOutcome:
+    """What one reconciliation achieved: grants whose key was read back, or why not."""
+
+    node_id: str
+    in_place: frozenset[str] = frozenset()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Grant ids whose key must not be written there, with the reason."""
+    error: BasilicaError | None = None
+
+
+@dataclass(slots=True)
+class _Work:
+    """One node's memory between reconciliations."""
+
+    lock: asyncio.Lock
+    backoff: Backoff
+    audited_at: float | None = None
+
+
+class Reconciler:
+    """All nodes' key files. ``reconcile`` is called by discoveries, ``run`` keeps what they left unfinished."""
+
+    def __init__(
+        self,
+        pool: NodePool,
+        grants: GrantRepository,
+        capabilities: CapabilitySource,
+        own_blobs: frozenset[str],
+        *,
+        clock: Clock,
+        emit: EventSink,
+        node_deadline_s: float,
+        interval_s: float,
+        audit_interval_s: float,
+        adopt_leftovers: bool,
+    ) -> None:
+        self._pool = pool
+        self._grants = grants
+        self._capabilities = capabilities
+        self._own_blobs = own_blobs
+        self._clock = clock
+        self._emit = emit
+        self._node_deadline_s = node_deadline_s
+        self._interval_s = interval_s
+        self._audit_interval_s = audit_interval_s
+        self._adopt_leftovers = adopt_leftovers
+        self._targets: dict[str, NodeTarget] = {}
+        self._work: dict[str, _Work] = {}
+        self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(CONCURRENT_NODES)
+
+    def manage(self, targets: Iterable[NodeTarget]) -> None:
+        """Nodes whose files may hold our keys: configured ones, and removed ones until they are clean."""
+        for target in targets:
+            self._targets[target.node_id] = target
+            self._work.setdefault(target.node_id, _Work(asyncio.Lock(), Backoff()))
+
+    def forget(self, node_id: str) -> None:
+        """Stop managing a node that is clean and no longer configured."""
+        self._targets.pop(node_id, None)
+        self._work.pop(node_id, None)
+
+    def is_failing(self, node_id: str) -> bool:
+        """Whether the last attempt on this node failed."""
+        work = self._work.get(node_id)
+        return work is not None and work.backoff.failures > 0
+
+    def retry_now(self, node_id: str) -> None:
+        """The node answers again: do not wait for the end of its back-off."""
+        work = self._work.get(node_id)
+        if work is not None and work.backoff.failures:
+            work.backoff.succeeded()
+            self.wake()
+
+    def wake(self) -> None:
+        """Rows changed: look again now, not at the next interval."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look for unfinished work at each interval, at each expiry, and when woken; audit idle nodes."""
+        while True:
+            await self.sweep()
+            await self._wait_for_work()
+
+    async def sweep(self) -> None:
+        """Reconcile every node that has work due now, all at once within their deadlines."""
+        now = self._clock.now()
+        rows = await self._grants.open()
+        by_node: dict[str, list[Grant]] = {node_id: [] for node_id in self._targets}
+        for grant in rows:
+            by_node.setdefault(grant.node_id, []).append(grant)
+        due = [node_id for node_id, grants in by_node.items() if self._is_due(node_id, grants, now)]
+        await self.reconcile_many(due)
+
+    async def reconcile_many(self, node_ids: Sequence[str]) -> dict[str, NodeOutcome]:
+        """Reconcile these nodes in parallel; a node that fails or hangs costs nothing but itself."""
+
+        async def one(node_id: str) -> NodeOutcome:
+            async with self._slots:
+                return await self.reconcile(node_id)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = {node_id: group.create_task(one(node_id)) for node_id in node_ids if node_id in self._targets}
+        return {node_id: task.result() for node_id, task in tasks.items()}
+
+    async def reconcile(self, node_id: str) -> NodeOutcome:
+        """Make one node match its rows within the node deadline. Never raises for a node's fault."""
+        target, work = self._targets[node_id], self._work[node_id]
+        error: BasilicaError
+        try:
+            async with asyncio.timeout(self._node_deadline_s), work.lock:
+                in_place, refused = await self._match(target)
+        except TimeoutError:
+            error = SshTimeout(
+                f"keys on {target.address} not changed within {self._node_deadline_s:g} s",
+                hint="the state on the node is unknown; it is read again at the next attempt",
+            )
+        except BasilicaError as failure:
+            error = failure
+        else:
+            work.backoff.succeeded()
+            work.audited_at = self._clock.monotonic()
+            return NodeOutcome(node_id, in_place, refused)
+        retry_in_s = work.backoff.failed(self._clock.monotonic())
+        self._emit(
+            KeyFailed(
+                at=self._clock.now(),
+                node_id=node_id,
+                operation="reconcile",
+                error_code=error.reason if isinstance(error, KeyFileRefused) else error.code,
+                message=error.message,
+                hint=error.hint,
+                retry_in_s=round(retry_in_s, 1),
+            )
+        )
+        return NodeOutcome(node_id, error=error)
+
+    async def _match(self, target: NodeTarget) -> tuple[frozenset[str], dict[str, str]]:
+        rows = await self._end_expired(target.node_id)
+        now = self._clock.now()
+        wanted_rows = [g for g in rows if g.is_wanted(now)]
+        gone_rows = [g for g in rows if not g.is_wanted(now)]
+        capability = await self._capabilities.capability(target)
+        seconds = sorted({expiry_second(g) for g in wanted_rows})
+        texts = await expiry_texts(self._pool, target, capability, seconds)
+        wanted = [_wanted_key(g, texts) for g in wanted_rows]
+        edited = await edit_key_file(
+            self._pool,
+            target,
+            partial(
+                plan_change,
+                wanted=wanted,
+                own_blobs=self._own_blobs,
+                managed_ids=[g.id for g in gone_rows],
+                expired_before_unix=int(now),
+                remove_leftovers=self._adopt_leftovers,
+            ),
+        )
+        refused = {key.grant_id: key for key in edited.change.refused}
+        placed = [g for g in wanted_rows if g.id not in refused]
+        await self._record_deployed(target.node_id, placed, capability.expiry_form)
+        await self._record_refused(target.node_id, [g for g in wanted_rows if g.id in refused], refused)
+        await self._record_removed(target.node_id, gone_rows)
+        self._report_others(target.node_id, edited.state.data, {g.id for g in placed})
+        return frozenset(g.id for g in placed), {grant_id: key.reason for grant_id, key in refused.items()}
+
+    async def _end_expired(self, node_id: str) -> list[Grant]:
+        rows = await self._grants.open_for_node(node_id)
+        now = self._clock.now()
+        over = expired(rows, now)
+        if over:
+            await self._grants.end([g.id for g in over], now, END_EXPIRED)
+            for grant in over:
+                self._say_ended(grant, now, END_EXPIRED)
+            rows = await self._grants.open_for_node(node_id)
+        return list(rows)
+
+    async def _record_deployed(self, node_id: str, grants: Sequence[Grant], expiry_form: str) -> None:
+        now = self._clock.now()
+        for grant in grants:
+            exp = expiry_second(grant)
+            if grant.deployed_exp == exp:
+                continue
+            await self._grants.mark_deployed(grant.id, exp, now)
+            self._emit(
+                KeyDeployed(
+                    at=now,
+                    grant_id=grant.id,
+                    node_id=node_id,
+                    validator_hotkey=grant.hotkey,
+                    expires_at=grant.expires_at,
+                    expiry_form=expiry_form,
+                    renewed=grant.deployed_exp is not None,
+                )
+            )
+
+    async def _record_refused(self, node_id: str, grants: Sequence[Grant], why: Mapping[str, RefusedKey]) -> None:
+        now = self._clock.now()
+        for grant in grants:
+            refused = why[grant.id]
+            await self._grants.end([grant.id], now, refused.message)
+            await self._grants.mark_removed([grant.id], now)
+            self._say_ended(grant, now, refused.message)
+            self._emit(
+                KeyFailed(
+                    at=now,
+                    node_id=node_id,
+                    operation="deploy",
+                    error_code=refused.reason,
+                    message=f"the key of {grant.hotkey} was not deployed: {refused.message}",
+                    hint="a validator needs a key of its own; nothing was changed for this one",
+                )
+            )
+
+    async def _record_removed(self, node_id: str, grants: Sequence[Grant]) -> None:
+        if not grants:
+            return
+        now = self._clock.now()
+        await self._grants.mark_removed([g.id for g in grants], now)
+        for grant in grants:
+            self._emit(
+                KeyRemoved(
+                    at=now,
+                    grant_id=grant.id,
+                    node_id=node_id,
+                    validator_hotkey=grant.hotkey,
+                    reason=grant.end_reason,
+                )
+            )
+
+    def _report_others(self, node_id: str, content: bytes, known: Collection[str]) -> None:
+        found = inventory(content)
+        self._emit(
+            ForeignKeysSeen(
+                at=self._clock.now(),
+                node_id=node_id,
+                operator_keys=len(found.operator),
+                leftovers=len(found.leftovers),
+                orphans=len(found.orphans(known)),
+            )
+        )
+
+    def _say_ended(self, grant: Grant, now: float, reason: str) -> None:
+        self._emit(
+            GrantEnded(at=now, grant_id=grant.id, node_id=grant.node_id, validator_hotkey=grant.hotkey, reason=reason)
+        )
+
+    def _is_due(self, node_id: str, grants: Sequence[Grant], now: float) -> bool:
+        work = self._work.get(node_id)
+        if work is None:
+            return False
+        at = self._clock.monotonic()
+        if not work.backoff.is_ready(at):
+            return False
+        if any(needs_work(g, now) for g in grants):
+            return True
+        return work.audited_at is None or at - work.audited_at >= self._audit_interval_s
+
+    async def _wait_for_work(self) -> None:
+        now = self._clock.now()
+        change_at = next_change_at(await self._grants.open(), now)
+        wait_s = self._interval_s if change_at is None else min(self._interval_s, max(0.05, change_at - now + 0.05))
+        await sleep_or_wake(self._clock, wait_s, self._wake)
+
+
+def _wanted_key(grant: Grant, texts: Mapping[int, str]) -> WantedKey:
+    second = expiry_second(grant)
+    return WantedKey(
+        grant_id=grant.id,
+        holder=f"validator-{grant.hotkey}",
+        algorithm=grant.algorithm,
+        blob_base64=grant.blob_base64,
+        expires_at_unix=second,
+        expiry_text=texts.get(second, ""),
+    )

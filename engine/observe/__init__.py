@@ -1,0 +1,1 @@
+"""What the engine tells the outside: logs, metrics, health. All of it fed by events."""

@@ -1,0 +1,113 @@
+"""Small HTTP faces of the engine: ``/health`` and ``/metrics``, each on its own address, inside the engine's loop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import uvicorn
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+
+from engine.control.state import LiveState
+from engine.errors import PortTaken
+
+PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class _QuietServer(uvicorn.Server):
+    """uvicorn without its own signal handlers: signals belong to the engine."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def health_app(state: LiveState) -> FastAPI:
+    """``GET /health``: ``status``, ``timestamp``, ``nodes``, ``active_sessions``, ``checks``; 503 when degraded."""
+    app = FastAPI(title="basilica-tui health", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/health")
+    async def health() -> JSONResponse:
+        return health_answer(state)
+
+    return app
+
+
+def health_answer(state: LiveState) -> JSONResponse:
+    """The health document of this moment."""
+    checks = health_checks(state)
+    is_healthy = all(verdict == "ok" for verdict in checks.values())
+    return JSONResponse(
+        {
+            "status": "healthy" if is_healthy else "degraded",
+            "timestamp": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "nodes": len(state.nodes),
+            "active_sessions": sum(1 for s in state.sessions.values() if s.state == "active"),
+            "checks": checks,
+        },
+        status_code=200 if is_healthy else 503,
+    )
+
+
+def health_checks(state: LiveState) -> dict[str, str]:
+    """Each check's verdict: ``ok``, or in a few words what is wrong."""
+    services = [s.id for s in state.services.values() if s.state == "restarting"]
+    troubled = [n for n in state.nodes.values() if n.state in ("unhealthy", "stopped")]
+    return {
+        "services": "ok" if not services else "restarting: " + ", ".join(sorted(services)),
+        "chain": "ok" if not state.engine.chain_error else "unavailable",
+        "nodes": "ok" if not troubled else f"{len(troubled)} of {len(state.nodes)} not healthy",
+    }
+
+
+def metrics_app(render: Callable[[], bytes], path: str) -> FastAPI:
+    """The exposition text at ``path``."""
+    app = FastAPI(title="basilica-tui metrics", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get(path)
+    async def metrics() -> Response:
+        return Response(render(), media_type=PROMETHEUS_TEXT)
+
+    return app
+
+
+@dataclass(frozen=True, slots=True)
+class HttpService:
+    """One app on one address."""
+
+    name: str
+    app: FastAPI
+    host: str
+    port: int
+
+    async def run(self) -> None:
+        """Serve until cancelled. Raises PortTaken, so that the supervisor can say so and try again."""
+        config = uvicorn.Config(
+            self.app,
+            host=self.host,
+            port=self.port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=1,
+        )
+        listener = _bind(self.name, self.host, self.port)
+        try:
+            await _QuietServer(config).serve(sockets=[listener])
+        finally:
+            listener.close()
+
+
+def _bind(name: str, host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise PortTaken(
+            f"{name}: cannot listen on {host}:{port}: {error.strerror}",
+            hint=f"see who has port {port} with 'ss -ltnp', or change [{name}] in the configuration",
+        ) from error

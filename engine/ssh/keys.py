@@ -1,0 +1,88 @@
+"""The private key that the engine logs in with."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Self
+
+import asyncssh
+
+from engine.errors import ClientKeyUnusable
+
+
+class ClientKey:
+    """A private key in memory; its public half in the forms that others need."""
+
+    def __init__(self, private: asyncssh.SSHKey, comment: str = "") -> None:
+        self.private = private  # for engine.ssh.connection alone
+        words = private.export_public_key("openssh").decode("ascii").split()
+        self.algorithm: str = words[0]
+        self.blob_base64: str = words[1]
+        self.fingerprint: str = private.get_fingerprint()
+        self.comment = comment
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read an unencrypted private key; raises ClientKeyUnusable naming the path and what to do."""
+        path = path.expanduser()
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            text = path.read_bytes()
+        except OSError as error:
+            raise ClientKeyUnusable(
+                f"cannot read the SSH key {path}: {error.strerror or error}",
+                hint=f'create one with: ssh-keygen -t ed25519 -N "" -f {path}',
+            ) from error
+        if mode & 0o077:
+            raise ClientKeyUnusable(
+                f"the SSH key {path} is open to other users (mode {mode:03o})", hint=f"run: chmod 600 {path}"
+            )
+        try:
+            private = asyncssh.import_private_key(text)
+        except (asyncssh.KeyEncryptionError, asyncssh.KeyImportError, ValueError) as error:
+            if "passphrase" in str(error).lower():  # the library has no error of its own for "none was given"
+                raise ClientKeyUnusable(
+                    f"the SSH key {path} is protected by a passphrase",
+                    hint="use a key without one, kept in a file that only the engine's user can read",
+                ) from error
+            raise ClientKeyUnusable(
+                f"{path} is not a private SSH key", hint="name the private key, not the .pub file"
+            ) from error
+        comment = private.get_comment_bytes() or b""
+        return cls(private, comment.decode("utf-8", "replace"))
+
+    @classmethod
+    def generate(cls, comment: str = "") -> Self:
+        """A new Ed25519 key that exists in memory only."""
+        return cls(asyncssh.generate_private_key("ssh-ed25519", comment=comment or None), comment)
+
+    @classmethod
+    def load_or_create(cls, path: Path, comment: str = "") -> Self:
+        """The key in that file; a new one is made and saved there when the file does not exist."""
+        if path.expanduser().exists():
+            return cls.from_file(path)
+        key = cls.generate(comment)
+        key.save(path)
+        return key
+
+    @property
+    def public_line(self) -> str:
+        """``algorithm base64 comment`` as it stands in an authorized_keys file."""
+        return " ".join(part for part in (self.algorithm, self.blob_base64, self.comment) if part)
+
+    def save(self, path: Path) -> None:
+        """Write the private key (mode 0600) and ``path.pub``; never replaces an existing key."""
+        path = path.expanduser()
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(self.private.export_private_key("openssh"))
+            path.with_name(path.name + ".pub").write_text(self.public_line + "\n")
+        except OSError as error:
+            raise ClientKeyUnusable(f"cannot write the SSH key {path}: {error.strerror or error}") from error
+
+    def __repr__(self) -> str:
+        return f"ClientKey({self.algorithm}, {self.fingerprint})"

@@ -1,0 +1,109 @@
+"""One database: serialised writes that cancellation cannot tear, short reads, errors in our words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from engine.errors import StoreUnusable
+from engine.store.failures import is_full, translate, translated
+
+T = TypeVar("T")
+Work = Callable[[AsyncConnection], Awaitable[T]]
+
+
+class Database:
+    """Runs transactions. One writer at a time; each transaction runs to its end in a task of its own.
+
+    A cancelled caller stops waiting, its transaction does not stop: left open it would block every later one.
+    """
+
+    def __init__(self, engine: AsyncEngine, name: str, *, relieve: Callable[[], bool] = lambda: False) -> None:
+        self.engine = engine
+        self.name = name
+        self._relieve = relieve
+        self._writing = asyncio.Lock()
+        self._running: set[asyncio.Task[Any]] = set()
+        self.is_closed = False
+
+    @property
+    def dialect(self) -> str:
+        """SQLAlchemy's name of the database kind: ``sqlite`` or ``postgresql``."""
+        return self.engine.dialect.name
+
+    async def write(self, work: Work[T], *, is_urgent: bool = False) -> T:
+        """Run ``work`` in a write transaction: all of it is stored, or none.
+
+        ``is_urgent`` work (ending access, recording removals) gets the ballast's space when the disk is full.
+
+        Raises:
+            StoreUnusable: the database failed; nothing of this work was stored.
+        """
+        return await self._to_its_end(self._write(work, is_urgent=is_urgent))
+
+    async def read(self, work: Work[T]) -> T:
+        """Run ``work`` on a consistent view of the data.
+
+        Raises:
+            StoreUnusable: the database failed.
+        """
+        return await self._to_its_end(self._read(work))
+
+    async def close(self) -> None:
+        """Wait for what runs, then let go of all connections."""
+        self.is_closed = True
+        while self._running:
+            await asyncio.wait(tuple(self._running))
+        await self.engine.dispose()
+
+    async def _to_its_end(self, running: Coroutine[Any, Any, T]) -> T:
+        if self.is_closed:
+            running.close()
+            raise StoreUnusable(f"database {self.name} is closed")
+        task = asyncio.create_task(running)
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # read here too, because a cancelled caller never does
+
+    async def _write(self, work: Work[T], *, is_urgent: bool) -> T:
+        async with self._writing:
+            try:
+                return await self._transaction(work)
+            except (SQLAlchemyError, OSError) as error:
+                if not (is_urgent and is_full(error) and self._relieve()):
+                    raise translate(error, self.name) from error
+            with translated(self.name):
+                return await self._transaction(work)
+
+    async def _transaction(self, work: Work[T]) -> T:
+        async with self.engine.connect() as plain:
+            connection = await plain.execution_options(transaction="write")
+            async with connection.begin():
+                return await work(connection)
+
+    async def _read(self, work: Work[T]) -> T:
+        with translated(self.name):
+            async with self.engine.connect() as connection:
+                return await work(connection)
+
+
+def upsert(dialect: str, table: sa.Table) -> Any:
+    """An INSERT into ``table`` that replaces the row with the same primary key; the same words for both dialects."""
+    if dialect == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415 - only where that dialect is in use
+    else:
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]  # noqa: PLC0415 - same face
+    statement = insert(table)
+    keys = [column.name for column in table.primary_key]
+    rest = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+    return statement.on_conflict_do_update(index_elements=keys, set_=rest)

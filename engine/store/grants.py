@@ -1,0 +1,85 @@
+"""Grants: desired access, written before any node is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine.store.database import Database, upsert
+from engine.store.records import Grant
+from engine.store.rows import from_row, in_chunks, to_row
+from engine.store.tables import grants
+
+
+class GrantRepository:
+    """All grants whose line may still be on a node, and the history of the others."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put_many(self, records: Iterable[Grant]) -> None:
+        """Store all of them or none; a grant with a known id replaces the earlier row."""
+        rows = [to_row(record) for record in records]
+        if not rows:
+            return
+
+        async def run(connection: AsyncConnection) -> None:
+            await connection.execute(upsert(self._database.dialect, grants), rows)
+
+        await self._database.write(run)
+
+    async def open(self) -> list[Grant]:
+        """Grants whose line has not been confirmed gone, oldest first."""
+        return await self._select(grants.c.removed_at.is_(None))
+
+    async def open_for_node(self, node_id: str) -> list[Grant]:
+        """The open grants of one node, oldest first."""
+        return await self._select(grants.c.removed_at.is_(None), grants.c.node_id == node_id)
+
+    async def get(self, grant_id: str) -> Grant | None:
+        """One grant, open or not."""
+        found = await self._select(grants.c.id == grant_id)
+        return found[0] if found else None
+
+    async def mark_deployed(self, grant_id: str, exp: int, at: float) -> None:
+        """Record that the line with this expiry was read back from the node."""
+        await self._update([grant_id], {"deployed_exp": exp, "deployed_at": at})
+
+    async def end(self, ids: Sequence[str], at: float, reason: str) -> None:
+        """Stop wanting these keys. One that ended before keeps its time and reason."""
+        await self._update(ids, {"ended_at": at, "end_reason": reason}, grants.c.ended_at.is_(None))
+
+    async def mark_removed(self, ids: Sequence[str], at: float) -> None:
+        """Record that the lines were seen gone; the grants are closed."""
+        await self._update(ids, {"removed_at": at}, grants.c.removed_at.is_(None))
+
+    async def prune(self, before: float) -> int:
+        """Delete grants that were closed before this time; returns how many."""
+
+        async def run(connection: AsyncConnection) -> int:
+            result = await connection.execute(sa.delete(grants).where(grants.c.removed_at < before))
+            return result.rowcount
+
+        return await self._database.write(run)
+
+    async def _select(self, *conditions: sa.ColumnElement[bool]) -> list[Grant]:
+        statement = sa.select(grants).where(*conditions).order_by(grants.c.created_at, grants.c.id)
+
+        async def run(connection: AsyncConnection) -> list[Grant]:
+            return [from_row(Grant, row) for row in await connection.execute(statement)]
+
+        return await self._database.read(run)
+
+    async def _update(self, ids: Sequence[str], values: dict[str, Any], *conditions: sa.ColumnElement[bool]) -> None:
+        if not ids:
+            return
+
+        async def run(connection: AsyncConnection) -> None:
+            for chunk in in_chunks(ids):
+                await connection.execute(sa.update(grants).where(grants.c.id.in_(chunk), *conditions).values(**values))
+
+        # What happened on a node must be on record even when the disk is full.
+        await self._database.write(run, is_urgent=True)

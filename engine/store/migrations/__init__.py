@@ -1,0 +1,1 @@
+"""Alembic's scripts: one folder per schema, run by ``engine.store.migrate`` when a store opens."""

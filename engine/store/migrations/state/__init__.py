@@ -1,0 +1,1 @@
+"""Revisions of the state tables, oldest first."""

@@ -1,0 +1,122 @@
+"""SQLite as the store needs it: files nobody else can read, durable settings, explicit transactions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from engine.store.failures import StoreDamaged, translated
+
+BUSY_TIMEOUT_S = 5.0
+JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
+BALLAST_BYTES = 1024 * 1024
+
+
+def prepare_directory(directory: Path) -> None:
+    """Create the data directory for us alone; one that exists is the operator's and stays as it is."""
+    with translated(str(directory)):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def prepare_file(path: Path) -> None:
+    """Make sure that the file exists and only its owner can read it: it holds session tokens.
+
+    SQLite gives its journal files the same mode.
+    """
+    with translated(str(path)):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(descriptor).st_mode & 0o077:
+                os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
+
+
+def open_engine(path: Path, *, synchronous: Literal["FULL", "NORMAL"]) -> AsyncEngine:
+    """An engine whose every connection has our settings. Each connection is a thread, so there are few."""
+    url = sa.URL.create("sqlite+aiosqlite", database=str(path))
+    engine = create_async_engine(
+        url,
+        # With isolation_level None the driver begins nothing by itself, so that BEGIN IMMEDIATE below is the only one.
+        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_S},
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=3,
+        max_overflow=0,
+        pool_use_lifo=True,
+        pool_timeout=30.0,
+    )
+
+    @sa.event.listens_for(engine.sync_engine, "connect")
+    def set_pragmas(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            f"busy_timeout={int(BUSY_TIMEOUT_S * 1000)}",
+            "foreign_keys=ON",
+            "trusted_schema=OFF",
+            f"journal_size_limit={JOURNAL_LIMIT_BYTES}",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # A deferred transaction that reads first and writes later fails at once when another wrote in between.
+        kind = connection.get_execution_options().get("transaction", "read")
+        if kind != "none":
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if kind == "write" else "BEGIN")
+
+    return engine
+
+
+async def check_integrity(engine: AsyncEngine, path: Path) -> None:
+    """Raise StoreDamaged when SQLite's own quick check finds damage."""
+    with translated(str(path)):
+        async with engine.connect() as connection:
+            finding = (await connection.exec_driver_sql("PRAGMA quick_check(1)")).scalar_one()
+    if finding != "ok":
+        raise StoreDamaged(
+            f"database {path} is damaged: {finding}",
+            hint="keep a copy of the file, and restore a backup or move it away to start a new one",
+        )
+
+
+async def truncate_journal(engine: AsyncEngine) -> None:
+    """Move the write-ahead log into the main file and shrink it; what readers still hold stays."""
+    async with engine.connect() as plain:
+        connection = await plain.execution_options(transaction="none")
+        await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+async def copy_to(engine: AsyncEngine, target: Path) -> None:
+    """A consistent copy of the whole database in a file of its own."""
+    async with engine.connect() as plain:
+        connection = await plain.execution_options(transaction="none")
+        await connection.exec_driver_sql("VACUUM INTO ?", (str(target),))
+
+
+def lay_ballast(path: Path) -> None:
+    """Reserve a little space for the day the disk is full; without room for it the engine does without."""
+    try:
+        if path.is_file() and path.stat().st_size == BALLAST_BYTES:
+            return
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(bytes(BALLAST_BYTES))
+    except OSError:
+        path.unlink(missing_ok=True)
+
+
+def drop_ballast(path: Path) -> bool:
+    """Give the reserved space up; False when it is already gone."""
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    return True

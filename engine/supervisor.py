@@ -1,0 +1,110 @@
+"""Services run here: a crash is an event and a restart with growing delay, never the end of the engine.
+
+``StoreUnusable`` and ``ConfigInvalid`` are the two exceptions: without a store or a configuration nothing
+that the engine promises can be kept, so they stop it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from engine.clock import Clock
+from engine.errors import BasilicaError, ConfigInvalid, StoreUnusable
+from engine.events import EventSink, ServiceCrashed, ServiceStarted, ServiceStopped
+
+FIRST_RESTART_S = 0.5
+LAST_RESTART_S = 60.0
+HEALTHY_AFTER_S = 60.0
+"""A service that ran this long starts again at the first delay."""
+
+ServiceBody = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A named coroutine function that is meant to run for as long as the engine does."""
+
+    name: str
+    body: ServiceBody
+
+
+def next_restart_delay_s(previous_s: float, ran_s: float, *, jitter: float) -> float:
+    """How long to wait before a crashed service starts again: doubling to a minute, reset by a healthy run.
+
+    ``jitter`` in 0..1 spreads restarts by up to a quarter of the delay.
+    """
+    base = FIRST_RESTART_S if ran_s >= HEALTHY_AFTER_S or previous_s <= 0 else min(previous_s * 2, LAST_RESTART_S)
+    return base * (1 + 0.25 * jitter)
+
+
+class Supervisor:
+    """Runs services in one task group and restarts those that crash."""
+
+    def __init__(self, clock: Clock, emit: EventSink) -> None:
+        self._clock = clock
+        self._emit = emit
+        self._services: list[Service] = []
+        self._stopping = asyncio.Event()
+
+    def add(self, name: str, body: ServiceBody) -> None:
+        """Register a service; only before ``run``."""
+        self._services.append(Service(name, body))
+
+    def stop(self) -> None:
+        """Ask ``run`` to end: services are cancelled together."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Run every service until ``stop`` is called.
+
+        Raises:
+            StoreUnusable, ConfigInvalid: from a service, after the others were cancelled.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._keep_running(s), name=f"service:{s.name}") for s in self._services]
+                await self._stopping.wait()
+                for task in tasks:
+                    task.cancel()
+        except* (StoreUnusable, ConfigInvalid) as failures:
+            raise _first(failures) from failures
+
+    async def _keep_running(self, service: Service) -> None:
+        delay_s = 0.0
+        while True:
+            started = self._clock.monotonic()
+            self._emit(ServiceStarted(at=self._clock.now(), service=service.name))
+            try:
+                await service.body()
+            except asyncio.CancelledError:
+                self._emit(ServiceStopped(at=self._clock.now(), service=service.name))
+                raise
+            except (StoreUnusable, ConfigInvalid):
+                raise
+            except Exception as error:  # noqa: BLE001 - the one place where any crash becomes an event and a restart
+                delay_s = next_restart_delay_s(
+                    delay_s,
+                    self._clock.monotonic() - started,
+                    jitter=random.random(),  # noqa: S311 - spreads restarts
+                )
+                self._emit(
+                    ServiceCrashed(
+                        at=self._clock.now(), service=service.name, error=_describe(error), retry_in_s=round(delay_s, 1)
+                    )
+                )
+            else:
+                self._emit(ServiceStopped(at=self._clock.now(), service=service.name))
+                return
+            await self._clock.sleep(delay_s)
+
+
+def _describe(error: Exception) -> str:
+    return str(error) if isinstance(error, BasilicaError) else f"{type(error).__name__}: {error}"
+
+
+def _first(group: BaseExceptionGroup[StoreUnusable | ConfigInvalid]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

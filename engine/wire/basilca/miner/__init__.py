@@ -1,0 +1,1 @@
+"""Generated from proto/ by engine.wire.generate; never edited."""

@@ -1,0 +1,117 @@
+"""One table of bindings and what is made of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from basilica_tui.bindings import BINDINGS, bindings_markdown, clashes, is_built, remap, shown
+from basilica_tui.commands import Command, completions, parse_command
+from basilica_tui.format import Look
+from basilica_tui.lines import plain
+from basilica_tui.panels.footer import footer_line
+from basilica_tui.panels.help import help_lines
+
+
+def test_no_key_means_two_things_on_one_screen() -> None:
+    """The table as shipped has no clash."""
+    assert clashes(BINDINGS) == []
+
+
+def test_every_binding_has_an_id_of_its_own_and_a_help_text() -> None:
+    """Ids are what users remap by."""
+    ids = [b.id for b in BINDINGS]
+    assert len(ids) == len(set(ids))
+    assert all(b.help for b in BINDINGS)
+
+
+def test_danger_is_a_capital_letter_or_a_typed_command() -> None:
+    """Only checking a node, which changes nothing on it, is a small letter."""
+    for binding in BINDINGS:
+        if binding.danger and binding.id != "node.test":
+            assert all(len(key) == 1 and key.isupper() for key in binding.keys)
+
+
+def test_remapped_keys_replace_the_old_ones_and_mistakes_are_told() -> None:
+    """Unknown ids and clashes are sentences; the first binding keeps a key that two want."""
+    table, problems = remap(BINDINGS, {"pause": ["z"], "refresh": ["z"], "nonsense": ["x"]})
+    by_id = {b.id: b for b in table}
+    assert problems == ("keys: there is no command called nonsense", "keys: z is both refresh and pause")
+    assert by_id["refresh"].keys == ("z",)
+    assert by_id["pause"].keys == ()
+    assert by_id["help"] == next(b for b in BINDINGS if b.id == "help")
+
+
+def test_help_lists_every_binding_that_is_built() -> None:
+    """Nothing is bound without being said."""
+    text = "\n".join(plain(line) for line in _help(read_only=False))
+    for binding in BINDINGS:
+        if is_built(binding) and (binding.keys or binding.command):
+            assert binding.help.split(" ")[0] in text
+
+
+def test_read_only_hides_danger_everywhere() -> None:
+    """Help, footer, command line and completion."""
+    dangerous = [b for b in BINDINGS if b.danger]
+    assert dangerous
+    text = "\n".join(plain(line) for line in _help(read_only=True))
+    footer = plain(footer_line(BINDINGS, "sessions", Look(), 200, read_only=True, is_validator=False))
+    for binding in dangerous:
+        assert binding.help not in text
+        assert binding not in shown(BINDINGS, read_only=True)
+        if binding.command:
+            assert parse_command(binding.command, read_only=True) is None
+            assert binding.command not in completions("", read_only=True)
+    assert "K end" not in footer
+    assert "K end" in plain(footer_line(BINDINGS, "sessions", Look(), 200, read_only=False, is_validator=False))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_the_footer_fits_and_always_says_how_to_get_help(width: int) -> None:
+    """Help is the last key to go."""
+    line = plain(footer_line(BINDINGS, "nodes", Look(), width, read_only=False, is_validator=False))
+    assert len(line) == width
+    assert width < 60 or "? help" in line
+
+
+def test_screens_that_are_not_built_are_absent_from_the_footer() -> None:
+    """A digit that leads nowhere is not offered."""
+    line = plain(footer_line(BINDINGS, "nodes", Look(), 200, read_only=False, is_validator=False))
+    assert "4 Scores" not in line
+    assert "2 Nodes" in line
+
+
+def test_the_readme_table_names_every_id() -> None:
+    """Generated, so it cannot go stale."""
+    table = bindings_markdown()
+    for binding in BINDINGS:
+        assert (f"`{binding.id}`" in table) is is_built(binding)
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("nodes", Command("screen.nodes")),
+        ("q", Command("leave")),
+        ("miners", Command("screen.nodes")),
+        ("engine stop", Command("engine.stop")),
+        ("engine", None),
+        ("theme light", Command("theme", "light")),
+        ("rm -rf", None),
+        ("  ", None),
+    ],
+)
+def test_commands_come_from_the_same_table(text: str, command: Command | None) -> None:
+    """Words, an alias or two, and an argument."""
+    assert parse_command(text) == command
+
+
+def test_a_remapped_table_is_what_the_footer_shows() -> None:
+    """The footer reads the table it is given."""
+    table = tuple(replace(b, keys=("X",)) if b.id == "help" else b for b in BINDINGS)
+    assert "X help" in plain(footer_line(table, "nodes", Look(), 120, read_only=False, is_validator=False))
+
+
+def _help(*, read_only: bool) -> list[tuple[tuple[str, str], ...]]:
+    return help_lines(BINDINGS, "nodes", Look(), 80, read_only=read_only, is_validator=False)

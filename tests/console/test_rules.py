@@ -1,0 +1,183 @@
+"""Filters, columns, ranking, store, clipboard, plain text: rules without a terminal."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from basilica_tui.clipboard import LIMIT, osc52
+from basilica_tui.columns import Query, place_columns, select
+from basilica_tui.filters import parse_filter
+from basilica_tui.fix_first import rank_fixes
+from basilica_tui.format import Look
+from basilica_tui.show import SHOWABLE, render_show
+from basilica_tui.store import ConsoleStore
+from basilica_tui.symbols import ASCII
+from basilica_tui.tables import ALL_TABLES, LOGS, NODES
+from engine.control.client import Batch, Snapshot
+from engine.control.models import AlertView, EngineView, LogRecord, NodeView, ServiceView
+from tests.console.world import NOW, TestEngine, miner_events, some_logs
+
+LOOK = Look(NOW)
+NODES_BY_ID = {
+    "a": NodeView("a", label="alpha", state="healthy", gpu_model="NVIDIA H100", gpu_count=8, last_trouble_at=5.0),
+    "b": NodeView("b", label="beta", state="stopped", gpu_model="NVIDIA A100", gpu_count=4, host="10.0.0.2"),
+    "c": NodeView("c", label="gamma", state="unhealthy", reason="no route", last_trouble_at=9.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("", "abc"),
+        ("h100", "a"),
+        ("state:stopped", "b"),
+        ("!state:healthy", "bc"),
+        ("!alpha !beta", "c"),
+        ("gpus:a100", "b"),
+        ("host:10.0.0", "b"),
+        ("nosuch:thing", ""),
+        ("!nosuch:thing", "abc"),
+        ("state:healthy h100 alpha", "a"),
+        ("(", ""),
+        ("!", ""),
+    ],
+)
+def test_every_term_of_a_filter_must_hold(text: str, ids: str) -> None:
+    """Words look at all a row shows, field:value at one column or attribute, a ! turns a term round."""
+    assert "".join(select(NODES, NODES_BY_ID.items(), Query(filter=parse_filter(text)), LOOK)) == ids
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        (Query(), "abc"),
+        (Query(reverse=True), "cba"),
+        (Query(sort="state"), "bca"),
+        (Query(sort="gpus"), "abc"),
+        (Query(sort="gpus", reverse=True), "bac"),
+        (Query(sort="trouble"), "cab"),
+        (Query(problems_only=True), "bc"),
+    ],
+)
+def test_unknown_values_sort_last_in_both_directions(query: Query, ids: str) -> None:
+    """And trouble sorts before health."""
+    assert "".join(select(NODES, NODES_BY_ID.items(), query, LOOK)) == ids
+
+
+@pytest.mark.parametrize("name", [*ALL_TABLES, "logs"])
+@pytest.mark.parametrize("width", [40, 74, 76, 116, 196])
+def test_columns_fit_the_width_and_the_important_ones_stay(name: str, width: int) -> None:
+    """The first column of priority 1 is never dropped; nothing overlaps."""
+    table = LOGS if name == "logs" else ALL_TABLES[name]
+    placed = place_columns(table.columns, width)
+    assert placed[-1].x + placed[-1].width <= max(width, placed[-1].width)
+    assert all(a.x + a.width + 2 == b.x for a, b in zip(placed, placed[1:], strict=False))
+    assert len(place_columns(table.columns, width, everything=True)) == len(table.columns)
+
+
+def test_what_costs_most_is_fixed_first() -> None:
+    """A stopped node before a service, a suspect one after both; alerts about known trouble are not repeated."""
+    nodes = {
+        "big": NodeView("big", label="big", state="suspect", reason="slow", gpu_count=8),
+        "key": NodeView("key", label="key", state="stopped", host_key_presented="SHA256:x", last_trouble_at=NOW - 840),
+        "ok": NodeView("ok", label="ok", state="healthy"),
+    }
+    services = {"metrics": ServiceView("metrics", state="restarting", last_error="port taken", retry_at=NOW + 20)}
+    alerts = {
+        "1": AlertView("1", subject="key", message="host key changed"),
+        "2": AlertView("2", subject="disk", message="nearly full", level="warning"),
+        "3": AlertView("3", subject="over", active=False),
+        "4": AlertView("4", subject="seen", acknowledged=True),
+    }
+    engine = EngineView(role="miner", axon_on_chain="1.2.3.4:1", axon_advertised="1.2.3.4:1", last_called_at=NOW)
+    fixes = rank_fixes(engine, nodes, {}, services, alerts, look=LOOK)
+    assert [f.subject for f in fixes] == ["key", "metrics", "big", "disk"]
+    assert fixes[0].message == "host key changed 14 min ago; traffic stopped"
+    assert fixes[0].key == "H"
+
+
+@pytest.mark.parametrize(
+    ("engine", "subjects"),
+    [
+        (EngineView(role="miner"), []),
+        (EngineView(role="miner", axon_advertised="1.2.3.4:1"), ["axon"]),
+        (EngineView(role="miner", axon_advertised="1.2.3.4:1", axon_on_chain="1.2.3.4:2"), ["axon"]),
+        (EngineView(role="miner", chain_error="metagraph: refused"), ["chain"]),
+        (EngineView(role="miner", started_at=NOW - 4000), ["door"]),
+        (EngineView(role="miner", started_at=NOW - 4000, compressed_time=True), []),
+        (EngineView(role="validator", axon_advertised="1.2.3.4:1"), []),
+        (EngineView(role="miner", stopping=True), ["engine"]),
+    ],
+)
+def test_the_engines_own_troubles(engine: EngineView, subjects: list[str]) -> None:
+    """Chain, axon, a silent door and a stopping engine are each one line."""
+    assert [f.subject for f in rank_fixes(engine, {}, {}, {}, {}, look=LOOK)] == subjects
+
+
+def test_the_store_knows_what_changed_and_only_that() -> None:
+    """An equal view is not dirty; a removed one is; a later snapshot marks the difference only."""
+    store = ConsoleStore()
+    store.apply_snapshot(Snapshot({"nodes": {"a": NodeView("a"), "b": NodeView("b")}}, {}, NOW))
+    assert store.take_dirty().ids == {"nodes": {"a", "b"}}
+    version = store.version
+    store.apply_batch(Batch(changed={"nodes": [NodeView("a")]}))
+    assert not store.take_dirty()
+    assert store.version == version
+    store.apply_batch(Batch(changed={"nodes": [NodeView("a", state="healthy")]}, removed={"nodes": ["b", "zz"]}))
+    assert store.take_dirty().ids == {"nodes": {"a", "b"}}
+    store.apply_snapshot(Snapshot({"nodes": {"a": NodeView("a", state="healthy"), "c": NodeView("c")}}, {}, NOW))
+    assert store.take_dirty().ids == {"nodes": {"c"}}
+
+
+def test_log_lines_that_came_before_are_not_taken_twice() -> None:
+    """A snapshot's history and the watch may overlap."""
+    store = ConsoleStore()
+    store.add_logs(some_logs(5))
+    store.add_logs([*some_logs(5)[3:], LogRecord(6, NOW, "info", "new")])
+    assert [r.seq for r in store.logs] == [1, 2, 3, 4, 5, 6]
+
+
+def test_copying_goes_through_tmux_and_has_a_limit() -> None:
+    """The sequence is wrapped for what stands between us and the terminal."""
+    encoded = base64.b64encode(b"node-01").decode()
+    assert osc52("node-01", {}) == f"\x1b]52;c;{encoded}\x07"
+    assert osc52("node-01", {"TMUX": "x"}) == f"\x1bPtmux;\x1b\x1b]52;c;{encoded}\x07\x1b\\"
+    assert osc52("node-01", {"TERM": "screen-256color"}) == f"\x1bP\x1b]52;c;{encoded}\x07\x1b\\"
+    longest = LIMIT // 4 * 3
+    assert osc52("x" * longest, {}) is not None
+    assert osc52("x" * (longest + 3), {}) is None
+
+
+@pytest.mark.parametrize("what", SHOWABLE)
+def test_everything_can_be_shown_as_json_and_as_text(what: str) -> None:
+    """JSON carries every field; text keeps the width, in ASCII too."""
+    snapshot = _snapshot()
+    rows = json.loads(render_show(snapshot, what, json=True))
+    assert {row["id"] for row in rows} == set(snapshot.views.get(what, {}))
+    text = render_show(snapshot, what, width=80, symbols=ASCII)
+    assert text.endswith("\n")
+    assert text.isascii()
+    assert all(len(line) <= 80 for line in text.splitlines()) or not rows
+
+
+def test_plain_text_is_as_safe_as_the_screen() -> None:
+    """A node's name cannot move the reader's cursor in a pipe either."""
+    snapshot = Snapshot({"nodes": {"a": NodeView("a", label="\x1b[2Jevil")}}, {}, NOW)
+    assert "\x1b" not in render_show(snapshot, "nodes", width=0)
+
+
+def test_unknown_collections_are_the_callers_mistake() -> None:
+    """The command line offers the choices."""
+    with pytest.raises(KeyError):
+        render_show(_snapshot(), "rentals")
+
+
+def _snapshot() -> Snapshot:
+    engine = TestEngine()
+    for event in miner_events():
+        engine.state.apply(event)
+    views = {name: dict(rows) for name, rows in engine.state.collections().items()}
+    return Snapshot(views, dict(engine.state.counters), NOW)

@@ -1,0 +1,136 @@
+"""The headless demo judges what it saw, and the real one sees the whole cycle."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.control.models import NodeView, SessionView, VerificationView
+from engine.localnet.demo import Sighting, conclude, run_headless
+from engine.localnet.files import private_directory
+from engine.localnet.identities import ssh_key
+from engine.localnet.pace import Pace
+from engine.localnet.stand_in_node import StandInNode
+from engine.localnet.subnet import Subnet, authorize
+
+VALIDATORS_LINE = 'restrict,expiry-time="20990101Z" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB validator-5X grant=1 exp=1\n'
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Subnet:
+    """A subnet of one node that has run and stopped, with only the baseline keys on its node."""
+    subnet = Subnet(tmp_path, nodes=1)
+    node = StandInNode(subnet.layout.node(1))
+    private_directory(node.authorized_keys.parent)
+    lines = [ssh_key(subnet.layout.operator_key, "operator"), ssh_key(subnet.layout.miner_key, "miner")]
+    node.authorized_keys.write_bytes(b"# kept by hand\n\n")
+    authorize(node.authorized_keys, lines)
+    subnet.nodes.append(node)
+    return subnet
+
+
+def whole_cycle() -> dict[str, Sighting]:
+    miner = Sighting()
+    miner.take(
+        iter([NodeView("n", state="healthy"), *(SessionView(key, hotkey=key, authenticated_at=1.0) for key in "ab")]),
+        {"authentications": 4, "sessions_opened": 2, "sessions_ended": 2},
+    )
+    validators = [Sighting(), Sighting()]
+    for sighting in validators:
+        sighting.take(iter([VerificationView("n", passed=2)]), {"verifications": 3, "verifications_failed": 1})
+    return {"miner": miner, "validator-1": validators[0], "validator-2": validators[1]}
+
+
+def test_a_whole_cycle_is_complete(stopped: Subnet) -> None:
+    """The JSON holds the promised figures, and only passed verifications count."""
+    result = conclude(stopped, whole_cycle())
+    assert result.complete
+    found = json.loads(result.to_json())
+    assert found.pop("missing") == []
+    assert found == {
+        "nodes": {"healthy": 1},
+        "authentications": 4,
+        "sessions_opened": 2,
+        "sessions_ended": 2,
+        "verifications": 4,
+        "validator_keys_left": 0,
+        "complete": True,
+    }
+    assert result.to_text().endswith("complete")
+
+
+@pytest.mark.parametrize("lacking", ["nodes", "authentication", "opened", "ended", "verification"])
+def test_a_cycle_that_lacks_a_part_is_incomplete_and_says_which(stopped: Subnet, lacking: str) -> None:
+    """Each part of the cycle is needed by itself."""
+    seen = whole_cycle()
+    match lacking:
+        case "nodes":
+            seen["miner"].nodes.clear()
+        case "authentication":
+            seen["miner"].authenticated.discard("b")
+        case "verification":
+            seen["validator-1"].verified.clear()
+            seen["validator-2"].verified.clear()
+        case _:
+            seen["miner"].counters[f"sessions_{lacking}"] = 0
+    result = conclude(stopped, seen)
+    assert not result.complete
+    assert len(result.missing) == 1
+
+
+def test_a_key_that_is_left_is_counted(stopped: Subnet) -> None:
+    """Every key besides the operator's and the miner's is one too many."""
+    with stopped.nodes[0].authorized_keys.open("a") as file:
+        file.write(VALIDATORS_LINE)
+    result = conclude(stopped, whole_cycle())
+    assert result.validator_keys_left == 1
+    assert not result.complete
+
+
+@pytest.mark.slow
+async def test_the_real_demo_sees_the_whole_cycle(tmp_path: Path) -> None:
+    """Engines, nodes, SSH and chain are real: access is given, used, ended on time, and nothing is left."""
+    pace = replace(Pace.demo(), verification_s=3.0, session_lifetime_s=2.0, reconcile_s=1.0)
+    result = await run_headless(8.0, tmp_path, nodes=2, pace=pace)
+    assert result.missing == ()
+    assert result.nodes == {"healthy": 2}
+
+
+@pytest.mark.slow
+async def test_localnet_up_serves_until_a_signal_and_leaves_no_engine(tmp_path: Path) -> None:
+    """The command prints the document when everything serves, and SIGTERM ends it and its engines with status 0."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "basilica_tui", "localnet", "up", "--dir", str(tmp_path / "net"),
+        "--nodes", "1", "--validators", "1", "--external-validators", "1", "--json",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        document = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+        assert document == json.loads((tmp_path / "net" / "localnet.json").read_text())
+        assert len(engines_of(tmp_path / "net")) == 2
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert engines_of(tmp_path / "net") == []
+
+
+def engines_of(directory: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"LOCALNET_DIRECTORY={directory}".encode() in entry.read_bytes().split(b"\0"):
+                found.append(int(entry.parent.name))
+        except OSError:
+            continue
+    return [pid for pid in found if pid != os.getpid()]

@@ -1,0 +1,34 @@
+"""``python -m tests.support.mortal_engine CONFIG EVENT``: the real engine, killed by itself at the first such event.
+
+SIGKILL between two instructions: nothing is flushed, nothing is cleaned up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from engine.app import Engine, load
+from engine.events import Event
+from engine.identity.wallets import open_wallet
+from engine.observe.ring import LogRing
+
+
+def main(config_path: str, kind: str) -> None:
+    config = load(Path(config_path)).config
+    section = config.bittensor
+    wallet = open_wallet(section.wallet_path, section.wallet_name, section.hotkey_name)
+    engine = Engine(config, wallet, LogRing())
+
+    def die(event: Event) -> None:
+        if event.kind == kind:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    engine.bus.subscribe(die)
+    asyncio.run(engine.run())
+
+
+main(*sys.argv[1:])

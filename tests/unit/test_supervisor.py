@@ -1,0 +1,102 @@
+"""Services that crash, end or ask for the end of everything."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from engine.clock import ManualClock, SystemClock, sleep_or_wake
+from engine.errors import StoreUnusable
+from engine.events import Event, ServiceCrashed, ServiceStarted, ServiceStopped
+from engine.supervisor import Supervisor, next_restart_delay_s
+
+
+@pytest.mark.parametrize(
+    ("previous_s", "ran_s", "delay_s"),
+    [(0, 0, 0.5), (0.5, 1, 1.0), (40, 1, 60.0), (60, 1, 60.0), (60, 61, 0.5)],
+)
+def test_restart_delay(previous_s: float, ran_s: float, delay_s: float) -> None:
+    """Delays double to a minute and start over after a healthy run."""
+    assert next_restart_delay_s(previous_s, ran_s, jitter=0.0) == delay_s
+    assert next_restart_delay_s(previous_s, ran_s, jitter=1.0) == delay_s * 1.25
+
+
+async def test_a_crash_is_an_event_and_a_restart() -> None:
+    """A service that raises runs again; its neighbour does not notice."""
+    events: list[Event] = []
+    runs = 0
+    calm = asyncio.Event()
+    supervisor = Supervisor(SystemClock(), events.append)
+
+    async def shaky() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise RuntimeError("boom")
+        supervisor.stop()
+        await asyncio.Event().wait()
+
+    async def steady() -> None:
+        calm.set()
+        await asyncio.Event().wait()
+
+    supervisor.add("shaky", shaky)
+    supervisor.add("steady", steady)
+    async with asyncio.timeout(10):
+        await supervisor.run()
+
+    crashes = [e for e in events if isinstance(e, ServiceCrashed)]
+    assert runs == 2
+    assert [(c.service, c.error) for c in crashes] == [("shaky", "RuntimeError: boom")]
+    assert sum(isinstance(e, ServiceStarted) and e.service == "steady" for e in events) == 1
+    assert {e.service for e in events if isinstance(e, ServiceStopped)} == {"shaky", "steady"}
+
+
+async def test_a_broken_store_stops_everything() -> None:
+    """Without a store no promise can be kept: the supervisor ends with that error and cancels the others."""
+    events: list[Event] = []
+    supervisor = Supervisor(SystemClock(), events.append)
+
+    async def broken() -> None:
+        raise StoreUnusable("disk gone")
+
+    async def steady() -> None:
+        await asyncio.Event().wait()
+
+    supervisor.add("steady", steady)
+    supervisor.add("broken", broken)
+    with pytest.raises(StoreUnusable, match="disk gone"):
+        async with asyncio.timeout(10):
+            await supervisor.run()
+
+    assert [e.service for e in events if isinstance(e, ServiceStopped)] == ["steady"]
+
+
+async def test_manual_clock_wakes_sleepers_in_order() -> None:
+    """Moving the clock wakes each sleeper at its own time."""
+    clock = ManualClock()
+    woken: list[tuple[str, float]] = []
+
+    async def sleeper(name: str, seconds: float) -> None:
+        await clock.sleep(seconds)
+        woken.append((name, clock.monotonic()))
+
+    tasks = [asyncio.create_task(sleeper("b", 20)), asyncio.create_task(sleeper("a", 10))]
+    await asyncio.sleep(0)
+    await clock.advance(15)
+    assert woken == [("a", 10.0)]
+    await clock.advance(10)
+    assert woken == [("a", 10.0), ("b", 20.0)]
+    await asyncio.gather(*tasks)
+
+
+async def test_sleep_or_wake_ends_early_and_clears() -> None:
+    """A wake-up ends the wait at once and is used up by it."""
+    clock = ManualClock()
+    wake = asyncio.Event()
+    wake.set()
+
+    await sleep_or_wake(clock, 3600, wake)
+
+    assert not wake.is_set()

@@ -1,0 +1,60 @@
+"""Which neurons a validator calls, by table."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.chain import Axon, Metagraph, Neuron
+from engine.validator.targets import callable_miners
+
+
+def metagraph(axon: Axon | None, *, permit: bool = False) -> Metagraph:
+    neuron = Neuron(
+        uid=4,
+        hotkey="5M",
+        coldkey="5C",
+        stake_tao=0.0,
+        validator_permit=permit,
+        axon=axon,
+        active=True,
+        incentive=0.0,
+        dividends=0.0,
+        trust=0.0,
+        consensus=0.0,
+        emission_tao=0.0,
+        last_update=0,
+    )
+    return Metagraph(39, 1, (neuron,))
+
+
+@pytest.mark.parametrize(
+    ("axon", "is_local", "endpoint"),
+    [
+        (Axon("203.0.113.7", 8080), False, "203.0.113.7:8080"),
+        (Axon("10.1.2.3", 8080), False, "10.1.2.3:8080"),
+        (Axon("127.0.0.1", 8080), False, None),
+        (Axon("127.0.0.1", 8080), True, "127.0.0.1:8080"),
+        (Axon("0.0.0.0", 8080), True, None),
+        (Axon("2001:db8:0:0:0:0:0:1", 8080), True, None),
+        (Axon("nonsense", 8080), True, None),
+        (None, True, None),
+    ],
+)
+def test_endpoints(axon: Axon | None, is_local: bool, endpoint: str | None) -> None:
+    """IPv4 endpoints are called, the loopback only on a local chain, anything else never."""
+    found = [t.endpoint for t in callable_miners(metagraph(axon), is_local=is_local)]
+
+    assert found == ([] if endpoint is None else [endpoint])
+
+
+def test_validators_are_not_miners() -> None:
+    """A neuron with a permit is never called."""
+    assert callable_miners(metagraph(Axon("203.0.113.7", 1), permit=True), is_local=False) == ()
+
+
+@pytest.mark.parametrize(("port", "offset", "found"), [(8091, 0, 8091), (8091, 1000, 9091), (65000, 1000, None)])
+def test_port_offset(port: int, offset: int, found: int | None) -> None:
+    """The configured offset moves the port, and an impossible port is not called."""
+    targets = callable_miners(metagraph(Axon("203.0.113.7", port)), is_local=False, port_offset=offset)
+
+    assert [t.port for t in targets] == ([] if found is None else [found])
