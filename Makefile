@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: venv demo test check format bench screenshots proto lock packages clean
+.PHONY: venv demo test check format faults bench screenshots proto lock packages clean
 
 venv: $(STAMP)
 
@@ -30,6 +30,9 @@ check: venv  ## format, lint, types, import rules, unit tests: well under a minu
 format: venv
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+faults: venv packages  ## faults on purpose (docs/faults.md); FAULTS=full for 500 kills, FAULT_SEED=n repeats a run
+	@FAULTS=$${FAULTS:-1} $(BIN)/python -m pytest -q tests/faults
 
 bench: venv packages  ## figures: ratios against what users have today and the physical limit
 	@$(BIN)/python -m tests.bench

@@ -6,33 +6,47 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+from rich.console import Console, RenderableType
+from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.binding import BindingType
+from textual.screen import Screen
+from textual.theme import Theme
 
 from basilica_tui import bindings as keys
-from basilica_tui.bindings import BUILT_SCREENS, SCREEN_IDS, VALIDATOR_TITLES, KeyBinding
+from basilica_tui.actions import parse_args
+from basilica_tui.bindings import BUILT_SCREENS, MINER_SCREENS, SCREEN_IDS, VALIDATOR_TITLES, KeyBinding, key_face
 from basilica_tui.clipboard import osc52
-from basilica_tui.commands import parse_command
-from basilica_tui.format import Look
+from basilica_tui.commands import ActionCall, Vocabulary, command_list, parse_command
+from basilica_tui.exports import ExportFormat, export_path, write_export
+from basilica_tui.format import Look, plural
 from basilica_tui.link import Connect, Link
+from basilica_tui.painter import Painter
 from basilica_tui.paths import styles_folder
+from basilica_tui.preferences import Preferences
 from basilica_tui.screens.alerts import AlertsScreen
 from basilica_tui.screens.base import ConsoleScreen
+from basilica_tui.screens.chooser import Choice, Chooser
+from basilica_tui.screens.config import ConfigScreen
 from basilica_tui.screens.confirm import Confirm
 from basilica_tui.screens.dashboard import DashboardScreen
 from basilica_tui.screens.help import HelpScreen
 from basilica_tui.screens.logs import LogsScreen
+from basilica_tui.screens.menus import act_on_rows, confirm
 from basilica_tui.screens.miners import MinersScreen
 from basilica_tui.screens.node_detail import NodeScreen
 from basilica_tui.screens.nodes import NodesScreen
+from basilica_tui.screens.scores import ScoresScreen
 from basilica_tui.screens.sessions import SessionsScreen
+from basilica_tui.screens.table_screen import TableScreen
 from basilica_tui.screens.verifications import VerificationsScreen
 from basilica_tui.store import ConsoleStore
 from basilica_tui.symbols import ASCII, UNICODE
+from basilica_tui.tables import item_name
 from basilica_tui.terminal import EXIT_CODE, TerminalWatch
 from basilica_tui.text import clean
 from basilica_tui.themes import THEME_NAMES, THEMES
@@ -42,18 +56,35 @@ from engine.errors import BasilicaError
 TICK_S = 1.0
 SOON_S = 0.25
 NOTICE_S = 5.0
+GREETING_S = 15.0
 HURRY_S = 5.0
 """For so long after an operator's action changes are shown at the quick rate."""
+
+_ALWAYS = frozenset({"leave", "detach"})
+"""Keys that need nothing on the screen; the others wait until it is drawn."""
 
 SCREENS: Mapping[str, Callable[[], ConsoleScreen]] = {
     "dashboard": DashboardScreen,
     "nodes": NodesScreen,
     "sessions": SessionsScreen,
+    "scores": ScoresScreen,
+    "config": ConfigScreen,
     "logs": LogsScreen,
     "alerts": AlertsScreen,
     "miners": MinersScreen,
     "verifications": VerificationsScreen,
 }
+
+
+class _Written(CompositorUpdate):
+    """An update that is text for the terminal already."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def render_segments(self, console: Console) -> str:
+        """The text."""
+        return self._text
 
 
 class ConsoleApp(App[int], inherit_bindings=False):
@@ -75,6 +106,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         ascii_only: bool = False,
         bindings: tuple[KeyBinding, ...] = keys.BINDINGS,
         greetings: tuple[str, ...] = (),
+        themes: tuple[Theme, ...] = (),
+        preferences: Preferences | None = None,
+        files: Path | None = None,
         watch_terminal: bool = False,
     ) -> None:
         super().__init__(css_path=styles_folder() / "console.tcss")
@@ -85,11 +119,14 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.symbols = ASCII if ascii_only else UNICODE
         self.bindings_table = bindings
         self.store = ConsoleStore()
+        self.painter = Painter()
         self.link = Link(
             self.store, socket, clock=clock, connect=connect, read_only=read_only, on_change=self._on_store_changed
         )
         self.command_history: list[str] = []
         self._theme_wanted = theme
+        self.preferences = preferences or Preferences()
+        self._files = files or Path.cwd()
         self._greetings = greetings
         self._watch_terminal = watch_terminal
         self._watch: TerminalWatch | None = None
@@ -99,7 +136,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._view, self._last_view = "dashboard", "dashboard"
         self._is_flush_due = False
         self._hurry_until = 0.0
-        for theme_ in THEMES:
+        self.theme_names = (*THEME_NAMES, *(t.name for t in themes))
+        for theme_ in (*THEMES, *themes):
             self.register_theme(theme_)
         for binding in bindings:
             for key in binding.keys:
@@ -114,12 +152,12 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Show the dashboard, start the link, tick."""
-        self.theme = self._theme_wanted if self._theme_wanted in THEME_NAMES else "dark"
+        self.theme = self._theme_wanted if self._theme_wanted in self.theme_names else "dark"
         self.push_screen(self._view_of("dashboard"))
         self.start(self.link.run())
         self.set_interval(TICK_S, self.flush)
-        for greeting in self._greetings:
-            self.say(greeting, "warn")
+        if self._greetings:
+            self.say("; ".join(self._greetings), "warn", GREETING_S)
         if self._watch_terminal:
             self._guard_terminal()
 
@@ -157,9 +195,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Time and marks for drawing."""
         return Look(self.clock.now(), self.symbols)
 
-    def say(self, text: str, tone: str = "accent") -> None:
+    def say(self, text: str, tone: str = "accent", seconds: float = NOTICE_S) -> None:
         """One line in the footer's place for a few seconds."""
-        self._notice = (clean(text), tone, self.clock.monotonic() + NOTICE_S)
+        self._notice = (clean(text), tone, self.clock.monotonic() + seconds)
         screen = self.screen
         if isinstance(screen, ConsoleScreen) and screen.is_mounted and screen.query("#footer"):
             screen.draw_frame(self.look())
@@ -183,6 +221,18 @@ class ConsoleApp(App[int], inherit_bindings=False):
             f"{what} sent to the terminal's clipboard (OSC 52{', through tmux' if os.environ.get('TMUX') else ''})"
         )
 
+    def save_text(self, name: str, text: str, form: ExportFormat, path: Path | None, rows: int) -> None:
+        """Write what a table shows to a file, and say where it is."""
+        target = path or export_path(self._files, name, form, self.clock.now())
+        try:
+            if path is None:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            write_export(target, text)
+        except OSError as error:
+            self.say(f"{target} cannot be written: {error.strerror or error}", "bad")
+        else:
+            self.say(f"{plural(rows, 'row')} written to {target}", "good", GREETING_S)
+
     def act(self, verb: str, args: Mapping[str, object], words: str) -> None:
         """Ask the engine for an action; progress and outcome appear in the footer."""
         if self.read_only:
@@ -203,6 +253,28 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._hurry_until = self.clock.monotonic() + HURRY_S
         self._on_store_changed()
 
+    # --- painting ---------------------------------------------------------------------------------------------
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Textual's way to the terminal, narrowed to the cells that differ; a screen not drawn yet is not shown."""
+        if isinstance(screen, ConsoleScreen) and not screen.is_drawn:
+            return
+        update: object = renderable
+        if isinstance(update, CompositorUpdate):
+            text = self.painter.difference(update, self.size, self.console)
+            if text == "" and self.cursor_position == self._previous_cursor_position:
+                self.post_display_hook()
+                return
+            if text is not None:
+                super()._display(screen, cast("Any", _Written(text)))
+                return
+        super()._display(screen, renderable)
+
+    def redraw(self) -> None:
+        """Write the whole screen again, for terminals that something else has written to."""
+        self.painter.forget()
+        self.screen.refresh()
+
     # --- flushing ---------------------------------------------------------------------------------------------
 
     def _on_store_changed(self) -> None:
@@ -214,6 +286,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def flush(self) -> None:
         """Hand the visible screen what changed since the last time."""
         self._is_flush_due = False
+        if not self.screen_stack:
+            return  # on the way out
         screen = self.screen
         if isinstance(screen, ConsoleScreen):
             screen.flush(self.store.take_dirty())
@@ -230,7 +304,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def show_view(self, name: str) -> None:
         """Go to one of the numbered screens."""
-        if name not in BUILT_SCREENS:
+        if name not in BUILT_SCREENS or (name in MINER_SCREENS and self.store.is_validator):
             self.say(f"{name} is not in this version", "warn")
             return
         while len(self.screen_stack) > 2:
@@ -245,6 +319,11 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Show one node."""
         self.push_screen(NodeScreen(node_id))
 
+    def show_logs_of(self, words: str) -> None:
+        """The log, filtered by these words."""
+        self.show_view("logs")
+        self.do("log.filter", words)
+
     # --- keys and commands ------------------------------------------------------------------------------------
 
     async def action_do(self, binding_id: str) -> None:
@@ -257,8 +336,14 @@ class ConsoleApp(App[int], inherit_bindings=False):
         screen = self.screen
         if binding is None or not isinstance(screen, ConsoleScreen):
             return
+        if binding.needs and binding.needs not in (self.store.verbs or ()):
+            self.say(f"this engine knows no {binding.needs}", "warn")
+            return
         if binding.danger and self.read_only:
             self.say("this console is read-only", "warn")
+            return
+        if not screen.is_drawn and not binding_id.startswith("screen.") and binding_id not in _ALWAYS:
+            screen.typed_ahead.append((binding_id, argument))
             return
         own = self._own_commands(screen, argument)
         if binding_id.startswith("screen."):
@@ -266,6 +351,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.show_view(self._last_view if name == "last" else name)
         elif binding_id in own and not (binding_id == "help" and isinstance(screen, HelpScreen)):
             own[binding_id]()
+        elif argument and screen.command(binding_id, argument):
+            return
         elif not screen.perform(binding_id):
             self.say(f"{binding.help.lower()}: not on this screen", "dim")
 
@@ -273,13 +360,14 @@ class ConsoleApp(App[int], inherit_bindings=False):
         return {
             "help": lambda: self.push_screen(HelpScreen(screen.SCREEN_ID)),
             "command": screen.open_command,
+            "palette": self._open_palette,
             "back": lambda: self._back(screen),
             "leave": lambda: self._leave(screen),
             "detach": self.detach,
             "hint": lambda: self.say("q leaves; the engine keeps running"),
             "refresh": lambda: self.start(self._refresh()),
             "theme": lambda: self._set_theme(argument),
-            "engine.reload": lambda: self.act("engine.reload", {}, "reload the configuration"),
+            "engine.reload": self._reload_engine,
             "engine.stop": self._stop_engine,
         }
 
@@ -301,14 +389,58 @@ class ConsoleApp(App[int], inherit_bindings=False):
         except BasilicaError as error:
             self.say(str(error), "bad")
             return
+        self.redraw()
         self.say("read again" if not self.store.is_stale else "trying to connect now")
         self.flush()
 
     def _set_theme(self, name: str) -> None:
-        if name in THEME_NAMES:
+        if name in self.theme_names:
             self.theme = name
-        else:
-            self.say(f"themes: {', '.join(THEME_NAMES)}", "warn")
+            return
+        if name:
+            self.say(f"there is no theme {name}", "warn")
+
+        def chosen(wanted: str | None) -> None:
+            if wanted is not None:
+                self.theme = wanted
+
+        self.push_screen(Chooser("Colours", [Choice(n, n) for n in self.theme_names], start=self.theme), chosen)
+
+    def _reload_engine(self) -> None:
+        lines = ["Settings that can change while it runs are taken over; it says which ones need a restart."]
+        confirm(self, "Read the configuration file again?", lines, "reload",
+                lambda: self.act("engine.reload", {}, "reload the configuration"))  # fmt: skip
+
+    def _open_palette(self) -> None:
+        here = getattr(self.screen, "SCREEN_ID", "")
+        rows = command_list(self.bindings_table, here, read_only=self.read_only, vocabulary=self.vocabulary())
+        choices = [Choice(line, line, text, key_face(key) if key else "") for line, text, key in rows]
+
+        def chosen(line: str | None) -> None:
+            if line is None:
+                return
+            by_id = next((b for b in self.bindings_table if b.id == line and not b.command), None)
+            if by_id is not None:
+                self.do(by_id.id)
+            else:
+                self.run_command(line)
+
+        self.push_screen(Chooser("Commands", choices, typing=True), chosen)
+
+    def vocabulary(self) -> Vocabulary:
+        """What commands may name now."""
+        store = self.store
+        names: dict[str, dict[str, str]] = {
+            name: {clean(item_name(row)).replace(" ", "-"): key for key, row in store.collection(name).items()}
+            for name in ("nodes", "sessions")
+        }
+        names["alerts"] = {alert.id: alert.id for alert in store.alerts.values() if alert.active}
+        words: dict[str, Sequence[str]] = {"theme": self.theme_names, "level": ("all", "info", "warning", "error"),
+                                           "export": ("csv", "json")}  # fmt: skip
+        if isinstance(self.screen, TableScreen):
+            columns = [c.id for c in self.screen.TABLE.columns]
+            words |= {"sort": columns, "columns": columns}
+        return Vocabulary(store.engine.role or "miner", store.verbs, names, words)
 
     def _stop_engine(self) -> None:
         name = self.store.engine.name or "stop"
@@ -325,10 +457,27 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def run_command(self, text: str) -> None:
         """Run a line of the command prompt."""
-        command = parse_command(text, self.bindings_table, read_only=self.read_only)
-        if command is not None:
+        command = parse_command(text, self.bindings_table, read_only=self.read_only, vocabulary=self.vocabulary())
+        if isinstance(command, ActionCall):
+            self._call(command)
+        elif command is not None:
             self.do(command.id, command.argument)
         elif text.strip() in SCREEN_IDS:
             self.show_view(text.strip())
         elif text.strip():
             self.say(f"there is no command {text.strip()}; tab completes, ? lists them", "warn")
+
+    def _call(self, call: ActionCall) -> None:
+        """An action of the engine's, typed with its arguments; danger asks as it does by key."""
+        action = call.action
+        args, problem = parse_args(action, call.words, self.vocabulary().names)
+        if problem:
+            self.say(problem, "warn")
+        elif action.danger and action.is_for_rows:
+            act_on_rows(self, action, action.subject, [str(args[action.args[0].name])])
+        elif action.danger:
+            words = " ".join([action.words, *call.words])
+            confirm(self, f"{words.capitalize()}?", [action.warning], action.words.split(" ")[0],
+                    lambda: self.act(action.verb, args, words))  # fmt: skip
+        else:
+            self.act(action.verb, args, " ".join([action.words, *call.words]))

@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 
 SCREEN_IDS = ("dashboard", "nodes", "sessions", "scores", "ssh", "logs", "alerts", "config", "setup")
 """Screens by their digit, 1 first."""
-BUILT_SCREENS = frozenset({"dashboard", "nodes", "sessions", "logs", "alerts"})
+BUILT_SCREENS = frozenset({"dashboard", "nodes", "sessions", "scores", "logs", "alerts", "config"})
+MINER_SCREENS = frozenset({"scores"})
+"""Screens that a validator has no counterpart for."""
 VALIDATOR_TITLES = {"nodes": "miners", "sessions": "verifications"}
 
 ANY = "any"
@@ -24,7 +26,8 @@ class KeyBinding:
     """A command of the console. ``keys`` are Textual's names; ``scope`` is ``any``, ``tables`` or screen names.
 
     ``label`` is the footer's word, empty for what only the help screen lists; ``command`` is the word of the
-    command line, empty for what makes no sense there; ``danger`` is hidden from read-only consoles.
+    command line, empty for what makes no sense there; ``danger`` is hidden from read-only consoles; ``needs`` names an
+    action without which the binding is hidden.
     """
 
     id: str
@@ -35,13 +38,17 @@ class KeyBinding:
     command: str = ""
     danger: bool = False
     group: str = "Everywhere"
+    needs: str = ""
 
 
 def _screen(number: int, name: str, text: str) -> KeyBinding:
     return KeyBinding(f"screen.{name}", (str(number),), text, label=name.capitalize(), command=name, group="Screens")
 
 
-_NODE_SCOPES = ("dashboard", "nodes", "node")
+_NODE_SCOPES = ("dashboard", "nodes", "scores", "node")
+_ITEMS = ("dashboard", "nodes", "sessions", "scores", "alerts", "config", "miners", "verifications")
+"""Tables whose rows are objects, not log lines."""
+NO_VERBS: frozenset[str] = frozenset()
 
 BINDINGS: tuple[KeyBinding, ...] = (
     _screen(1, "dashboard", "First glance: reach, fleet, access, what to fix first"),
@@ -65,49 +72,81 @@ BINDINGS: tuple[KeyBinding, ...] = (
     KeyBinding("nav.left", ("h", "left"), "Columns to the left", scope=(TABLES,), group="Moving"),
     KeyBinding("nav.right", ("l", "right"), "Columns to the right", scope=(TABLES,), group="Moving"),
     KeyBinding("open", ("enter",), "Open the selected row", scope=(TABLES,), label="open", group="Tables"),
-    KeyBinding("filter", ("slash",), "Filter: words, field:value, !not", scope=(TABLES,), label="filter",
-               group="Tables"),
+    KeyBinding("describe", ("d",), "Every field of the row, times in full", scope=(TABLES, "node"), group="Tables"),
+    KeyBinding("item.logs", ("L",), "The log lines of the selected item", scope=(*_ITEMS, "node"), group="Tables"),
+    KeyBinding("filter", ("slash",), "Filter: words, field:value, !not, ~fuzzy; in the log: search", scope=(TABLES,),
+               label="filter", command="filter", group="Tables"),
     KeyBinding("problems", ("exclamation_mark",), "Only what has a problem, and back", scope=(TABLES,),
                label="problems", group="Tables"),
-    KeyBinding("sort.left", ("less_than_sign",), "Sort by the column to the left", scope=(TABLES,), group="Tables"),
-    KeyBinding("sort.right", ("greater_than_sign",), "Sort by the column to the right", scope=(TABLES,),
+    KeyBinding("sort.menu", ("s",), "Choose the column to sort by", scope=_ITEMS, command="sort", group="Tables"),
+    KeyBinding("sort.left", ("less_than_sign",), "Sort by the column to the left", scope=_ITEMS, group="Tables"),
+    KeyBinding("sort.right", ("greater_than_sign",), "Sort by the column to the right", scope=_ITEMS,
                group="Tables"),
-    KeyBinding("sort.reverse", ("S",), "Reverse the sorting", scope=(TABLES,), group="Tables"),
+    KeyBinding("sort.reverse", ("S",), "Reverse the sorting", scope=_ITEMS, group="Tables"),
+    KeyBinding("columns", ("c",), "Choose and order the columns", scope=(TABLES,), command="columns", group="Tables"),
+    KeyBinding("wide", ("w",), "All columns, even those that do not fit", scope=(TABLES,), command="wide",
+               group="Tables"),
     KeyBinding("mark", ("space",), "Mark the row for the next action", scope=(TABLES,), group="Tables"),
-    KeyBinding("wide", ("w",), "All columns, even those that do not fit", scope=(TABLES,), group="Tables"),
-    KeyBinding("copy", ("y",), "Copy the selected row to the terminal's clipboard", scope=(TABLES, "node"),
+    KeyBinding("mark.range", ("V",), "Mark from the last mark to here", scope=(TABLES,), group="Tables"),
+    KeyBinding("actions", ("x",), "What can be done with the row or the marked ones", scope=(*_ITEMS, "node"),
+               label="actions", command="actions", group="Tables"),
+    KeyBinding("copy", ("y",), "Copy the row's name to the terminal's clipboard", scope=(TABLES, "node"),
+               group="Tables"),
+    KeyBinding("copy.row", ("Y",), "Copy the whole row (or the marked ones) as JSON", scope=(TABLES, "node"),
+               group="Tables"),
+    KeyBinding("export", ("e",), "Write the table to a file: CSV, or :export json PATH", scope=(TABLES,),
+               command="export", group="Tables"),
+    KeyBinding("zoom", ("z",), "One panel on the whole screen, and back", scope=(TABLES,), command="zoom",
                group="Tables"),
     KeyBinding("fix.next", ("tab",), "Select what to fix first, then the next problem", scope=("dashboard",),
                label="next fix", group="Tables"),
     KeyBinding("fix.previous", ("shift+tab",), "Select the problem before", scope=("dashboard",), group="Tables"),
-    KeyBinding("follow", ("f",), "Follow the end of the log", scope=("logs",), label="follow", group="Tables"),
-    KeyBinding("refresh", ("r", "f5"), "Read everything from the engine again", command="refresh"),
-    KeyBinding("pause", ("p",), "Freeze this view, and go on", label="pause"),
-    KeyBinding("command", ("colon",), "Command line", label="command"),
+    KeyBinding("follow", ("f",), "Follow the end of the log", scope=("logs",), label="follow", group="Log"),
+    KeyBinding("log.filter", ("ampersand",), "Only lines that match", scope=("logs",), label="filter", group="Log"),
+    KeyBinding("search.next", ("n",), "Next line that matches the search", scope=("logs",), group="Log"),
+    KeyBinding("search.previous", ("N",), "The matching line before", scope=("logs",), group="Log"),
+    KeyBinding("log.level", ("v",), "Only from this level on: all, info, warning, error", scope=("logs",),
+               label="level", command="level", group="Log"),
+    KeyBinding("log.earlier", ("left_curly_bracket",), "Ten minutes back", scope=("logs",), group="Log"),
+    KeyBinding("log.later", ("right_curly_bracket",), "Ten minutes on", scope=("logs",), group="Log"),
+    KeyBinding("log.at", (), "Go to a time: 14:05, 2026-11-20 14:05, -30m", scope=("logs",), command="at", group="Log"),
+    KeyBinding("log.marker", ("m",), "Put a marker after the newest line", scope=("logs",), command="marker",
+               group="Log"),
+    KeyBinding("refresh", ("r", "f5"), "Read everything again and redraw the screen", command="refresh"),
+    KeyBinding("pause", ("p",), "Freeze this view, and go on", label="pause", command="pause"),
+    KeyBinding("command", ("colon",), "Command line: history with up and down, tab completes", label="command"),
+    KeyBinding("palette", ("ctrl+p",), "Find a command by a part of its name"),
     KeyBinding("help", ("question_mark", "f1"), "This list", label="help", command="help"),
     KeyBinding("back", ("escape",), "Close the prompt, clear the filter, the marks, then go back; never quits"),
     KeyBinding("leave", ("q",), "Go back; at the root detach, the engine keeps running", label="leave",
                command="quit"),
-    KeyBinding("detach", ("ctrl+q",), "Detach at once"),
+    KeyBinding("detach", ("ctrl+q",), "Detach at once", command="detach"),
+    KeyBinding("hint", ("ctrl+c",), "Says how to leave"),
+    KeyBinding("theme", (), "Colours by name; without a name a list", command="theme"),
     KeyBinding("node.test", ("t",), "Check the node now (or the marked ones)", scope=_NODE_SCOPES, label="test",
                danger=True, group="Actions"),
     KeyBinding("node.accept", ("H",), "Accept the node's new host key (asks)", scope=_NODE_SCOPES,
                label="host key", danger=True, group="Actions"),
+    KeyBinding("node.drain", ("D",), "Drain the node, or take it back (asks)", scope=_NODE_SCOPES, label="drain",
+               danger=True, group="Actions", needs="node.drain"),
     KeyBinding("session.end", ("K",), "End a validator's access (asks)", scope=("sessions",), label="end",
                danger=True, group="Actions"),
-    KeyBinding("hint", ("ctrl+c",), "Says how to leave"),
-    KeyBinding("theme", (), "Colours: dark, light, ansi, high-contrast", command="theme"),
-    KeyBinding("engine.reload", (), "Read the engine's configuration file again", command="reload", danger=True,
-               group="Actions"),
+    KeyBinding("alert.acknowledge", ("a",), "Acknowledge the alert (or the marked ones)", scope=("alerts",),
+               label="acknowledge", danger=True, group="Actions"),
+    KeyBinding("alert.silence", ("A",), "Silence the alert for a time", scope=("alerts",), label="silence",
+               danger=True, group="Actions"),
+    KeyBinding("engine.reload", (), "Read the engine's configuration file again (asks)", command="engine reload",
+               danger=True, group="Actions"),
     KeyBinding("engine.stop", (), "Stop the engine; asks for its name", command="engine stop", danger=True,
                group="Actions"),
 )  # fmt: skip
 
-TABLE_SCREENS = frozenset({"dashboard", "nodes", "sessions", "logs", "alerts", "miners", "verifications"})
+TABLE_SCREENS = frozenset({*_ITEMS, "logs"})
 
 KEY_FACES: Mapping[str, str] = {
     "slash": "/", "exclamation_mark": "!", "less_than_sign": "<", "greater_than_sign": ">", "question_mark": "?",
-    "colon": ":", "minus": "-", "escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "down": "down", "up": "up",
+    "colon": ":", "minus": "-", "ampersand": "&", "left_curly_bracket": "{", "right_curly_bracket": "}",
+    "escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "down": "down", "up": "up",
     "f1": "F1", "f5": "F5",
 }  # fmt: skip
 
@@ -128,9 +167,9 @@ def is_built(binding: KeyBinding) -> bool:
     return kind != "screen" or name == "last" or name in BUILT_SCREENS
 
 
-def shown(bindings: Iterable[KeyBinding], *, read_only: bool) -> list[KeyBinding]:
-    """What help and command line list: built screens only, and nothing that a visitor may not do."""
-    return [b for b in bindings if is_built(b) and not (read_only and b.danger)]
+def shown(bindings: Iterable[KeyBinding], *, read_only: bool, verbs: frozenset[str] = NO_VERBS) -> list[KeyBinding]:
+    """What help and command line list: built screens, nothing a visitor may not do or the engine does not know."""
+    return [b for b in bindings if is_built(b) and not (read_only and b.danger) and (not b.needs or b.needs in verbs)]
 
 
 def remap(
@@ -167,7 +206,7 @@ def clashes(bindings: Sequence[KeyBinding]) -> list[tuple[str, str, str]]:
 def bindings_markdown(bindings: Sequence[KeyBinding] = BINDINGS) -> str:
     """The README's table of keys."""
     rows = ["| key | command | what it does | id |", "|---|---|---|---|"]
-    for b in shown(bindings, read_only=False):
+    for b in shown(bindings, read_only=False, verbs=frozenset(b.needs for b in bindings)):
         keys = " ".join(f"`{key_face(k)}`" for k in b.keys) or "–"
         command = f"`:{b.command}`" if b.command else ""
         rows.append(f"| {keys} | {command} | {b.help}{' **(danger)**' if b.danger else ''} | `{b.id}` |")

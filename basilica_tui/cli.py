@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from basilica_tui.cli_audit import audit_app
+from basilica_tui.cli_backup import backup_app
+from basilica_tui.cli_config import config_app
+from basilica_tui.cli_import import import_set_up
+from basilica_tui.cli_keys import keys_app
+from basilica_tui.cli_weights import weights_app
 from engine.errors import BasilicaError, ConfigInvalid
 from engine.version import __version__
 
@@ -26,6 +32,12 @@ app = typer.Typer(
 )
 localnet_app = typer.Typer(help="A whole subnet on this machine, for trying things out and for tests.")
 app.add_typer(localnet_app, name="localnet")
+app.add_typer(weights_app, name="weights")
+app.add_typer(audit_app, name="audit")
+app.add_typer(config_app, name="config")
+app.add_typer(keys_app, name="keys")
+app.add_typer(backup_app, name="backup")
+app.command("import")(import_set_up)
 
 SocketOption = Annotated[
     Path | None, typer.Option("--socket", help="The engine's control socket; default: the one engine running here.")
@@ -43,6 +55,9 @@ def attach(
     socket: SocketOption = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Look, but never change anything.")] = False,
     theme: Annotated[str | None, typer.Option(help="dark, light, ansi, high-contrast.")] = None,
+    revoke_on_exit: Annotated[
+        bool, typer.Option("--revoke-on-exit", help="With --daemon: a miner takes every key off its nodes at the end.")
+    ] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Attach the console to the running engine, or run the engine with --daemon."""
@@ -54,7 +69,7 @@ def attach(
     if daemon:
         from engine.app import run_daemon
 
-        raise typer.Exit(run_daemon(config))
+        raise typer.Exit(run_daemon(config, revoke_on_exit=revoke_on_exit))
     from basilica_tui.run import run_console
 
     path = _find_socket(socket, config)
@@ -202,6 +217,8 @@ def main() -> None:
         typer.echo(f"basilica-tui: {error.message}", err=True)
         for problem in error.problems:
             typer.echo(f"  - {problem}", err=True)
+        if error.hint:
+            typer.echo(f"  {error.hint}", err=True)
         sys.exit(2)
     except BasilicaError as error:
         typer.echo(f"basilica-tui: {error.message}", err=True)

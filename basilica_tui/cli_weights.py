@@ -1,4 +1,4 @@
-"""``basilica-tui weights``: what a weight vector would be. Reads two files, prints, touches no chain."""
+"""``basilica-tui weights``: what a weight vector would be, and why one is what it is. Only reads."""
 
 # ruff: noqa: PLC0415 - --help must not import what a verb needs
 
@@ -15,7 +15,11 @@ import typer
 if TYPE_CHECKING:
     from engine.validator.scoring import Emission, Profile, Simulation
 
-weights_app = typer.Typer(help="Weights: what they would be, and why.", no_args_is_help=True)
+weights_app = typer.Typer(
+    help="Weights: what they would be, and why.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # help texts hold [brackets]
+)
 
 _T = TypeVar("_T")
 _PROFILE_DEFAULT = "documented"
@@ -63,6 +67,39 @@ def simulate_weights(
     for note in result.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(_as_json(result) if as_json else _as_text(result))
+
+
+@weights_app.command("explain")
+def explain_weights(
+    uid: Annotated[int, typer.Argument(metavar="UID", min=0, max=65535, help="The miner's uid.")],
+    at: Annotated[
+        int | None, typer.Option("--at", metavar="BLOCK", min=0, help="The vector in force at this block.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="validator.toml; names the database.")
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option("--database", metavar="URL", help="The database itself: sqlite:PATH or postgresql://")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say why a uid has the weight that it has; reads the validator's database, changes nothing."""
+    import asyncio
+    import dataclasses
+    import os
+
+    from engine.config import load_validator_config
+    from engine.errors import BasilicaError
+    from engine.validator.explain import explain_set, read_set
+
+    try:
+        if database is None:
+            path = config or Path(os.environ.get("BASILICA_CONFIG_PATH", "validator.toml"))
+            database = load_validator_config(path).config.database.url
+        found = explain_set(asyncio.run(read_set(database, at_block=at)), uid)
+    except BasilicaError as error:
+        _fail([str(error)])
+    typer.echo(json.dumps(dataclasses.asdict(found)) if as_json else "\n".join(found.lines))
 
 
 def _emission(path: Path, table: Mapping[str, object]) -> tuple[Emission, str, tuple[str, ...]]:

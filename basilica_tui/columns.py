@@ -5,6 +5,7 @@ The console's tables and ``basilica-tui show`` draw from the same columns.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -18,6 +19,10 @@ SortValue = tuple[int, float, str]
 """(0 known / 1 not known, number, text): figures and words compare within their column, unknown comes last."""
 
 GAP = 2
+SPARE = 5
+"""Columns of this priority and beyond are shown only where the others have room to be read."""
+_DIGITS = re.compile(r"\d+")
+"""Padded for sorting, so that node-9 comes before node-10."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class Column(Generic[V]):
     value: Callable[[V], str] | None = None
     descending: bool = False
     """Whether the first look at this column wants the largest on top."""
+    comfort: int = 0
+    """Cells that it gets before columns of priority 5 and beyond are shown at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +77,10 @@ def place_columns(columns: Sequence[Column[V]], width: int, *, everything: bool 
     """Fit columns into ``width`` cells: the least important go first, then growing ones share the rest."""
     chosen = list(range(len(columns)))
     if not everything:
-        while len(chosen) > 1 and _needed(columns, chosen) > width:
+        while len(chosen) > 1:
             worst = max(columns[i].priority for i in chosen)
+            if _needed(columns, chosen, comfortably=worst >= SPARE) <= width:
+                break
             chosen.remove(max(i for i in chosen if columns[i].priority == worst))
     spare = max(width - _needed(columns, chosen), 0)
     shares = sum(columns[i].grow for i in chosen)
@@ -83,15 +92,20 @@ def place_columns(columns: Sequence[Column[V]], width: int, *, everything: bool 
     return tuple(placed)
 
 
-def _needed(columns: Sequence[Column[V]], chosen: Sequence[int]) -> int:
-    return sum(columns[i].width for i in chosen) + GAP * (len(chosen) - 1)
+def _needed(columns: Sequence[Column[V]], chosen: Sequence[int], *, comfortably: bool = False) -> int:
+    widths = (max(columns[i].width, columns[i].comfort if comfortably else 0) for i in chosen)
+    return sum(widths) + GAP * (len(chosen) - 1)
 
 
 def sort_value(value: float | str | None) -> SortValue:
     """A sortable form of what a column's ``sort`` returned."""
     if value is None:
         return (1, 0.0, "")
-    return (0, 0.0, value.lower()) if isinstance(value, str) else (0, float(value), "")
+    return (
+        (0, 0.0, _DIGITS.sub(lambda found: found[0].zfill(12), value.lower()))
+        if isinstance(value, str)
+        else (0, float(value), "")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +149,7 @@ def _passes(table: Table[V], row: V, wanted: Filter, look: Look) -> bool:
 
 
 def next_sort(table: Table[V], visible: Sequence[Placed], query: Query, step: int) -> str:
-    """The column beside the one that is sorted by, among those that are shown."""
+    """The column beside the one that is sorted by, among those that are shown; ``table`` is as it is drawn."""
     ids = [table.columns[p.index].id for p in visible]
     current = query.sort or table.first_sort
     position = ids.index(current) if current in ids else 0

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from basilica_tui.run import run_console
 from engine.errors import LocalnetFailed
+from engine.localnet.processes import end_with_parent
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
@@ -29,12 +30,15 @@ def run_demo(directory: Path | None, *, nodes: int, theme: str | None = None) ->
     sys.stderr.write(f"starting a subnet with {nodes} nodes, 2 validators and 1 miner on this machine ...\n")
     with log.open("wb") as output:
         subnet = subprocess.Popen(
-            [sys.executable, "-m", "basilica_tui", "localnet", "up", "--dir", str(home)]
-            + ["--nodes", str(nodes), "--validators", "2", "--assignment", "open", "--pace", "demo"],
+            [
+                *(sys.executable, "-m", "basilica_tui", "localnet", "up", "--dir", str(home)),
+                *("--nodes", str(nodes), "--validators", "2", "--assignment", "open", "--pace", "demo"),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,  # a ctrl-c in the console must not reach the engines
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - one call into libc, and no thread runs yet
         )
     try:
         return run_console(_wait_for_miner(subnet, home, log), theme=theme)

@@ -1,4 +1,7 @@
-"""The filter language of ``/``: words, ``field:value`` and ``!not``, all of which must hold. Pure."""
+"""The filter language of ``/``: words, ``field:value``, ``a|b``, ``!not`` and ``~fuzzy``, all of which must hold.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,24 @@ class Term:
     text: str
     field: str = ""
     negated: bool = False
+    fuzzy: bool = False
+    """Its letters need to occur in one word in this order only: ``~nd7`` finds ``node-07``."""
+
+    @property
+    def alternatives(self) -> list[str]:
+        """``a|b`` finds either."""
+        return [text for text in self.text.split("|") if text] or [self.text]
 
 
 def _starts_a_word(text: str, value: str) -> bool:
     """Whether the text stands at the start of a word: ``healthy`` must not find ``unhealthy``."""
     return re.search(rf"(?<![a-z0-9]){re.escape(text)}", value) is not None
+
+
+def is_subsequence(letters: str, text: str) -> bool:
+    """Whether the letters occur in the text in their order, with anything between them."""
+    rest = iter(text)
+    return all(letter in rest for letter in letters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +55,10 @@ def parse_filter(source: str) -> Filter:
         negated = word.startswith("!") and len(word) > 1
         body = word[1:] if negated else word
         name, colon, value = body.partition(":")
-        if colon and value and name.isidentifier():
+        if body.startswith("~"):
+            if len(body) > 1:
+                terms.append(Term(body[1:].lower(), "", negated, fuzzy=True))
+        elif colon and value and name.isidentifier():
             terms.append(Term(value.lower(), name.lower(), negated))
         elif body:
             terms.append(Term(body.lower(), "", negated))
@@ -52,9 +71,11 @@ def matches(wanted: Filter, text: str, field: Callable[[str], str | None]) -> bo
     for term in wanted.terms:
         if term.field:
             value = field(term.field)
-            found = value is not None and _starts_a_word(term.text, value.lower())
+            found = value is not None and any(_starts_a_word(t, value.lower()) for t in term.alternatives)
+        elif term.fuzzy:
+            found = any(is_subsequence(term.text, word) for word in lowered.split())
         else:
-            found = term.text in lowered
+            found = any(text in lowered for text in term.alternatives)
         if found == term.negated:
             return False
     return True

@@ -63,6 +63,8 @@ def _engine_fixes(engine: EngineView, look: Look) -> list[Fix]:
         fixes.append(
             Fix("bad", "chain", f"unreachable, {known}: {engine.chain_error}", "new validators", "6", weight=900)
         )
+    if engine.config_note:
+        fixes.append(Fix("warn", "config", engine.config_note, key="8", weight=400))
     return fixes
 
 
@@ -88,7 +90,9 @@ def _door_fixes(engine: EngineView, sessions: Mapping[str, SessionView], look: L
 def _node_fixes(node: NodeView, look: Look) -> list[Fix]:
     name, target = node_name(node), ("nodes", node.id)
     costs = gpus(node.gpu_count, node.gpu_model, None, look) if node.gpu_model or node.gpu_count else "its GPUs"
-    weight = float(node.gpu_count or 1)
+    if node.ramp_days is not None:
+        costs = f"{costs} {look.symbols.dot} day {min(node.ramp_days, 14.0):.1f}"
+    weight = float(node.gpu_count or 1) if node.failure_cost_gpus is None else node.failure_cost_gpus
     when = ago(node.last_trouble_at, look) if node.last_trouble_at is not None else ""
     if node.state == "stopped":
         if node.host_key_presented:
@@ -101,6 +105,14 @@ def _node_fixes(node: NodeView, look: Look) -> list[Fix]:
     if node.state == "suspect":
         text = _with_time(node.reason or "a check failed", when)
         fixes.append(Fix("warn", name, text, costs, "t", target, weight + 100))
+    if node.docker_ok is False or node.nvidia_runtime_ok is False:
+        text = node.docker_error or ("Docker has no NVIDIA runtime" if node.docker_ok else "Docker does not work")
+        if node.next_full_at is not None and node.next_full_at > look.now:
+            text += f"; next full validation in ~{remaining(node.next_full_at, look)}"
+        fixes.append(Fix("warn", name, text, costs, "enter", target, weight + 95))
+    if node.drift:
+        text = f"{plural(node.drift, 'key line')} that nobody knows"
+        fixes.append(Fix("warn", name, text, "access", "x", target, weight + 80))
     if node.key_error:
         fixes.append(Fix("warn", name, f"keys: {node.key_error}", costs, "enter", target, weight + 90))
     if node.clock_skew_s is not None and abs(node.clock_skew_s) > SKEW_LIMIT_S:

@@ -13,12 +13,20 @@ Span = tuple[str, str]
 Line = tuple[Span, ...]
 
 
+NOT_KNOWN = "not known yet"
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What every drawing function needs to know besides the data: the time and the marks."""
 
     now: float = 0.0
     symbols: Symbols = UNICODE
+
+
+def not_known(look: Look) -> Span:
+    """What a cell shows for a figure that nobody has told yet."""
+    return look.symbols.dash, "dim"
 
 
 def duration(seconds: float) -> str:
@@ -61,13 +69,28 @@ def remaining(until: float | None, look: Look) -> str:
     if seconds <= 0:
         return "over"
     if seconds < 60:
-        return f"{int(seconds // 10 + 1) * 10} s"
+        return f"{int(-(-seconds // 10)) * 10} s"
     return duration(seconds)
+
+
+def ends(until: float | None, look: Look) -> str:
+    """The end of something as a phrase: ``ends in 41 min``, ``ending`` from the last moment until it is gone."""
+    if until is None:
+        return look.symbols.dash
+    return "ending" if until - look.now <= 0 else f"ends in {remaining(until, look)}"
 
 
 def clock_time(at: float) -> str:
     """Local time of day, ``09:41:07``."""
     return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def day(at: float, look: Look) -> str:
+    """A day near now: ``today``, ``Thu`` within six days, ``12 Dec`` beyond."""
+    then, now = time.localtime(at), time.localtime(look.now)
+    if then[:3] == now[:3]:
+        return "today"
+    return time.strftime("%a" if abs(at - look.now) < 6 * 86_400 else "%-d %b", then)
 
 
 def stamp(at: float | None, look: Look) -> str:

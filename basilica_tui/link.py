@@ -16,7 +16,7 @@ from basilica_tui.store import BatchLike, ConsoleStore, LinkState, SnapshotLike
 from engine.clock import Clock
 from engine.control.client import ControlClient
 from engine.control.models import LogRecord
-from engine.errors import BasilicaError, EngineUnreachable
+from engine.errors import BasilicaError, ControlRefused, EngineUnreachable
 
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 10.0
@@ -61,6 +61,7 @@ class Client(Protocol):
         key: str | None = None,
         on_progress: Callable[[str], None] | None = None,
     ) -> Mapping[str, object]: ...
+    async def actions(self) -> Mapping[str, str]: ...
     async def logs(self, after_seq: int = 0, limit: int = 500) -> list[LogRecord]: ...
     async def close(self) -> None: ...
 
@@ -167,6 +168,10 @@ class Link:
         self._store.apply_snapshot(snapshot)
         known = self._store.logs[-1].seq if self._store.logs else 0
         self._store.add_logs(await client.logs(after_seq=max(known, snapshot.log_seq - LOG_PAGE), limit=LOG_PAGE))
+        try:
+            self._store.verbs = frozenset(await client.actions())
+        except ControlRefused:
+            self._store.verbs = None  # an older engine; it will say itself what it does not know
         if self._store.link.phase != "live":
             self._store.set_link(
                 LinkState(phase="live", since=self._clock.now(), role=client.hello.role, was_live=True)

@@ -19,20 +19,32 @@ def run_console(
     ``theme`` and ``ascii_only`` None choose by the terminal and locale. Without a terminal it says so and returns 2.
     """
     if not _has_terminal():
-        sys.stderr.write("basilica-tui needs a terminal (over SSH: ssh -t); basilica-tui show prints plain text\n")
+        words = "basilica-tui needs a terminal on its input and standard error (over SSH: ssh -t)"
+        sys.stderr.write(f"{words}; basilica-tui show prints plain text\n")
         return NO_TERMINAL
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     from basilica_tui.app import ConsoleApp  # noqa: PLC0415 - TEXTUAL_ANIMATIONS is read at import
     from basilica_tui.link import connect_to_engine  # noqa: PLC0415
+    from basilica_tui.preferences import Preferences, config_folder, state_folder  # noqa: PLC0415
+    from basilica_tui.settings import load_settings  # noqa: PLC0415
     from basilica_tui.themes import choose_theme  # noqa: PLC0415
     from engine.clock import SystemClock  # noqa: PLC0415
 
+    settings = load_settings(config_folder(os.environ))
+    state = state_folder(os.environ)
+    if ascii_only is None:
+        ascii_only = settings.ascii_only
     app = ConsoleApp(
         socket,
         clock=SystemClock(),
         connect=connect_to_engine,
         read_only=read_only,
-        theme=choose_theme(theme, os.environ),
+        theme=theme or settings.theme or choose_theme(None, os.environ),
+        themes=settings.themes,
+        bindings=settings.bindings,
+        greetings=settings.problems,
+        preferences=Preferences(state / "views.json"),
+        files=state,
         ascii_only=not speaks_utf8(os.environ) if ascii_only is None else ascii_only,
         watch_terminal=True,
     )
@@ -41,4 +53,7 @@ def run_console(
 
 
 def _has_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in {"", "dumb"}
+    """Whether there is a terminal to read keys from and to draw on; Textual draws on the standard error stream."""
+    streams = (sys.__stdin__, sys.__stderr__)
+    is_there = all(stream is not None and stream.isatty() for stream in streams)
+    return is_there and os.environ.get("TERM", "dumb") not in {"", "dumb"}

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from basilica_tui.columns import GAP, Query, Table, place_columns, select
+from basilica_tui.config_table import CONFIG, config_rows
+from basilica_tui.exports import log_text
+from basilica_tui.fix_first import rank_fixes
 from basilica_tui.format import Look, plural
 from basilica_tui.lines import safe
-from basilica_tui.panels.sentences import empty_table
+from basilica_tui.panels.boxes import box_lines
+from basilica_tui.panels.fixes import fix_lines
+from basilica_tui.panels.reach import reach_line
+from basilica_tui.panels.sentences import all_is_well, empty_table
+from basilica_tui.panels.services import status_line
+from basilica_tui.scores_table import SCORES
 from basilica_tui.store import ConsoleStore
 from basilica_tui.symbols import UNICODE, Symbols
-from basilica_tui.tables import ALL_TABLES
+from basilica_tui.tables import ALL_TABLES, LOGS
 from basilica_tui.text import fit
-from engine.control.models import View, view_to_json
+from engine.control.models import LogRecord, View, view_to_json
 
-SHOWABLE = tuple(ALL_TABLES)
+SHOWABLE = (*ALL_TABLES, "scores", "dashboard")
+"""What a snapshot is enough for; ``render_logs`` and ``render_config`` need the engine's own answers."""
+_TABLES: Mapping[str, Table[Any]] = {**ALL_TABLES, "scores": SCORES}
 
 
 class TimedSnapshot(Protocol):
@@ -40,18 +50,64 @@ def render_show(
     Raises:
         KeyError: ``what`` is none of ``SHOWABLE``.
     """
-    table: Table[Any] = ALL_TABLES[what]
-    rows = snapshot.views.get(what, {})
     look = Look(snapshot.at, symbols)
+    if what == "dashboard":
+        return _dashboard(snapshot, look, width, json=json)
+    table = _TABLES[what]
+    rows = snapshot.views.get(table.collection, {})
     order = select(table, rows.items(), Query(), look)
     if json:
         return jsonlib.dumps([view_to_json(rows[row_id]) for row_id in order], indent=2, ensure_ascii=False) + "\n"
     if not order:
         store = ConsoleStore()
         store.apply_snapshot(snapshot)
-        return empty_table(store, what, look) + "\n"
+        return empty_table(store, table.collection, look) + "\n"
     lines = _table_lines(table, [rows[row_id] for row_id in order], look, width)
     return "\n".join([*lines, f"{plural(len(order), table.noun)}"]) + "\n"
+
+
+def render_logs(
+    records: Sequence[LogRecord], *, at: float, json: bool = False, width: int = 120, symbols: Symbols = UNICODE
+) -> str:
+    """The engine's log: a table, or one JSON object per line."""
+    if json:
+        return log_text(records)
+    return "\n".join([*_table_lines(LOGS, list(records), Look(at, symbols), width)] if records else ["no lines"]) + "\n"
+
+
+def render_config(
+    result: Mapping[str, object], *, json: bool = False, width: int = 120, symbols: Symbols = UNICODE
+) -> str:
+    """The answer to ``config.show``: settings with their origin, or the answer itself."""
+    if json:
+        return jsonlib.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    rows = sorted(config_rows(result).values(), key=lambda r: r.id)
+    return "\n".join(_table_lines(CONFIG, rows, Look(0.0, symbols), width) if rows else ["only defaults"]) + "\n"
+
+
+def _dashboard(snapshot: TimedSnapshot, look: Look, width: int, *, json: bool) -> str:
+    store = ConsoleStore()
+    store.apply_snapshot(snapshot)
+    fixes = rank_fixes(
+        store.engine, store.nodes, store.sessions, store.services, store.alerts, look=look, miners=store.miners
+    )
+    if json:
+        found = [{"level": x.level, "subject": x.subject, "message": x.message, "costs": x.costs} for x in fixes]
+        whole = {"engine": view_to_json(store.engine), "counters": store.counters, "fix_first": found}
+        return jsonlib.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    width = width if width > 0 else 200
+    lines = [
+        reach_line(store, look, width),
+        (),
+        *fix_lines(fixes, look, width, max(len(fixes), 1), nothing=all_is_well(store, look)),
+        (),
+        *box_lines(store, look, width),
+        (),
+        status_line(store, look, width),
+    ]
+    ascii_only = look.symbols.is_ascii
+    texts = ("".join(safe(span, ascii_only=ascii_only)[0] for span in line).rstrip() for line in lines)
+    return "\n".join(texts) + "\n"
 
 
 def _table_lines(table: Table[Any], rows: list[Any], look: Look, width: int) -> list[str]:

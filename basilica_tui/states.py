@@ -63,6 +63,7 @@ LOG_LEVELS: Mapping[str, StateLook] = {
     "warning": StateLook("warn", "warning", "warn", 2),
     "info": StateLook("dot", "info", "", 3),
     "debug": StateLook("dot", "debug", "dim", 4),
+    "marker": StateLook("mark", "marker", "key", 5),
 }
 
 

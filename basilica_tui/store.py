@@ -88,6 +88,8 @@ class ConsoleStore:
         self.version = 0
         self.has_data = False
         self.lost_log_lines = 0
+        self.verbs: frozenset[str] | None = None
+        """The actions that the engine knows; None while it has not said."""
         self._dirty = Dirty()
 
     # --- reading ----------------------------------------------------------------------------------------------

@@ -46,6 +46,9 @@ def _tone_of_age(at: float | None, look: Look, late_s: float) -> str:
     return "warn" if at is not None and look.now - at > late_s else ""
 
 
+RAMP_DAYS = 14.0
+
+
 # --- nodes ----------------------------------------------------------------------------------------------------
 
 
@@ -54,7 +57,21 @@ def node_name(node: NodeView) -> str:
     return node.label or node.host or f.short_node(node.id)
 
 
+def _ramp(node: NodeView, look: Look) -> Span:
+    """Eight cells for fourteen days, then the days."""
+    if node.ramp_percent is None or node.ramp_days is None:
+        return look.symbols.dash, "dim"
+    days = f"{min(node.ramp_days, RAMP_DAYS):.0f}d"
+    return f"{f.bar(node.ramp_percent / 100, 8, look.symbols)} {days:>4}", "good" if node.ramp_percent >= 100 else ""
+
+
+def _score(value: float | None, look: Look) -> Span:
+    return (look.symbols.dash, "dim") if value is None else (f"{value:.2f}", "")
+
+
 def _ssh_ok(node: NodeView) -> float | None:
+    if node.ssh_success_percent is not None:
+        return node.ssh_success_percent
     return 100.0 * node.checks_ok / node.checks_total if node.checks_total else None
 
 
@@ -64,11 +81,13 @@ def _ssh_ok_cell(node: NodeView, look: Look) -> Span:
 
 
 def keys_cell(node: NodeView, look: Look) -> Span:
-    """Keys in place out of those wanted; a question mark while the node cannot be read."""
+    """Keys in place out of those wanted, a question mark while the node cannot be read; too many are about to go."""
     if node.keys_wanted == 0 and node.keys_in_place == 0:
         return look.symbols.dash, "dim"
     if node.state == "stopped":
         return f"?/{node.keys_wanted}", "warn"
+    if node.keys_in_place > node.keys_wanted:
+        return f"{node.keys_in_place} ending", "bad" if node.key_error else "warn"
     tone = "good" if node.keys_in_place == node.keys_wanted else "warn"
     return f"{node.keys_in_place}/{node.keys_wanted}", "bad" if node.key_error else tone
 
@@ -112,16 +131,19 @@ NODES: Table[NodeView] = Table(
     is_problem=_node_problem,
     copy_text=_json,
     columns=(
-        Column("node", "node", 12, lambda n, k: (node_name(n), ""), node_name, 1, grow=2),
+        Column("node", "node", 12, lambda n, k: (node_name(n), ""), node_name, 1, grow=1),
         Column("state", "state", 11, lambda n, k: _state(NODE_STATES, n.state, k),
                lambda n: look_of(NODE_STATES, n.state).rank, 1, value=lambda n: n.state),
         Column("gpus", "GPUs", 12, lambda n, k: (f.gpus(n.gpu_count, n.gpu_model, n.gpu_memory_mib, k), ""),
-               lambda n: float(n.gpu_count) if n.gpu_count is not None else None, 2, grow=1, descending=True,
+               lambda n: float(n.gpu_count) if n.gpu_count is not None else None, 2, descending=True,
                value=lambda n: f"{n.gpu_model} {n.gpu_count or ''}"),
         Column("util", "util", 4, lambda n, k: (f.percent(n.utilisation_percent, k), ""),
                lambda n: n.utilisation_percent, 4, "right", descending=True),
         Column("temp", "temp", 4, _temperature, lambda n: n.temperature_c, 5, "right", descending=True),
-        Column("ssh", "SSH ok", 6, _ssh_ok_cell, _ssh_ok, 3, "right"),
+        Column("ssh", "SSH ok", 6, _ssh_ok_cell, _ssh_ok, 4, "right"),
+        Column("ramp", "ramp", 13, _ramp, lambda n: n.ramp_percent, 3, descending=True),
+        Column("score", "score", 5, lambda n, k: _score(n.estimated_score, k), lambda n: n.estimated_score, 5, "right",
+               descending=True),
         Column("checks", "recent checks", 13, _checks, lambda n: float(sum(n.recent_checks)), 7),
         Column("latency", "latency", 7,
                lambda n, k: (k.symbols.dash if n.latency_ms is None else f"{n.latency_ms:.0f} ms", ""),
@@ -130,9 +152,9 @@ NODES: Table[NodeView] = Table(
         Column("driver", "driver", 10, lambda n, k: (n.driver or k.symbols.dash, ""), lambda n: n.driver or None, 10),
         Column("checked", "checked", 7, lambda n, k: (f.age(n.last_check_at, k), _tone_of_age(n.last_check_at, k, 300)),
                lambda n: n.last_check_at, 6, "right", descending=True),
-        Column("keys", "keys", 5, keys_cell, lambda n: float(n.keys_in_place - n.keys_wanted), 2, "right"),
+        Column("keys", "keys", 8, keys_cell, lambda n: float(n.keys_in_place - n.keys_wanted), 2, "right"),
         Column("trouble", "last trouble", 18, _trouble_cell, lambda n: n.last_trouble_at, 2, grow=5,
-               descending=True, value=trouble),
+               descending=True, value=trouble, comfort=26),
         Column("address", "address", 22, lambda n, k: (f"{n.username}@{n.host}:{n.port}", "dim"),
                lambda n: f"{n.host}:{n.port}", 11, grow=1),
     ),
@@ -155,8 +177,9 @@ def _access(session: SessionView, look: Look) -> Span:
         return f"ended {f.ago(session.ended_at, look)}", "dim"
     if session.access_until is None:
         return "none yet", "dim"
-    text = f.remaining(session.access_until, look)
-    return text, "dim" if text == "over" else ""
+    if session.access_until <= look.now:
+        return "ending", "warn"
+    return f.remaining(session.access_until, look), ""
 
 
 def _assigned(session: SessionView, look: Look) -> Span:
@@ -219,10 +242,16 @@ SERVICES: Table[ServiceView] = Table(
 )  # fmt: skip
 
 
+def _impact(alert: AlertView, look: Look) -> Span:
+    return (alert.impact, "warn") if alert.impact and alert.active else (alert.impact or look.symbols.dash, "dim")
+
+
 def _alert_state(alert: AlertView, look: Look) -> Span:
     if not alert.active:
         return f"{look.symbols.tick} over", "dim"
     mark, tone = _state(ALERT_LEVELS, alert.level, look)
+    if alert.silenced_until is not None and alert.silenced_until > look.now:
+        return f"{mark}, silent", "dim"
     return (f"{mark}, seen" if alert.acknowledged else mark), "dim" if alert.acknowledged else tone
 
 
@@ -244,13 +273,14 @@ ALERTS: Table[AlertView] = Table(
     is_problem=lambda a: a.active,
     copy_text=_json,
     columns=(
-        Column("state", "state", 13, _alert_state, _alert_rank, 1,
+        Column("state", "state", 18, _alert_state, _alert_rank, 1,
                value=lambda a: f"{a.level} {'active' if a.active else 'over'}"),
         Column("subject", "subject", 14, lambda a, k: (a.subject, ""), lambda a: a.subject, 1, grow=1),
         Column("message", "message", 28, lambda a, k: (a.message, ""), lambda a: a.message, 1, grow=4),
         Column("began", "began", 7, lambda a, k: (f.age(a.began_at, k), ""), lambda a: a.began_at, 2, "right",
                descending=True),
         Column("lasted", "lasted", 7, _alert_length, lambda a: a.ended_at, 3, "right"),
+        Column("impact", "impact", 14, _impact, lambda a: a.impact or None, 5, grow=2),
         Column("hint", "what to do", 20, lambda a, k: (a.hint or k.symbols.dash, "dim"), lambda a: a.hint or None, 4,
                grow=3),
     ),
@@ -331,6 +361,31 @@ VERIFICATIONS: Table[VerificationView] = Table(
 )  # fmt: skip
 
 
+# --- any of them ----------------------------------------------------------------------------------------------
+
+
+def item_name(row: object) -> str:
+    """What an operator calls a row: a label, a hotkey, an id."""
+    if isinstance(row, NodeView):
+        return node_name(row)
+    if isinstance(row, AlertView):
+        return f"{row.subject} {row.message}".strip() or row.id
+    if isinstance(row, LogRecord):
+        return log_line(row)
+    return str(getattr(row, "hotkey", "") or getattr(row, "id", ""))
+
+
+def item_words(row: object) -> str:
+    """A filter that finds the log lines about a row: any of the names that it goes by."""
+    if isinstance(row, NodeView):
+        names = [row.label, row.id, row.host]
+    elif isinstance(row, AlertView):
+        names = [row.subject]
+    else:
+        names = [str(getattr(row, "hotkey", "")), str(getattr(row, "id", ""))]
+    return "|".join(dict.fromkeys(name.replace(" ", "|") for name in names if name))
+
+
 # --- log ------------------------------------------------------------------------------------------------------
 
 
@@ -339,7 +394,8 @@ def log_fields(record: LogRecord) -> str:
     return "  ".join(f"{key}={value}" for key, value in record.fields.items())
 
 
-def _log_copy(record: LogRecord) -> str:
+def log_line(record: LogRecord) -> str:
+    """A log line as one text: what a search looks through and what is copied."""
     return f"{f.clock_time(record.at)} {record.level} {record.event} {log_fields(record)}".rstrip()
 
 
@@ -352,7 +408,7 @@ LOGS: Table[LogRecord] = Table(
     noun="line",
     first_sort="seq",
     is_problem=lambda r: r.level in {"warning", "error", "critical"},
-    copy_text=_log_copy,
+    copy_text=log_line,
     columns=(
         Column("seq", "time", 8, lambda r, k: (f.clock_time(r.at), "dim"), lambda r: float(r.seq), 1),
         Column("level", "level", 9, lambda r, k: _state(LOG_LEVELS, r.level, k),

@@ -1,8 +1,9 @@
-"""The console's colours: dark, light, the terminal's own palette, high contrast."""
+"""The console's colours: dark, light, the terminal's own palette, high contrast, without red and green."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from textual.theme import Theme
 
@@ -41,6 +42,15 @@ THEMES: tuple[Theme, ...] = (
         },
     ),
     Theme(
+        name="deuteranopia", primary="#56b4e9", secondary="#cc79a7", accent="#56b4e9", foreground="#d5dae0",
+        background="#10131a", surface="#10131a", panel="#1a1f29", success="#56b4e9", warning="#f0e442",
+        error="#ff9e4a", dark=True,
+        variables={
+            **_tones("#6cb6ff", "#f0e442", "#ff9e4a", "#8a919c", "#a8d1ff", "#f5f7fa", "#d6a5e0"),
+            "cursor-row": "#24314a", "edge": "#3a414d",
+        },
+    ),
+    Theme(
         name="ansi", ansi=True, primary="ansi_blue", secondary="ansi_cyan", accent="ansi_cyan",
         foreground="ansi_default", background="ansi_default", surface="ansi_default", panel="ansi_default",
         boost="ansi_default", success="ansi_green", warning="ansi_yellow", error="ansi_red", dark=True,
@@ -48,6 +58,7 @@ THEMES: tuple[Theme, ...] = (
             **_tones("ansi_green", "ansi_yellow", "ansi_red", "ansi_bright_black", "ansi_cyan", "ansi_default",
                      "ansi_magenta"),
             "cursor-row": "ansi_default", "edge": "ansi_bright_black",
+            "ansi-background": "ansi_black", "ansi-foreground": "ansi_white",
             "input-cursor-background": "ansi_default", "input-cursor-foreground": "ansi_default",
             "input-cursor-text-style": "reverse",
         },
@@ -55,6 +66,26 @@ THEMES: tuple[Theme, ...] = (
 )  # fmt: skip
 
 THEME_NAMES = tuple(theme.name for theme in THEMES)
+
+
+def make_theme(name: str, colours: Mapping[str, str], *, dark: bool = True) -> Theme:
+    """An operator's own theme: what they do not name comes from dark or light."""
+    base = THEMES[0] if dark else THEMES[1]
+    variables = dict(base.variables)
+    variables |= {f"tone-{tone}": colours[tone] for tone in TONES if tone in colours}
+    variables |= {"cursor-row": colours.get("cursor", variables["cursor-row"])}
+    variables |= {"edge": colours.get("edge", variables["edge"])}
+    background = colours.get("background", base.background)
+    return replace(
+        base,
+        name=name,
+        foreground=colours.get("foreground", base.foreground),
+        background=background,
+        surface=background,
+        panel=colours.get("panel", base.panel),
+        variables=variables,
+        dark=dark,
+    )
 
 
 def choose_theme(wanted: str | None, env: Mapping[str, str]) -> str:

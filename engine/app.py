@@ -9,7 +9,8 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,17 +22,19 @@ from engine.clock import SystemClock
 from engine.config import Loaded, MinerConfig, ValidatorConfig, detect_role, load_miner_config, load_validator_config
 from engine.control.actions import ActionTable
 from engine.control.paths import default_socket
+from engine.control.ring import LogRing
 from engine.control.server import ControlServer
 from engine.control.state import LiveState
 from engine.errors import ConfigInvalid
 from engine.events import EngineStarted, EngineStopping, EventBus
 from engine.identity.wallets import OpenWallet, open_wallet
+from engine.lifecycle.plan import Area
+from engine.lifecycle.reload import Applier, Reloader
 from engine.miner.role import MinerParts, MinerRole
-from engine.observe.http import HttpService, health_app, metrics_app
-from engine.observe.logs import configure_logging, log_event
+from engine.observe.http import HttpService, health_answer, health_app, metrics_app
+from engine.observe.logs import LogFile, configure_logging, log_event
 from engine.observe.metrics import MinerMetrics, ValidatorMetrics
-from engine.observe.rest import rest_app
-from engine.observe.ring import LogRing
+from engine.observe.watching import Watching
 from engine.ssh.host_keys import HostKeys
 from engine.store import Store, open_store
 from engine.supervisor import Supervisor
@@ -44,16 +47,19 @@ Config = MinerConfig | ValidatorConfig
 Role = MinerRole | ValidatorRole
 
 
-def run_daemon(config_path: Path | None) -> int:
+def run_daemon(config_path: Path | None, *, revoke_on_exit: bool = False) -> int:
     """Run the engine that the configuration describes until it is told to stop; returns the exit status.
+
+    ``revoke_on_exit`` turns a miner's ``access.revoke_on_exit`` on, whatever the file says.
 
     Raises:
         BasilicaError: the engine cannot start; its message and hint are for the operator.
     """
-    loaded = load(config_path)
+    read = partial(_load_with, config_path, revoke_on_exit=revoke_on_exit)
+    loaded = read()
     config = loaded.config
     ring = LogRing()
-    configure_logging(config.logging.level, config.logging.format, ring)
+    set_up_logging(config, ring)
     for warning in loaded.warnings:
         log.warning("config.warning", message=warning)
     section = config.bittensor
@@ -64,8 +70,24 @@ def run_daemon(config_path: Path | None) -> int:
         password_file=section.password_file,
         ask=getpass.getpass if sys.stdin.isatty() else None,
     )
-    asyncio.run(Engine(config, wallet, ring).run())
+    asyncio.run(Engine(config, wallet, ring, read=read).run())
     return 0
+
+
+def _load_with(config_path: Path | None, *, revoke_on_exit: bool) -> Loaded[MinerConfig] | Loaded[ValidatorConfig]:
+    """``load`` with what the command line asked for, which outlives a reload."""
+    loaded = load(config_path)
+    if not revoke_on_exit or not isinstance(loaded.config, MinerConfig):
+        return loaded
+    access = loaded.config.access.model_copy(update={"revoke_on_exit": True})
+    return replace(loaded, config=loaded.config.model_copy(update={"access": access}))
+
+
+def set_up_logging(config: Config, ring: LogRing) -> None:
+    """Log as ``[logging]`` says. Raises ConfigInvalid when its file cannot be written."""
+    section = config.logging
+    file = None if section.file is None else LogFile(section.file, section.max_file_size, section.max_files)
+    configure_logging(section.level, section.format, ring, file=file)
 
 
 def load(config_path: Path | None) -> Loaded[MinerConfig] | Loaded[ValidatorConfig]:
@@ -99,8 +121,17 @@ class _Open:
 class Engine:
     """One miner or validator, from its configuration to its last event."""
 
-    def __init__(self, config: Config, wallet: OpenWallet, ring: LogRing) -> None:
+    def __init__(
+        self,
+        config: Config,
+        wallet: OpenWallet,
+        ring: LogRing,
+        *,
+        read: Callable[[], Loaded[MinerConfig] | Loaded[ValidatorConfig]] | None = None,
+    ) -> None:
+        """``read`` loads the configuration again when a reload is asked for."""
         self._config = config
+        self._read = read
         self._wallet = wallet
         self._ring = ring
         self._clock = SystemClock()
@@ -122,31 +153,43 @@ class Engine:
             build=__version__,
         )
         control.bind()
-        store = await open_store(self._config.database.url, clock=self._clock)
-        try:
+        async with AsyncExitStack() as closing:
+            closing.callback(control.close)
+            store = await open_store(self._config.database.url, clock=self._clock)
+            closing.push_async_callback(store.close)
             opened = self._open_chain(store)
-            try:
-                await self._serve(control, opened)
-            finally:
-                await opened.metagraph.close()
-                await opened.chain.close()
-        finally:
-            await store.close()
+            closing.push_async_callback(opened.chain.close)
+            closing.push_async_callback(opened.metagraph.close)
+            closing.push_async_callback(self._actions.close)
+            await self._serve(control, opened)
 
     async def _serve(self, control: ControlServer, opened: _Open) -> None:
         events = opened.store.events.writer
         self.bus.subscribe(lambda event: control.publish(self._state.apply(event)))
         self.bus.subscribe(events.append)
         self.bus.subscribe(log_event)
+        watching = Watching(
+            self._config,
+            opened.store,
+            self._state,
+            self.bus,
+            clock=self._clock,
+            hotkey=self._wallet.signer.hotkey,
+            hotkey_file=self._wallet.hotkey_path,
+        )
         stopping = asyncio.Event()
         self._listen_for_stop(stopping)
         self._announce()
+        await watching.start()
         role = self._build_role(opened)
         await opened.metagraph.restore()
         try:
             await role.start()
             role.add_services(self._supervisor)
             role.add_actions(self._actions)
+            watching.add_services(self._supervisor)
+            watching.add_actions(self._actions)
+            self._add_reloading(role, watching)
             self._supervisor.add("control", control.serve)
             self._supervisor.add("events", events.run)
             self._supervisor.add("database", opened.store.watch)
@@ -157,9 +200,12 @@ class Engine:
             reason = self._stop_reason or "a service gave up"
             self.bus.emit(EngineStopping(at=self._clock.now(), reason=reason))
         finally:
-            await role.stop()
+            await role.stop(self._supervisor)
         self._supervisor.stop()
-        await supervising
+        try:
+            await supervising
+        finally:
+            await watching.close()
         await events.flush()
 
     def _open_chain(self, store: Store) -> _Open:
@@ -191,12 +237,20 @@ class Engine:
         role: Role
         render: Callable[[], bytes]
         if isinstance(config, MinerConfig):
-            metrics = MinerMetrics(self._state, self._clock)
+            metrics = MinerMetrics(self._state, self._clock, opened.store)
             self.bus.subscribe(metrics.listen)
             render = metrics.render
             role = MinerRole(
                 MinerParts(
-                    config, opened.store, opened.chain, signer, opened.metagraph, self._clock, self.bus, host_keys
+                    config,
+                    opened.store,
+                    opened.chain,
+                    signer,
+                    opened.metagraph,
+                    self._clock,
+                    self.bus,
+                    host_keys,
+                    self._health_document,
                 )
             )
         else:
@@ -204,10 +258,15 @@ class Engine:
             self.bus.subscribe(counted.listen)
             render = counted.render
             role = ValidatorRole(
-                ValidatorParts(config, opened.store, signer, opened.metagraph, self._clock, self.bus, host_keys)
+                ValidatorParts(
+                    config, opened.store, opened.chain, signer, opened.metagraph, self._clock, self.bus, host_keys
+                )
             )
+            from engine.rest import RestParts, rest_app  # noqa: PLC0415 - a miner needs no FastAPI
+
             host, _, port = config.api.bind_address.rpartition(":")
-            self._add_http(HttpService("rest", rest_app(self._state), host, int(port)))
+            answers = rest_app(RestParts(config, opened.store, self._state, self._clock))
+            self._add_http(HttpService("rest", answers, host, int(port)))
         if config.metrics.enabled:
             prometheus = config.metrics.prometheus
             app = metrics_app(render, prometheus.path)
@@ -215,6 +274,10 @@ class Engine:
         if config.health.enabled:
             self._add_http(HttpService("health", health_app(self._state), config.health.host, config.health.port))
         return role
+
+    def _health_document(self) -> tuple[int, bytes]:
+        answer = health_answer(self._state)
+        return answer.status_code, bytes(answer.body)
 
     def _add_http(self, service: HttpService) -> None:
         self._supervisor.add(service.name, service.run)
@@ -233,6 +296,18 @@ class Engine:
                 compressed_time=self._config.engine.compressed_time,
             )
         )
+
+    def _add_reloading(self, role: Role, watching: Watching) -> None:
+        appliers: dict[Area, Applier] = {"logging": self._apply_logging, "alerts": watching.apply}
+        if isinstance(role, MinerRole):
+            appliers |= role.appliers()
+        reloader = Reloader(self._config, self._read, appliers, clock=self._clock, emit=self.bus.emit)
+        reloader.add_actions(self._actions)
+        self._supervisor.add("reload", reloader.run)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
+
+    async def _apply_logging(self, config: Config) -> None:
+        set_up_logging(config, self._ring)
 
     def _listen_for_stop(self, stopping: asyncio.Event) -> None:
         def stop(reason: str) -> None:

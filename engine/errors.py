@@ -333,3 +333,101 @@ class ControlSocketUnusable(BasilicaError):
     """The control socket cannot be made safely where it should be; nothing was changed there."""
 
     code = "control_socket_unusable"
+
+
+# --- telling and recording ------------------------------------------------------------------------------------
+
+
+class DeliveryFailed(BasilicaError):
+    """A message could not be handed to a receiver; says why, never with the receiver's secrets."""
+
+    code = "delivery_failed"
+
+
+class AuditUnreadable(BasilicaError):
+    """An audit log cannot be read: no such database, no such table, or not a database."""
+
+    code = "audit_unreadable"
+
+
+# --- backups and imports --------------------------------------------------------------------------------------
+
+
+class BackupFailed(BasilicaError):
+    """A backup cannot be made or restored; what was there before is untouched."""
+
+    code = "backup_failed"
+
+
+class BackupPassphraseWrong(BackupFailed):
+    """The passphrase does not open this backup."""
+
+    code = "backup_passphrase_wrong"
+
+
+class BackupDamaged(BackupFailed):
+    """A backup is truncated, was changed, or is none; nothing was written."""
+
+    code = "backup_damaged"
+
+
+class ImportFailed(BasilicaError):
+    """A deployed miner's set-up cannot be found or read, or must not be overwritten."""
+
+    code = "import_failed"
+
+
+# --- what others publish about us -----------------------------------------------------------------------------
+
+
+class ObservationUnavailable(BasilicaError):
+    """A validator's metrics or REST API cannot be read, or says nothing that can be used."""
+
+    code = "observation_unavailable"
+
+
+# --- a store in need ------------------------------------------------------------------------------------------
+
+
+class StoreStrained(StoreUnusable):
+    """The database cannot be used at this moment: no space, locked by another program, a failing disk.
+
+    It may be usable again at the next attempt, so a service that meets it is started again like after any crash.
+    """
+
+    code = "store_strained"
+
+
+# --- verification of nodes ------------------------------------------------------------------------------------
+
+
+class AttestationRefused(BasilicaError):
+    """What a node's attestation program sent cannot be believed; ``reason`` is a stable word."""
+
+    code = "attestation_refused"
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class VerificationFailed(BasilicaError):
+    """A step that a node must pass failed; ``step`` names it."""
+
+    code = "verification_failed"
+
+    def __init__(self, message: str, *, step: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.step = step
+
+
+class NodeBanned(BasilicaError):
+    """A node misbehaved too often and is not looked at for a while."""
+
+    code = "node_banned"
+
+
+class GpuClaimed(BasilicaError):
+    """All GPUs that a node shows count for another node."""
+
+    code = "gpu_claimed"

@@ -86,6 +86,26 @@ class OperatorActed(Event):
     outcome: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigReloaded(Event):
+    """The configuration file was read again; ``restart_needed`` are changed keys that wait for a restart."""
+
+    kind = "config.reloaded"
+    actor: str
+    applied: tuple[str, ...]
+    restart_needed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigRefused(Event):
+    """The configuration file cannot be used; the engine goes on with what it has."""
+
+    kind = "config.refused"
+    severity = "error"
+    actor: str
+    problems: tuple[str, ...]
+
+
 # --- chain ----------------------------------------------------------------------------------------------------
 
 
@@ -353,6 +373,152 @@ class NodeChecked(Event):
     sshd_version: str = ""
     host_key_fingerprint: str = ""
     clock_skew_s: float | None = None
+    disk_free_bytes: int | None = None
+    compute_capability: str = ""
+    ecc_errors: int | None = None
+    ssh_success_percent: float | None = None
+    """Of the logins within the success window."""
+    latency_mean_ms: float | None = None
+    latency_p95_ms: float | None = None
+    next_check_at: float | None = None
+    """None when only an operator can ask for the next check."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeInspected(Event):
+    """What a node told about itself besides GPUs, asked less often. None and empty are "not known"."""
+
+    kind = "node.inspected"
+    severity = "debug"
+    node_id: str
+    cuda: str = ""
+    docker_ok: bool | None = None
+    docker_version: str = ""
+    docker_error: str = ""
+    nvidia_runtime_ok: bool | None = None
+    disk_path: str = ""
+    disk_free_bytes: int | None = None
+    disk_total_bytes: int | None = None
+    clock_skew_s: float | None = None
+    sshd_password_login: bool | None = None
+    sshd_keyboard_login: bool | None = None
+    sshd_root_login: str = ""
+    sshd_max_startups: str = ""
+    sshd_max_sessions: int | None = None
+    sshd_tcp_forwarding: str = ""
+    gpus: tuple[str, ...] = ()
+    """One JSON object per GPU with the fields of ``GpuView``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeWarned(Event):
+    """The complete list of what is not right on a node that answers; emitted when it changes."""
+
+    kind = "node.warned"
+    severity = "debug"
+    node_id: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeDrifted(Event):
+    """A fact of a node is not what it was at the last good check. ``what``: driver, cuda, gpu_model, gpu_count,
+    gpu_uuids."""
+
+    kind = "node.drifted"
+    severity = "warning"
+    node_id: str
+    what: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicateGpuSeen(Event):
+    """One GPU is shown by several nodes."""
+
+    kind = "node.duplicate_gpu_seen"
+    severity = "error"
+    gpu_uuid: str
+    node_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicateGpuGone(Event):
+    """A GPU that several nodes showed is shown by one at most again."""
+
+    kind = "node.duplicate_gpu_gone"
+    gpu_uuid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RampEstimated(Event):
+    """The miner's own estimate of a node's ramp; never what a validator said."""
+
+    kind = "node.ramp_estimated"
+    severity = "debug"
+    node_id: str
+    validator_hotkey: str
+    minutes: int
+    percent: float
+    since: float | None
+    full_at: float | None
+    next_full_at: float | None
+    quiet_until: float | None
+    estimated_score: float | None
+    resets: tuple[str, ...]
+    """The last ones, oldest first: Unix seconds, minutes lost and the cause, separated by blanks."""
+    resets_total: int
+    failure_cost_gpus: float
+    """Effective GPUs that a failure now would take."""
+    failure_cost_percent: float
+    """The same as part of this miner's effective GPUs of the category."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RampReset(Event):
+    """A run of successes ended, by the estimate."""
+
+    kind = "node.ramp_reset"
+    severity = "warning"
+    node_id: str
+    cause: str
+    minutes_lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeObserved(Event):
+    """What a validator publishes about a node. None and empty are "it does not say"."""
+
+    kind = "observed.node"
+    severity = "debug"
+    node_id: str
+    source: str
+    uptime_minutes: float | None = None
+    multiplier: float | None = None
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationRead(Event):
+    """A validator's metrics or REST API was read; ``nodes`` of ours were in it."""
+
+    kind = "observed.read"
+    severity = "debug"
+    source: str
+    url: str
+    nodes: int
+    miner_score: float | None = None
+    miner_status: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationFailed(Event):
+    kind = "observed.failed"
+    severity = "warning"
+    source: str
+    url: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,6 +561,8 @@ class HostKeyAccepted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertRaised(Event):
+    """``subject`` is a node id, a hotkey, a service or empty; one id per episode, so that history stays."""
+
     kind = "alert.raised"
     severity = "warning"
     alert_id: str
@@ -402,12 +570,93 @@ class AlertRaised(Event):
     subject: str
     message: str
     hint: str
+    rule: str = ""
+    impact: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertCleared(Event):
     kind = "alert.cleared"
     alert_id: str
+    rule: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRestored(Event):
+    """An alert of an earlier run, active or past."""
+
+    kind = "alert.restored"
+    severity = "debug"
+    alert_id: str
+    rule: str
+    level: str
+    subject: str
+    message: str
+    impact: str
+    hint: str
+    began_at: float
+    ended_at: float | None
+    acknowledged_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertAcknowledged(Event):
+    kind = "alert.acknowledged"
+    alert_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertSilenced(Event):
+    """Alerts of this rule and subject are not told until then; an empty subject means every one of the rule."""
+
+    kind = "alert.silenced"
+    rule: str
+    subject: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertDelivered(Event):
+    kind = "alert.delivered"
+    severity = "debug"
+    target: str
+    alerts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertDeliveryFailed(Event):
+    """A message was given up after its last attempt; ``target`` names the way without its secrets."""
+
+    kind = "alert.delivery_failed"
+    severity = "warning"
+    target: str
+    error: str
+    alerts: int
+
+
+# --- audit ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditAnchored(Event):
+    """Where the audit chain ends now. Kept outside the chain, it shows that a tail was cut off."""
+
+    kind = "audit.anchored"
+    seq: int
+    head: str
+    records: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditBroken(Event):
+    """The audit log is not what an earlier run left behind."""
+
+    kind = "audit.broken"
+    severity = "error"
+    seq: int
+    reason: str
 
 
 # --- validator role -------------------------------------------------------------------------------------------
@@ -482,6 +731,219 @@ class AccessLost(Event):
     node_id: str
     endpoint: str
     after_s: float
+
+
+# --- access, watched ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeEnrolled(Event):
+    """What a node can do for grants, measured now; ``refusal`` is why no new key is deployed there, or empty."""
+
+    kind = "node.enrolled"
+    severity = "debug"
+    node_id: str
+    sshd_version: str
+    expiry_form: str
+    expiry_enforced: str
+    clock_skew_s: float
+    tools: tuple[str, ...] = ()
+    key_file: str = ""
+    key_file_mode: str = ""
+    can_wrap: bool = False
+    refusal: str = ""
+    message: str = ""
+    canary: bool = False
+    """Whether the key file was touched for it: two throw-away lines, in and out again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSkewSeen(Event):
+    """A node's clock went wrong, or right again: ``level`` is ok, warning (over 5 s) or refused (over 300 s)."""
+
+    kind = "node.clock_skew"
+    severity = "warning"
+    node_id: str
+    skew_s: float
+    level: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftSeen(Event):
+    """Key lines that are neither the operator's baseline nor ours; ``count`` 0 when there are none any more."""
+
+    kind = "key.drift"
+    severity = "warning"
+    node_id: str
+    count: int
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineAccepted(Event):
+    """The operator took key lines of a node for their own; ``first`` when a node was read for the first time."""
+
+    kind = "key.baseline_accepted"
+    node_id: str
+    keys: int
+    first: bool
+    fingerprints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignKeyRemoved(Event):
+    """A line that is not a grant's was removed on the operator's word."""
+
+    kind = "key.foreign_removed"
+    severity = "warning"
+    node_id: str
+    fingerprint: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftoversAdopted(Event):
+    """Lines that a deployed miner left were removed."""
+
+    kind = "key.leftovers_removed"
+    node_id: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionProcessesEnded(Event):
+    """What was still running under an ended grant was ended; ``left`` processes did not go."""
+
+    kind = "session.processes_ended"
+    severity = "warning"
+    node_id: str
+    grant_id: str
+    validator_hotkey: str
+    processes: int
+    logins: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveSessionsSeen(Event):
+    """Open connections of a node's account: those of living grants, and others that cannot be attributed."""
+
+    kind = "node.live_sessions"
+    severity = "debug"
+    node_id: str
+    of_grants: int
+    others: int
+    oldest_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeKeyRotated(Event):
+    """A step in the change of the miner's own node key: started, deployed, switched, cleaned,
+    waiting, finished, abandoned."""
+
+    kind = "node_key.rotated"
+    step: str
+    old_fingerprint: str
+    new_fingerprint: str
+    node_id: str = ""
+    message: str = ""
+
+
+# --- full verification and weights ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationQueued(Event):
+    """A verification is due; ``reason`` is the rule that chose its tier."""
+
+    kind = "verification.queued"
+    severity = "debug"
+    miner_hotkey: str
+    miner_uid: int
+    node_id: str
+    endpoint: str
+    tier: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationStarted(Event):
+    """A verification left the queue; ``steps`` is how many it has."""
+
+    kind = "verification.started"
+    severity = "debug"
+    verification_id: str
+    miner_hotkey: str
+    miner_uid: int
+    node_id: str
+    endpoint: str
+    tier: str
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationStepFinished(Event):
+    """One step of a full verification; ``verdict`` is ok, failed, skipped or impossible."""
+
+    kind = "verification.step_finished"
+    severity = "debug"
+    verification_id: str
+    miner_hotkey: str
+    node_id: str
+    step: str
+    verdict: str
+    evidence: str
+    duration_ms: float
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeMisbehaved(Event):
+    """A node did what an honest one does not; ``banned_until`` is set when that adds up to a ban."""
+
+    kind = "verification.misbehaved"
+    severity = "warning"
+    miner_hotkey: str
+    node_id: str
+    reason: str
+    details: str
+    banned_until: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodesCleanedUp(Event):
+    """Failing nodes lost their GPUs, went offline or were forgotten; a forgotten node begins its ramp anew."""
+
+    kind = "verification.cleaned_up"
+    lost_gpus: tuple[str, ...]
+    offline: tuple[str, ...]
+    forgotten: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsSet(Event):
+    """The chain took a weight vector; ``uids`` and ``burn`` describe it, the store has all of it."""
+
+    kind = "weights.set"
+    block: int
+    profile: str
+    version_key: int
+    uids: int
+    burn: int
+    total: int
+    next_block: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsFailed(Event):
+    """A weight vector could not be made or set."""
+
+    kind = "weights.failed"
+    severity = "error"
+    block: int
+    error_code: str
+    message: str
+    retry_in_s: float
 
 
 # --- records --------------------------------------------------------------------------------------------------

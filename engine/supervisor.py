@@ -1,7 +1,8 @@
 """Services run here: a crash is an event and a restart with growing delay, never the end of the engine.
 
 ``StoreUnusable`` and ``ConfigInvalid`` are the two exceptions: without a store or a configuration nothing
-that the engine promises can be kept, so they stop it.
+that the engine promises can be kept, so they stop it. A full disk or a lock of another program
+(``StoreStrained``) passes: an engine that ended for it would leave keys on nodes unattended.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from engine.clock import Clock
-from engine.errors import BasilicaError, ConfigInvalid, StoreUnusable
+from engine.errors import BasilicaError, ConfigInvalid, StoreStrained, StoreUnusable
 from engine.events import EventSink, ServiceCrashed, ServiceStarted, ServiceStopped
 
 FIRST_RESTART_S = 0.5
@@ -48,10 +49,18 @@ class Supervisor:
         self._emit = emit
         self._services: list[Service] = []
         self._stopping = asyncio.Event()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def add(self, name: str, body: ServiceBody) -> None:
         """Register a service; only before ``run``."""
         self._services.append(Service(name, body))
+
+    async def end(self, *names: str) -> None:
+        """Cancel these services and wait for them; the others go on. Names that do not run are ignored."""
+        tasks = [self._tasks[name] for name in names if name in self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def stop(self) -> None:
         """Ask ``run`` to end: services are cancelled together."""
@@ -65,9 +74,11 @@ class Supervisor:
         """
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._keep_running(s), name=f"service:{s.name}") for s in self._services]
+                for service in self._services:
+                    task = group.create_task(self._keep_running(service), name=f"service:{service.name}")
+                    self._tasks[service.name] = task
                 await self._stopping.wait()
-                for task in tasks:
+                for task in self._tasks.values():
                     task.cancel()
         except* (StoreUnusable, ConfigInvalid) as failures:
             raise _first(failures) from failures
@@ -82,9 +93,9 @@ class Supervisor:
             except asyncio.CancelledError:
                 self._emit(ServiceStopped(at=self._clock.now(), service=service.name))
                 raise
-            except (StoreUnusable, ConfigInvalid):
-                raise
-            except Exception as error:  # noqa: BLE001 - the one place where any crash becomes an event and a restart
+            except Exception as error:
+                if _is_the_end(error):
+                    raise
                 delay_s = next_restart_delay_s(
                     delay_s,
                     self._clock.monotonic() - started,
@@ -99,6 +110,10 @@ class Supervisor:
                 self._emit(ServiceStopped(at=self._clock.now(), service=service.name))
                 return
             await self._clock.sleep(delay_s)
+
+
+def _is_the_end(error: Exception) -> bool:
+    return isinstance(error, StoreUnusable | ConfigInvalid) and not isinstance(error, StoreStrained)
 
 
 def _describe(error: Exception) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from basilica_tui import format as f
-from basilica_tui.format import Line, Look
+from basilica_tui.format import Line, Look, Span
 from basilica_tui.lines import beside, fit_line, join
 from basilica_tui.states import MINER_STATES, NODE_STATES, VERIFICATION_STATES, StateLook, look_of
 from basilica_tui.store import ConsoleStore
+from basilica_tui.tables import node_name
 from basilica_tui.text import fit
+from engine.control.models import NodeView
 
-NOT_KNOWN = "not known yet"
+NOT_KNOWN = f.NOT_KNOWN
 BOX_ROWS = 3
 
 
@@ -36,7 +38,7 @@ Box = tuple[str, list[Line], Line]
 
 def _widths(width: int, count: int) -> list[int]:
     room = width - 2 * (count - 1)
-    shares = [18, 46, 20, 28][:count]
+    shares = [18, 42, 26, 26][:count]
     widths = [room * share // sum(shares) for share in shares]
     widths[-1] += room - sum(widths)
     return widths
@@ -67,7 +69,7 @@ def _miner_boxes(store: ConsoleStore, look: Look) -> list[Box]:
     return [
         (f"NODES {len(nodes):,}", _fold(tally) or [none], join(tally) or none),
         _access_box(store, look),
-        ("RAMP", [((NOT_KNOWN, "dim"),)], ((NOT_KNOWN, "dim"),)),
+        _ramp_box(store, look),
         _score_box(store, look),
     ]
 
@@ -75,14 +77,20 @@ def _miner_boxes(store: ConsoleStore, look: Look) -> list[Box]:
 def _access_box(store: ConsoleStore, look: Look) -> Box:
     sessions = store.sessions.values()
     open_now = [s for s in sessions if s.state == "active"]
-    wanted = sum(n.keys_wanted for n in store.nodes.values())
-    placed = sum(n.keys_in_place for n in store.nodes.values())
-    failed = sum(n.state == "stopped" or bool(n.key_error) for n in store.nodes.values() if n.keys_wanted)
-    keys_tone = "good" if placed == wanted and not failed else "warn"
-    keys: Line = ((f"keys in place {placed}/{wanted}", keys_tone),) if wanted else (("no keys on nodes", "dim"),)
+    nodes = store.nodes.values()
+    wanted = sum(n.keys_wanted for n in nodes)
+    placed = sum(min(n.keys_in_place, n.keys_wanted) for n in nodes)
+    ending = sum(max(n.keys_in_place - n.keys_wanted, 0) for n in nodes)
+    failed = any(n.state == "stopped" or n.key_error for n in nodes if n.keys_wanted)
+    keys: Line = (("no keys on nodes", "dim"),)
+    if wanted:
+        keys = ((f"keys in place {placed}/{wanted}", "good" if placed == wanted and not failed else "warn"),)
+    if ending:
+        gone: Line = ((f"{f.plural(ending, 'key')} ending", "warn"),)
+        keys = join([keys, gone], (", ", "dim")) if wanted else gone
     count: Line = ((f"sessions {len(open_now)} of {len(sessions)}   ", "" if open_now else "dim"), *keys)
-    ends = min((s.access_until for s in open_now if s.access_until is not None), default=None)
-    last: Line = ((f"next one ends in {f.remaining(ends, look)}", ""),) if ends else (("nobody is inside", "dim"),)
+    until = min((s.access_until for s in open_now if s.access_until is not None), default=None)
+    last: Line = ((f"next one {f.ends(until, look)}", ""),) if until else (("nobody is inside", "dim"),)
     return "ACCESS NOW", [_assignment(store, look), count, last], join([count, last], ("   ", ""))
 
 
@@ -102,16 +110,54 @@ def _assignment(store: ConsoleStore, look: Look) -> Line:
     )
 
 
-def _score_box(store: ConsoleStore, look: Look) -> Box:
+def _ramp_box(store: ConsoleStore, look: Look) -> Box:
+    known = [n for n in store.nodes.values() if n.ramp_percent is not None]
+    if not known:
+        return "RAMP", [((NOT_KNOWN, "dim"),)], ((NOT_KNOWN, "dim"),)
+    shares = sorted(n.ramp_percent or 0.0 for n in known)
+    full = sum(share >= 100 for share in shares)
+    tone = "good" if full == len(known) else ""
+    strip: Line = ((f.sparkline(shares, min(len(shares), 10), look.symbols, top=100.0) + "  ", "accent"),)
+    count: Line = ((f"full {full} of {len(known)}", tone),)
+    resets = sum(n.ramp_resets_total for n in known)
+    resets_line: Line = ((f"resets {resets}", "warn" if resets else "dim"),)
+    return (
+        "RAMP",
+        [(*strip, *count), _next_full(known, look), resets_line],
+        join([count, _next_full(known, look), resets_line], ("   ", "")),
+    )
+
+
+def _next_full(nodes: Sequence[NodeView], look: Look) -> Line:
+    coming = sorted((n.full_at, node_name(n)) for n in nodes if n.full_at is not None and n.full_at > look.now)
+    if not coming:
+        return (("none on its way to 100 %", "dim"),)
+    at, name = coming[0]
+    return (("next 100 %: ", "dim"), (f"{name} {f.day(at, look)}", ""))
+
+
+def score_figures(store: ConsoleStore) -> tuple[float | None, float | None, float | None]:
+    """Observed, on chain, estimated: the three scores of a miner as far as they are known."""
     engine = store.engine
-    chain = NOT_KNOWN if engine.incentive is None else f"{engine.incentive:.4f}"
-    tone = "dim" if engine.incentive is None else ""
-    lines: list[Line] = [
-        (("observed   ", "dim"), (NOT_KNOWN, "dim")),
-        (("on chain   ", "dim"), (chain, tone)),
-        (("estimated  ", "dim"), (NOT_KNOWN, "dim")),
-    ]
-    return "SCORE", lines, (("on chain ", "dim"), (chain, tone), ("   observed, estimated: not known yet", "dim"))
+    estimates = [(n.estimated_score, n.gpu_count or 1) for n in store.nodes.values() if n.estimated_score is not None]
+    weight = sum(gpus for _, gpus in estimates)
+    estimated = sum((score or 0.0) * gpus for score, gpus in estimates) / weight if weight else None
+    return engine.observed_score, engine.incentive, estimated
+
+
+def _score_box(store: ConsoleStore, look: Look) -> Box:
+    observed, chain, estimated = score_figures(store)
+
+    def figure(value: float | None, digits: int) -> Span:
+        return (NOT_KNOWN, "dim") if value is None else (f"{value:.{digits}f}", "")
+
+    rows = [("observed", figure(observed, 2)), ("on chain", figure(chain, 4)), ("estimated", figure(estimated, 2))]
+    lines: list[Line] = [((fit(name, 11), "dim"), value) for name, value in rows]
+    short: list[Line] = [((f"{name} ", "dim"), value) for name, value in rows if value[0] != NOT_KNOWN]
+    missing = [name for name, value in rows if value[0] == NOT_KNOWN]
+    if missing:
+        short.append(((f"{', '.join(missing)}: {NOT_KNOWN}", "dim"),))
+    return "SCORE", lines, join(short, ("   ", ""))
 
 
 def _validator_boxes(store: ConsoleStore, look: Look) -> list[Box]:

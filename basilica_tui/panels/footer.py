@@ -8,6 +8,8 @@ from basilica_tui.bindings import SCREEN_IDS, VALIDATOR_TITLES, KeyBinding, appl
 from basilica_tui.format import Line, Look
 from basilica_tui.lines import join, join_fitting, line_width, spread
 
+HELP_ROOM = 10
+"""Help is offered before the last of the screens."""
 SHORT_NAMES = {"dashboard": "Dash", "sessions": "Access", "verifications": "Verified"}
 _ORDER = (
     "help",
@@ -19,8 +21,11 @@ _ORDER = (
     "node.test",
     "fix.next",
     "session.end",
+    "alert.acknowledge",
     "node.accept",
     "follow",
+    "log.filter",
+    "actions",
     "pause",
 )
 _SHOW_ORDER = (
@@ -28,10 +33,13 @@ _SHOW_ORDER = (
     "open",
     "filter",
     "problems",
+    "log.filter",
     "follow",
+    "actions",
     "node.test",
     "node.accept",
     "session.end",
+    "alert.acknowledge",
     "pause",
     "command",
     "help",
@@ -73,7 +81,7 @@ def _screens(bindings: Sequence[KeyBinding], screen: str, width: int, *, is_vali
         word = SHORT_NAMES.get(shown_name, shown_name.capitalize())
         here = screen in {name, shown_name}
         parts.append(((key_face(binding.keys[0]), "key"), (f" {word}", "title" if here else "dim")))
-    return join_fitting(parts, width - 2, (" ", "") if width < 100 else ("  ", ""))
+    return join_fitting(parts, width - HELP_ROOM, (" ", "") if width < 100 else ("  ", ""))
 
 
 def notice_line(text: str, tone: str, look: Look, width: int) -> Line:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from basilica_tui.actions import find_action
 from basilica_tui.format import Line, Look
+from basilica_tui.screens.menus import act_on_rows, choose_silence
 from basilica_tui.screens.record import RecordScreen
 from basilica_tui.screens.table_screen import TableScreen
 from basilica_tui.tables import ALERTS
@@ -21,9 +23,32 @@ class AlertsScreen(TableScreen[AlertView]):
         return [((f"{active} active", "warn" if active else "good"),)] if self.total() else []
 
     def perform(self, binding_id: str) -> bool:
-        """Open the record."""
+        """Open the record or what it is about, acknowledge, silence."""
         if binding_id == "open":
-            if self.table.cursor_id is not None:
-                self.desk.push_screen(RecordScreen("alerts", self.table.cursor_id))
-            return True
-        return super().perform(binding_id)
+            self._open()
+        elif binding_id == "alert.acknowledge":
+            self._acknowledge()
+        elif binding_id == "alert.silence":
+            choose_silence(self.desk, self.table.targets())
+        else:
+            return super().perform(binding_id)
+        return True
+
+    def _open(self) -> None:
+        alert = self.lookup(self.table.cursor_id or "")
+        if alert is None:
+            return
+        node = next((n.id for n in self.desk.store.nodes.values() if alert.subject in {n.id, n.label}), None)
+        if node is not None:
+            self.desk.open_node(node)
+        else:
+            self.desk.push_screen(RecordScreen("alerts", alert.id))
+
+    def _acknowledge(self) -> None:
+        action = find_action("alert.acknowledge")
+        known = self.desk.store.alerts
+        fresh = [i for i in self.table.targets() if i in known and known[i].active and not known[i].acknowledged]
+        if not fresh:
+            self.desk.say("nothing to acknowledge: it is over or acknowledged already")
+        elif action is not None:
+            act_on_rows(self.desk, action, "alerts", fresh)

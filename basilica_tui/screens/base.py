@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from basilica_tui.commands import completions
@@ -32,6 +34,10 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
     def __init__(self) -> None:
         super().__init__()
         self.is_paused = False
+        self.is_drawn = False
+        """False before the first flush: until then the terminal keeps what it shows."""
+        self.typed_ahead: list[tuple[str, str]] = []
+        """Keys and commands that came before it was drawn."""
 
     @property
     def desk(self) -> ConsoleApp:
@@ -63,6 +69,10 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
             return True
         return False
 
+    def command(self, binding_id: str, argument: str) -> bool:
+        """A command with words after it; False when it means nothing here."""
+        return False
+
     def step_back(self) -> bool:
         """Undo one step of ``esc`` (prompt, filter, marks); False when there is none."""
         prompt = self.query_one(Prompt)
@@ -92,9 +102,16 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
         if not self.is_mounted or not self.query("#footer"):
             return
         look = self.desk.look()
-        self.draw_frame(look)
-        if not self.is_paused or dirty is None:
-            self.draw(look, dirty)
+        with contextlib.suppress(NoMatches):  # a flush may meet a screen that is half taken down
+            self.draw_frame(look)
+            if not self.is_paused or dirty is None:
+                self.draw(look, dirty)
+            if not self.is_drawn:
+                self.is_drawn = True
+                self.refresh()
+                waiting, self.typed_ahead = self.typed_ahead, []
+                for binding_id, argument in waiting:
+                    self.desk.do(binding_id, argument)
 
     def draw_frame(self, look: Look) -> None:
         """Header and footer."""
@@ -133,7 +150,7 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
             ":",
             "",
             desk.command_history,
-            lambda text: completions(text, desk.bindings_table, read_only=desk.read_only),
+            lambda text: completions(text, desk.bindings_table, read_only=desk.read_only, vocabulary=desk.vocabulary()),
         )
 
     def close_prompt(self) -> None:

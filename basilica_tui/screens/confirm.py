@@ -38,26 +38,26 @@ class Confirm(ModalScreen[bool]):
         self._text = list(lines)
         self._verb = verb
         self._typed = typed
+        self._input = PromptInput()
 
     def compose(self) -> ComposeResult:
         """Question, explanation, how to answer."""
         desk = cast("ConsoleApp", self.app)
         width = min(WIDTH, self.app.size.width - 8)
         shown = self._layout(width)
-        with Vertical(id="dialog"):
+        with Vertical(id="dialog") as frame:
+            frame.styles.width = width + 6
             body = Lines(len(shown), id="dialog-text")
             body.ascii_only = desk.symbols.is_ascii
             body.set_lines(shown)
             yield body
             if self._typed:
-                yield PromptInput()
+                yield self._input
 
     def on_mount(self) -> None:
         """A typed answer needs the keyboard."""
-        dialog = self.query_one("#dialog")
-        dialog.styles.width = min(WIDTH, self.app.size.width - 8) + 6
         if self._typed:
-            self.query_one(PromptInput).focus()
+            self._input.focus()
 
     def _layout(self, width: int) -> list[Line]:
         lines: list[Line] = [((clean(self._question), "title"),), ()]

@@ -6,7 +6,7 @@ from typing import Any
 
 from textual.app import ComposeResult
 
-from basilica_tui.columns import Query, Table
+from basilica_tui.columns import Table
 from basilica_tui.fix_first import Fix, rank_fixes
 from basilica_tui.format import Line, Look
 from basilica_tui.panels.boxes import box_lines
@@ -14,7 +14,7 @@ from basilica_tui.panels.fixes import fix_lines
 from basilica_tui.panels.reach import reach_line
 from basilica_tui.panels.sentences import all_is_well, connection_sentences
 from basilica_tui.panels.services import status_line
-from basilica_tui.screens.node_actions import accept_host_key, test_nodes
+from basilica_tui.screens.node_actions import act_on_nodes
 from basilica_tui.screens.record import RecordScreen
 from basilica_tui.screens.table_screen import TableScreen
 from basilica_tui.store import Dirty
@@ -46,6 +46,21 @@ class DashboardScreen(TableScreen[Any]):
         yield self.make_table()
         yield Lines(1, id="status")
         yield Lines(None, id="splash")
+
+    @property
+    def preference_key(self) -> str:
+        """Apart from the screen that lists the same rows."""
+        return f"dashboard.{self.TABLE.collection}"
+
+    def zoom(self) -> None:
+        """Everything, the table alone, the problems alone, and round again."""
+        states = ["", "-zoom-table", "-zoom-fixes"]
+        now = next((s for s in states[1:] if self.has_class(s)), "")
+        wanted = states[(states.index(now) + 1) % len(states)]
+        self.remove_class(*states[1:])
+        if wanted:
+            self.add_class(wanted)
+        self.call_after_refresh(self.flush, None)
 
     # --- drawing ----------------------------------------------------------------------------------------------
 
@@ -96,11 +111,11 @@ class DashboardScreen(TableScreen[Any]):
         table = MINERS if self.desk.store.is_validator else NODES
         if self.TABLE is not table:
             self.TABLE = table
-            self.view_query = Query()
             self.table.set_table(table)
+            self.recall()
 
     def _fix_rows(self, height: int, *, is_tiny: bool) -> int:
-        if is_tiny:
+        if is_tiny or self.has_class("-zoom-fixes"):
             return max(height - 4, 1)
         return 3 if height < TALL or len(self._fixes) <= 3 else 5
 
@@ -112,10 +127,8 @@ class DashboardScreen(TableScreen[Any]):
             self._walk(1 if binding_id == "fix.next" else -1)
         elif binding_id == "open":
             self._open()
-        elif binding_id == "node.test" and not self.desk.store.is_validator:
-            test_nodes(self.desk, self.table.targets())
-        elif binding_id == "node.accept" and not self.desk.store.is_validator:
-            accept_host_key(self.desk, self.table.cursor_id)
+        elif not self.desk.store.is_validator and act_on_nodes(self.desk, binding_id, self.table.targets()):
+            return True
         else:
             if binding_id.startswith("nav."):
                 self._has_moved, self._chosen = True, None

@@ -5,11 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from basilica_tui.actions import find_action
 from basilica_tui.screens.confirm import Confirm
+from basilica_tui.screens.menus import act_on_rows
+from basilica_tui.screens.table_screen import TableScreen
 from basilica_tui.tables import node_name
+from engine.control.models import NodeView
 
 if TYPE_CHECKING:
     from basilica_tui.app import ConsoleApp
+
+
+class NodeTableScreen(TableScreen[NodeView]):
+    """A table whose rows are nodes: open, check, accept a host key, drain."""
+
+    def perform(self, binding_id: str) -> bool:
+        """What can be done with a node, wherever it is listed."""
+        if binding_id == "open":
+            if self.table.cursor_id is not None:
+                self.desk.open_node(self.table.cursor_id)
+        elif not act_on_nodes(self.desk, binding_id, self.table.targets()):
+            return super().perform(binding_id)
+        return True
+
+
+def act_on_nodes(desk: ConsoleApp, binding_id: str, node_ids: Sequence[str]) -> bool:
+    """Do what a node's key means; False for other keys."""
+    if binding_id == "node.test":
+        test_nodes(desk, node_ids)
+    elif binding_id == "node.accept":
+        accept_host_key(desk, node_ids[0] if node_ids else None)
+    elif binding_id == "node.drain":
+        drain(desk, node_ids)
+    else:
+        return False
+    return True
 
 
 def test_nodes(desk: ConsoleApp, node_ids: Sequence[str]) -> None:
@@ -18,6 +48,15 @@ def test_nodes(desk: ConsoleApp, node_ids: Sequence[str]) -> None:
         node = desk.store.nodes.get(node_id)
         if node is not None:
             desk.act("node.check", {"node_id": node_id}, f"check {node_name(node)}")
+
+
+def drain(desk: ConsoleApp, node_ids: Sequence[str]) -> None:
+    """Take nodes out of service after a dialog, or back into it."""
+    nodes = [desk.store.nodes[i] for i in node_ids if i in desk.store.nodes]
+    is_out = bool(nodes) and all(getattr(n, "drained", False) or n.state == "drained" for n in nodes)
+    action = find_action("node.enable" if is_out else "node.drain")
+    if nodes and action is not None:
+        act_on_rows(desk, action, "nodes", [n.id for n in nodes])
 
 
 def accept_host_key(desk: ConsoleApp, node_id: str | None) -> None:

@@ -1,20 +1,26 @@
-"""A screen around one table: title line, filter, problems only, sorting, marks, copy."""
+"""A screen around one table: title line, filter, problems only, sorting, columns, marks, copy, export."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from textual.app import ComposeResult
 
 from basilica_tui.columns import Query, Table, next_sort, select
+from basilica_tui.exports import parse_export, table_text
 from basilica_tui.filters import Filter, parse_filter
 from basilica_tui.format import Line, Look, plural
 from basilica_tui.lines import join, spread
 from basilica_tui.panels.sentences import empty_table
+from basilica_tui.preferences import ViewPreferences
 from basilica_tui.screens.base import ConsoleScreen
+from basilica_tui.screens.menus import choose_action, choose_columns, choose_sorting
+from basilica_tui.screens.record import RecordScreen
 from basilica_tui.store import Dirty
+from basilica_tui.tables import item_name, item_words
+from basilica_tui.text import clean
 from basilica_tui.widgets.line_table import LineTable
 from basilica_tui.widgets.lines import Lines
 from basilica_tui.widgets.prompt import Prompt
@@ -22,6 +28,16 @@ from basilica_tui.widgets.prompt import Prompt
 V = TypeVar("V")
 
 _MOVES = {"nav.down": 1, "nav.up": -1}
+_TOOLS = {
+    "describe": "describe",
+    "item.logs": "show_item_logs",
+    "columns": "_choose_columns",
+    "actions": "_choose_action",
+    "copy": "_copy_name",
+    "copy.row": "_copy_row",
+    "export": "export",
+    "zoom": "zoom",
+}
 
 
 class TableScreen(ConsoleScreen, Generic[V]):
@@ -33,6 +49,7 @@ class TableScreen(ConsoleScreen, Generic[V]):
     def __init__(self) -> None:
         super().__init__()
         self.view_query = Query()
+        self.view_columns: tuple[str, ...] = ()
         self._filter_history: list[str] = []
 
     def body(self) -> ComposeResult:
@@ -64,7 +81,35 @@ class TableScreen(ConsoleScreen, Generic[V]):
     def on_mount(self) -> None:
         """The table learns whether it may use more than ASCII."""
         self.table.ascii_only = self.desk.symbols.is_ascii
+        self.recall()
         super().on_mount()
+
+    # --- what is remembered -----------------------------------------------------------------------------------
+
+    @property
+    def preference_key(self) -> str:
+        """Under which name this table is remembered."""
+        return self.SCREEN_ID
+
+    def recall(self) -> None:
+        """Begin as the operator left this table."""
+        kept = self.desk.preferences.of(self.preference_key)
+        known = {c.id for c in self.TABLE.columns}
+        self.view_query = Query(
+            parse_filter(kept.filter), kept.problems_only, kept.sort if kept.sort in known else "", kept.reverse
+        )
+        self.view_columns = tuple(c for c in kept.columns if c in known)
+        self.table.set_columns(self.view_columns)
+        if kept.wide != self.table.is_wide:
+            self.table.toggle_wide()
+
+    def remember(self) -> None:
+        """Keep how this table is looked at."""
+        query = self.view_query
+        chosen = ViewPreferences(
+            query.sort, query.reverse, self.view_columns, query.filter.source, query.problems_only, self.table.is_wide
+        )
+        self.desk.preferences.keep(self.preference_key, chosen)
 
     # --- drawing ----------------------------------------------------------------------------------------------
 
@@ -72,7 +117,7 @@ class TableScreen(ConsoleScreen, Generic[V]):
         """Order the rows again if one of them changed; the table paints the cells that differ."""
         table = self.table
         touched = dirty is None or self.TABLE.collection in dirty.ids
-        table.set_empty_text(self._empty_text(look))
+        table.set_empty_text(self.empty_text(look))
         if touched:
             table.set_rows(self.select_rows(look), self.view_query)
         table.repaint(faded=self.is_faded)
@@ -108,20 +153,23 @@ class TableScreen(ConsoleScreen, Generic[V]):
         """Rows before filtering."""
         return len(self.desk.store.collection(self.TABLE.collection))
 
-    def _empty_text(self, look: Look) -> str:
+    def empty_text(self, look: Look) -> str:
+        """The sentence in place of rows."""
         if self.total() and not self.table.order:
             if self.view_query.filter:
                 return f"Nothing matches {self.view_query.filter.source}. esc clears the filter."
             return f"No {self.TABLE.noun} has a problem. ! shows all of them."
         return empty_table(self.desk.store, self.TABLE.collection, look)
 
-    def set_query(self, query: Query) -> None:
-        """Another filter, sorting or toggle."""
+    def set_query(self, query: Query, *, keep: bool = True) -> None:
+        """Another filter, sorting or toggle; ``keep`` remembers it."""
         self.view_query = query
         look = self.desk.look()
         self.table.set_rows(self.select_rows(look), query)
-        self.table.set_empty_text(self._empty_text(look))
+        self.table.set_empty_text(self.empty_text(look))
         self.draw_title(look)
+        if keep:
+            self.remember()
 
     # --- keys -------------------------------------------------------------------------------------------------
 
@@ -135,8 +183,11 @@ class TableScreen(ConsoleScreen, Generic[V]):
         elif binding_id == "mark":
             table.toggle_mark()
             self.draw_title(self.desk.look())
+        elif binding_id == "mark.range":
+            table.mark_range()
+            self.draw_title(self.desk.look())
         elif binding_id == "filter":
-            self._open_filter()
+            self.open_prompt("/", self.view_query.filter.source)
         elif binding_id == "problems":
             self.set_query(replace(self.view_query, problems_only=not self.view_query.problems_only))
         elif binding_id.startswith("sort."):
@@ -144,8 +195,9 @@ class TableScreen(ConsoleScreen, Generic[V]):
         elif binding_id == "wide":
             table.toggle_wide()
             self.draw_title(self.desk.look())
-        elif binding_id == "copy":
-            self._copy()
+            self.remember()
+        elif binding_id in _TOOLS:
+            getattr(self, _TOOLS[binding_id])()
         else:
             return super().perform(binding_id)
         return True
@@ -179,23 +231,94 @@ class TableScreen(ConsoleScreen, Generic[V]):
             table.scroll_columns(1 if binding_id == "nav.right" else -1)
 
     def _sort(self, binding_id: str) -> None:
+        if binding_id == "sort.menu":
+            choose_sorting(self)
+            return
         if binding_id == "sort.reverse":
             self.set_query(replace(self.view_query, reverse=not self.view_query.reverse))
             return
-        column = next_sort(self.TABLE, self.table.placed, self.view_query, 1 if binding_id == "sort.right" else -1)
+        column = next_sort(
+            self.table.table, self.table.placed, self.view_query, 1 if binding_id == "sort.right" else -1
+        )
         self.set_query(replace(self.view_query, sort=column, reverse=False))
 
-    def _copy(self) -> None:
+    def command(self, binding_id: str, argument: str) -> bool:
+        """A command with words after it; False when it means nothing here."""
+        if binding_id == "filter":
+            self.set_query(replace(self.view_query, filter=parse_filter(argument)))
+        elif binding_id == "sort.menu":
+            wanted, _, order = argument.partition(" ")
+            if wanted not in {c.id for c in self.TABLE.columns}:
+                self.desk.say(f"columns: {', '.join(c.id for c in self.TABLE.columns)}", "warn")
+                return True
+            self.set_query(replace(self.view_query, sort=wanted, reverse=order.strip() == "reverse"))
+        elif binding_id == "columns":
+            self.set_columns(tuple(argument.replace(",", " ").split()))
+        elif binding_id == "export":
+            self.export(argument)
+        else:
+            return False
+        return True
+
+    def set_columns(self, ids: Sequence[str]) -> None:
+        """Show these columns in this order; none means the table's own."""
+        known = [c.id for c in self.TABLE.columns]
+        self.view_columns = tuple(i for i in ids if i in known)
+        if tuple(known) == self.view_columns:
+            self.view_columns = ()
+        self.table.set_columns(self.view_columns)
+        self.remember()
+
+    def describe(self) -> None:
+        """Every field of the row."""
+        if self.table.cursor_id is not None:
+            self.desk.push_screen(RecordScreen(self.TABLE.collection, self.table.cursor_id))
+
+    def show_item_logs(self) -> None:
+        """The log lines about the row."""
+        row = self.lookup(self.table.cursor_id or "")
+        if row is not None:
+            self.desk.show_logs_of(item_words(row))
+
+    def export(self, argument: str = "") -> None:
+        """The rows that are shown, as a file."""
+        form, path = parse_export(argument)
+        look = self.desk.look()
+        rows = [row for row_id in self.table.order if (row := self.lookup(row_id)) is not None]
+        self.desk.save_text(self.TABLE.collection, table_text(self.TABLE, rows, look, form), form, path, len(rows))
+
+    def zoom(self) -> None:
+        """A table has the screen already."""
+        self.desk.say("this table has the whole screen already", "dim")
+
+    def _choose_columns(self) -> None:
+        choose_columns(self)
+
+    def _choose_action(self) -> None:
+        choose_action(self.desk, self.TABLE.collection, self.table.targets())
+
+    def _copy_name(self) -> None:
+        rows = [row for row_id in self.table.targets() if (row := self.lookup(row_id)) is not None]
+        if rows:
+            names = [clean(item_name(row)) for row in rows]
+            self.desk.copy_text("\n".join(names), names[0] if len(names) == 1 else plural(len(names), "name"))
+
+    def _copy_row(self) -> None:
         rows = [row for row_id in self.table.targets() if (row := self.lookup(row_id)) is not None]
         if rows:
             self.desk.copy_text("\n".join(self.TABLE.copy_text(row) for row in rows), plural(len(rows), "row"))
 
-    def _open_filter(self) -> None:
+    def open_prompt(self, kind: str, text: str) -> None:
+        """Open the line for a filter or a search."""
         self.query_one("#footer", Lines).display = False
-        self.query_one(Prompt).open("/", self.view_query.filter.source, self._filter_history)
+        self.query_one(Prompt).open(kind, text, self._filter_history)
 
     def on_prompt_typed(self, event: Prompt.Typed) -> None:
         """Filter while typing."""
         event.stop()
         if event.kind == "/":
-            self.set_query(replace(self.view_query, filter=parse_filter(event.text)))
+            self.set_query(replace(self.view_query, filter=parse_filter(event.text)), keep=False)
+
+    def on_prompt_done(self, event: Prompt.Done) -> None:
+        """What was typed stays; closing the line is the base class's own handler, which Textual calls too."""
+        self.remember()

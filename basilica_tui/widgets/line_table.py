@@ -7,10 +7,11 @@ hold ids, so that a new order never moves them to another row.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, TypeVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -39,7 +40,12 @@ class LineTable(ScrollView, Toned, Generic[V]):
     """A table of one collection. The owner sets rows and a lookup; the table draws, moves and marks."""
 
     can_focus = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*Toned.COMPONENT_CLASSES, "line-table--cursor", "line-table--header"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        *Toned.COMPONENT_CLASSES,
+        "line-table--cursor",
+        "line-table--header",
+        "line-table--match",
+    }
 
     def __init__(
         self, table: Table[V], lookup: Callable[[str], V | None], look: Callable[[], Look], *, id: str
@@ -56,6 +62,9 @@ class LineTable(ScrollView, Toned, Generic[V]):
         self.query_shown = Query()
         self.is_wide = False
         self.empty_text = ""
+        self.highlight = ""
+        self._full = table
+        self._anchor: str | None = None
         self._placed: tuple[Placed, ...] = ()
         self._painted: dict[int, _Painted] = {}
         self._strips: dict[int, Strip] = {}
@@ -76,11 +85,28 @@ class LineTable(ScrollView, Toned, Generic[V]):
 
     def set_table(self, table: Table[V]) -> None:
         """Draw another collection from now on."""
-        if table is not self.table:
-            self.table = table
+        if table is not self._full:
+            self.table = self._full = table
             self._order, self._index, self.cursor_id = (), {}, None
             self.marks.clear()
             self._place()
+            self.refresh()
+
+    def set_columns(self, ids: Sequence[str]) -> None:
+        """Show these columns in this order; none of them means the table's own."""
+        known = {c.id: c for c in self._full.columns}
+        columns = tuple(known[i] for i in ids if i in known) or self._full.columns
+        if columns != self.table.columns:
+            self.table = replace(self._full, columns=columns)
+            self._place()
+            self.refresh()
+
+    def set_highlight(self, text: str) -> None:
+        """Make this text stand out wherever it is shown."""
+        if text.lower() != self.highlight:
+            self.highlight = text.lower()
+            self._strips.clear()
+            self.refresh()
 
     def set_rows(self, order: Sequence[str], query: Query) -> None:
         """Show these ids in this order; cursor and marks stay with their ids, vanished ids lose theirs."""
@@ -147,6 +173,16 @@ class LineTable(ScrollView, Toned, Generic[V]):
         return True
 
     @property
+    def cursor_index(self) -> int:
+        """The place of the cursor's row."""
+        return self._cursor_index
+
+    @property
+    def rows_below(self) -> int:
+        """Rows after the last visible one."""
+        return max(len(self._order) - round(self.scroll_y) - self.page, 0)
+
+    @property
     def page(self) -> int:
         """Rows on one page."""
         return max(self.size.height - 1, 1)
@@ -160,8 +196,19 @@ class LineTable(ScrollView, Toned, Generic[V]):
         """Mark the row under the cursor, or unmark it, and go on to the next."""
         if self.cursor_id is None:
             return
+        self._anchor = self.cursor_id
         self.marks ^= {self.cursor_id}
         self.move(1)
+        self.repaint()
+
+    def mark_range(self) -> None:
+        """Mark everything from the last mark to the cursor."""
+        if self.cursor_id is None:
+            return
+        start = self._index.get(self._anchor or "", self._cursor_index)
+        first, last = sorted((start, self._cursor_index))
+        self.marks |= set(self._order[first : last + 1])
+        self._anchor = self.cursor_id
         self.repaint()
 
     def clear_marks(self) -> bool:
@@ -180,6 +227,7 @@ class LineTable(ScrollView, Toned, Generic[V]):
         """Show all columns, however many do not fit, or only those that do; returns which it is now."""
         self.is_wide = not self.is_wide
         self._place()
+        self.refresh()
         return self.is_wide
 
     def scroll_columns(self, step: int) -> None:
@@ -265,16 +313,30 @@ class LineTable(ScrollView, Toned, Generic[V]):
             (symbols.cursor if painted.is_cursor else " ", "accent"),
             (f"{symbols.mark if painted.is_marked else ' '} ", "key"),
         )
-        spans: list[Span] = [*gutter]
+        segments = self.segments(gutter, over=over)
+        spans: list[Span] = []
         for place, (text, tone) in zip(self._placed, painted.cells, strict=True):
             column = self.table.columns[place.index]
             padding = "" if place is self._placed[-1] else " " * GAP
             spans.append((fit(text, place.width, column.align, symbols.ellipsis) + padding, tone))
-        segments = self.segments(spans, over=over)
+        segments += self._highlighted(spans, over) if self.highlight else self.segments(spans, over=over)
         width = sum(s.cell_length for s in segments)
         fill = base + over if over is not None else base
         strip = Strip(segments, width)
         return self._crop(strip.adjust_cell_length(max(width, self._right_edge()), fill))
+
+    def _highlighted(self, spans: Sequence[Span], over: Style | None) -> list[Segment]:
+        match = self.get_component_rich_style("line-table--match", partial=True)
+        segments: list[Segment] = []
+        for text, tone in spans:
+            lowered, start = text.lower(), 0
+            while len(lowered) == len(text) and (found := lowered.find(self.highlight, start)) >= 0:
+                end = found + len(self.highlight)
+                segments += self.segments([(text[start:found], tone)], over=over)
+                segments += self.segments([(text[found:end], tone)], over=match if over is None else over + match)
+                start = end
+            segments += self.segments([(text[start:], tone)], over=over)
+        return segments
 
     def _header(self) -> Strip:
         symbols = self._look().symbols
@@ -327,7 +389,7 @@ class LineTable(ScrollView, Toned, Generic[V]):
     def notify_style_update(self) -> None:
         """Another theme: everything is coloured anew."""
         super().notify_style_update()
-        self._forget()
+        self._strips.clear()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Other rows stand on the same lines now."""
@@ -344,7 +406,6 @@ class LineTable(ScrollView, Toned, Generic[V]):
         self._placed = place_columns(self.table.columns, width, everything=self.is_wide)
         self._forget()
         self._resize_content()
-        self.refresh()
 
     def _resize_content(self) -> None:
         last = self._placed[-1] if self._placed else Placed(0, 0, 0)
@@ -353,4 +414,6 @@ class LineTable(ScrollView, Toned, Generic[V]):
 
     def _forget(self) -> None:
         self._strips.clear()
-        self._painted.clear()
+        # All of it is about to be painted: what each line will show counts as shown, or it would be painted twice.
+        wanted = ((y, self._wanted(y)) for y in range(1, self.size.height))
+        self._painted = {y: line for y, line in wanted if line is not None}

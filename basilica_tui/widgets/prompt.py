@@ -1,4 +1,4 @@
-"""The one-line prompt for ``/`` and ``:``; it takes the footer's place while it is open."""
+"""The one-line prompt for ``/``, ``&`` and ``:``; it takes the footer's place while it is open."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
+from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 HISTORY_LIMIT = 50
 
 
-class PromptInput(Input):
-    """An input without a blinking cursor whose arrows walk the history."""
+class PlainInput(Input):
+    """An input of one line without a blinking cursor."""
+
+    def __init__(self) -> None:
+        super().__init__(compact=True, select_on_focus=False)
+        self.cursor_blink = False
+
+
+class PromptInput(PlainInput):
+    """An input whose arrows walk the history and whose tab completes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "history(-1)", show=False),
@@ -24,11 +33,11 @@ class PromptInput(Input):
     ]
 
     def __init__(self) -> None:
-        super().__init__(compact=True, select_on_focus=False)
-        self.cursor_blink = False
+        super().__init__()
         self.history: list[str] = []
         self.completions: Callable[[str], Sequence[str]] = lambda _: ()
         self._place = 0
+        self._cycle: list[str] = []
 
     def start(self, text: str, history: list[str], completions: Callable[[str], Sequence[str]]) -> None:
         """Begin with this text."""
@@ -40,12 +49,15 @@ class PromptInput(Input):
     def action_history(self, step: int) -> None:
         """An older or newer line."""
         self._place = min(max(self._place + step, 0), len(self.history))
-        self.value = self.history[self._place] if self._place < len(self.history) else ""
-        self.cursor_position = len(self.value)
+        self._put(self.history[self._place] if self._place < len(self.history) else "")
 
     def action_complete(self) -> None:
-        """Complete what was typed when only one command fits, or as far as all that fit agree."""
+        """Complete as far as all that fit agree; pressed again, go through them."""
+        if self._cycle and self.value in self._cycle:
+            self._put(self._cycle[(self._cycle.index(self.value) + 1) % len(self._cycle)])
+            return
         fitting = list(self.completions(self.value))
+        self._cycle = []
         if not fitting:
             return
         common = fitting[0]
@@ -53,8 +65,26 @@ class PromptInput(Input):
             while not other.startswith(common):
                 common = common[:-1]
         if len(common) > len(self.value):
-            self.value = common
-            self.cursor_position = len(common)
+            self._put(common)
+        elif len(fitting) > 1:
+            self._cycle = fitting
+            self._put(fitting[0] if fitting[0] != self.value else fitting[1])
+
+    def _put(self, text: str) -> None:
+        self.value = text
+        self.cursor_position = len(text)
+
+
+class FirstOf(Suggester):
+    """Shows how the line could go on; the right arrow takes it."""
+
+    def __init__(self, completions: Callable[[str], Sequence[str]]) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._completions = completions
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """The first line that begins like this."""
+        return next((line for line in self._completions(value) if line != value), None)
 
 
 class Prompt(Horizontal):
@@ -93,6 +123,7 @@ class Prompt(Horizontal):
         self.display = True
         field = self.query_one(PromptInput)
         field.start(text, history, completions)
+        field.suggester = FirstOf(completions) if kind == ":" else None
         field.focus()
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from engine.config.load import Loaded, load_miner_config, load_validator_config
 from engine.config.masking import mask_config
 from engine.config.miner import MinerConfig, NodeConfig
 from engine.config.render import render_config
-from engine.config.save import save_config, write_config
+from engine.config.save import back_up_config, save_config, write_config
 from engine.config.show import describe
 from engine.config.validator import ValidatorConfig
 
@@ -18,6 +18,7 @@ __all__ = [
     "MinerConfig",
     "NodeConfig",
     "ValidatorConfig",
+    "back_up_config",
     "check_miner_config",
     "check_validator_config",
     "describe",

@@ -5,16 +5,18 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
+import shutil
 import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from engine.config.common import NETWORKS, BittensorConfig, DatabaseConfig, RoleConfig
+from engine.config.common import NETWORKS, AlertsConfig, BittensorConfig, DatabaseConfig, RoleConfig
 from engine.config.findings import Findings
 
 _SUBNETS = {"finney": 39, "test": 387}
 _OTHER_NAMES = {"mainnet": "finney", "main": "finney", "testnet": "test", "localnet": "local", "localhost": "local"}
 _EVERYWHERE = {"0.0.0.0", "::"}
+_APPRISE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S")
 _HOST = re.compile(r"[^\s/@\[\]\\'\"`;|&$<>(){}]+")
 
 
@@ -22,12 +24,21 @@ def check_common(config: RoleConfig, findings: Findings) -> None:
     """Chain, database and listeners."""
     _check_bittensor(config.bittensor, findings)
     _check_database(config.database, findings)
+    _check_alerts(config.alerts, findings)
     for key, enabled, host in (
         ("metrics.prometheus.host", config.metrics.enabled, config.metrics.prometheus.host),
         ("health.host", config.health.enabled, config.health.host),
     ):
         if enabled and host in _EVERYWHERE:
             findings.warn(key, host, "so everyone who reaches this host can read it; 127.0.0.1 keeps it local")
+
+
+def _check_alerts(section: AlertsConfig, findings: Findings) -> None:
+    for number, url in enumerate(section.urls):
+        if not _APPRISE_URL.match(url):
+            findings.problem(f"alerts.urls[{number}]", url, "but must be an Apprise URL such as discord://ID/TOKEN")
+    if section.command and shutil.which(section.command[0]) is None:
+        findings.warn("alerts.command", section.command[0], "which is no program that this user can start")
 
 
 def check_listeners(listeners: list[tuple[str, str, int]], findings: Findings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from engine.config.values import (
     Count,
+    Duration,
     DurationTable,
     FilePath,
     Interval,
@@ -22,7 +24,11 @@ from engine.config.values import (
 
 NETWORKS = ("finney", "test", "local")
 _LEVELS = {"warn": "warning", "trace": "debug", "err": "error"}
+_QUIET_HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
 _OLD_FORMATS = {"compact": "pretty", "full": "pretty", "text": "pretty"}
+
+
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 
 class BittensorConfig(Section):
@@ -98,6 +104,8 @@ class HealthConfig(Section):
     enabled: bool = True
     host: Name = "127.0.0.1"
     port: Port = 8091
+    on_grpc_port: bool = False
+    """Also on validator_comms.port (miner); all of that port's traffic then passes through the engine once more."""
 
 
 class EngineConfig(Section):
@@ -127,6 +135,60 @@ class LoggingConfig(Section):
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)] = "info"
     format: Annotated[Literal["auto", "pretty", "json"], BeforeValidator(_format)] = "auto"
     """auto is pretty on a terminal and JSON elsewhere."""
+    file: FilePath | None = None
+    """Write the log here too, as JSON unless format is pretty; rotated by size."""
+    max_file_size: Annotated[int, Field(ge=4096)] = 50_000_000
+    """Bytes; a file that reaches them is renamed to FILE.1, FILE.1 to FILE.2, and so on."""
+    max_files: Count = 5
+    """How many older files are kept."""
+
+
+def _quiet_hours(value: object) -> object:
+    if isinstance(value, str) and not _QUIET_HOURS.fullmatch(value):
+        raise ValueError('two times of day such as "22:00-07:00"')
+    return value
+
+
+class AlertsConfig(Section):
+    """``[alerts]``: what counts as trouble, and whom to tell."""
+
+    enabled: bool = True
+    urls: Names = ()
+    """Apprise URLs: mailto://, discord://, tgram://, slack://, json:// and a hundred more. Secrets, shown masked."""
+    command: Names = ()
+    """A program and its arguments; gets the alerts as JSON on its standard input. No shell is involved."""
+    min_level: Annotated[Literal["info", "warning", "error"], BeforeValidator(_level)] = "warning"
+    """Lesser alerts are shown in the console only."""
+    quiet_hours: Annotated[str, BeforeValidator(_quiet_hours)] | None = None
+    """Local times of day, "22:00-07:00": what is not an error waits for their end."""
+    notify_interval: Interval = 900.0
+    """One alert is told at most once in this time; what comes and goes meanwhile is counted."""
+    group_delay: Duration = 10.0
+    """How long to wait for more before telling, so that one outage is one message."""
+    check_interval: Interval = 15.0
+    """How often the rules are looked at."""
+    ssh_success_min: Percent = 90.0
+    """Percent of a node's logins within node_management.success_window."""
+    auth_success_min: Percent = 90.0
+    """Percent of the authentications within auth_window."""
+    auth_window: Interval = 3600.0
+    node_failing_after: Duration = 3600.0
+    no_validator_after: Interval = 21600.0
+    no_assignment_after: Duration = 600.0
+    assigned_silent_after: Interval = 1800.0
+    """The assigned validator calls about every five minutes."""
+    axon_mismatch_after: Duration = 300.0
+    clock_skew_max: Interval = 30.0
+    chain_stale_after: Interval = 1800.0
+    node_disk_min_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1000.0
+    """Gigabytes (10^9 bytes) free on a node."""
+    host_disk_min_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
+    """Gigabytes free where this engine keeps its databases."""
+    certificate_expiry: Duration = 1209600.0
+    key_stuck_after: Duration = 600.0
+    restarts_max: Count = 3
+    """Crashes of one service within restarts_window."""
+    restarts_window: Interval = 600.0
 
 
 class RoleConfig(Section):
@@ -138,6 +200,7 @@ class RoleConfig(Section):
     health: HealthConfig = HealthConfig()
     engine: EngineConfig = EngineConfig()
     logging: LoggingConfig = LoggingConfig()
+    alerts: AlertsConfig = AlertsConfig()
 
     @property
     def data_dir(self) -> Path:

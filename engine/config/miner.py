@@ -15,6 +15,7 @@ from engine.config.common import BittensorConfig, DatabaseConfig, RoleConfig
 from engine.config.values import Count, FilePath, Interval, ListOf, Name, Port, Section
 from engine.identity.node_ids import node_id_for
 
+_WEB_URL = r"^https?://[^\s/?#]+[^\s]*$"
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -87,7 +88,13 @@ class NodeManagementConfig(Section):
     health_check_interval: Interval = 60.0
     health_check_timeout: Interval = 10.0
     max_retry_attempts: Annotated[int, Field(ge=0)] = 3
+    """Failed checks at the normal pace; after them the pauses double, up to ten minutes."""
     auto_recovery: bool = True
+    """False: after max_retry_attempts a failing node is checked only when an operator asks."""
+    success_window: Annotated[Interval, Field(ge=60)] = 86400.0
+    """The SSH success rate looks back this long."""
+    ramp_profile: Literal["documented", "deployed-2025-10"] = "documented"
+    """Whose rules end a ramp in the estimate: documented takes every failure that a validator saw."""
 
 
 class SecurityConfig(Section):
@@ -138,7 +145,25 @@ class AccessConfig(Section):
     discovery_deadline: Interval = 60.0
     """Time that a whole discovery gets; validators give up after 120 s."""
     revoke_on_exit: bool = False
+    max_sessions_per_validator: Count = 5
+    """Different SSH keys of one validator that are valid at the same time."""
+    new_sessions_per_hour: Count = 20
+    """New SSH keys that one validator may bring per hour; a renewal with the same key is not one."""
     reconcile_interval: Interval = 30.0
+    session_wrapper: Literal["off", "ours", "all"] = "ours"
+    """Whose key lines mark sessions and end them at the deadline: nobody's, those of validators that speak our
+    dialect (proved to work with it), or everybody's."""
+
+
+class ObservedConfig(Section):
+    """``[observed]``: what a validator publishes about this miner's nodes, shown beside the estimate."""
+
+    metrics_url: Annotated[str, Field(pattern=_WEB_URL)] | None = None
+    """A validator's Prometheus text."""
+    rest_url: Annotated[str, Field(pattern=_WEB_URL)] | None = None
+    """A validator's REST API, without a path of its own."""
+    interval: Annotated[Interval, Field(ge=1)] = 60.0
+    timeout: Interval = 10.0
 
 
 class MinerConfig(RoleConfig):
@@ -153,3 +178,4 @@ class MinerConfig(RoleConfig):
     validator_assignment: ValidatorAssignmentConfig = ValidatorAssignmentConfig()
     advertised_addresses: AdvertisedAddressesConfig = AdvertisedAddressesConfig()
     access: AccessConfig = AccessConfig()
+    observed: ObservedConfig = ObservedConfig()

@@ -46,7 +46,8 @@ OLDER: dict[Role, frozenset[str]] = {
         "key_cleanup_interval rate_limit_window ssh_retry_attempts ssh_retry_delay",
     )
     | _in("validator_assignment", "grpc_endpoint_override"),
-    "validator": frozenset({"ssh_validation", "scoring", "collateral"})
+    "validator": frozenset({"ssh_validation", "collateral"})
+    | _in("scoring", "gpu cpu memory storage network ssh binary weights thresholds")
     | _LOG_FILES
     | _in("verification", "netuid collateral_event_scan_interval")
     | _in("api", "miner_port enabled swagger cors rate_limit"),

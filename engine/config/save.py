@@ -69,6 +69,15 @@ def write_config(path: Path, text: str, *, now: float | None = None) -> Path | N
     return None
 
 
+def back_up_config(path: Path, *, now: float | None = None) -> Path:
+    """Copy a configuration file as it is to ``NAME.bak-TIME`` beside it; returns the copy's path."""
+    path = path.expanduser().resolve()
+    try:
+        return _back_up(path, path.stat(), time.time() if now is None else now)
+    except OSError as error:
+        raise _invalid(f"{path}: cannot be backed up ({error.strerror})") from error
+
+
 def _set(document: Any, key: str, value: object, path: Path) -> None:
     steps: list[str | int] = [name or int(index) for name, index in _STEP.findall(key)]
     if not steps or isinstance(steps[0], int):

@@ -12,11 +12,13 @@ from engine.config.shape import leaves
 def describe(loaded: Loaded[Any]) -> list[tuple[str, str, str]]:
     """(dotted key, value as text with secrets masked, source) in the order of the sections."""
     return [
-        (key, _text(mask_value(key, value)), loaded.sources.get(key, "default")) for key, value in leaves(loaded.config)
+        (key, text_of(mask_value(key, value)), loaded.sources.get(key, "default"))
+        for key, value in leaves(loaded.config)
     ]
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A value as a screen shows it; a dash for none."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -26,5 +28,5 @@ def _text(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(str(item) for item in value) or "-"
     if isinstance(value, dict):
-        return ", ".join(f"{name}={_text(inner)}" for name, inner in value.items()) or "-"
+        return ", ".join(f"{name}={text_of(inner)}" for name, inner in value.items()) or "-"
     return str(value)

@@ -77,6 +77,27 @@ class BinaryValidationConfig(Section):
     score_weight: Annotated[float, Field(ge=0, le=1)] = 0.8
 
 
+class AttestationConfig(Section):
+    """``[verification.attestation]``: the program that full verification runs on a node."""
+
+    enabled: bool = True
+    timeout: Interval = 300.0
+    matrix_size: Literal[1024, 2048, 4096, 8192] = 4096
+    """Dimension of the matrices that each GPU multiplies; checking costs this host about a second at 4096."""
+    require_compute: bool | None = None
+    """Whether a node without a computed product fails; when not given, everywhere but on network local."""
+
+
+class GatesConfig(Section):
+    """``[verification.gates]``: which steps a node must pass, beside host key, login, GPUs and attestation."""
+
+    docker: bool | None = None
+    """When not given, everywhere but on network local."""
+    storage: bool = False
+    """The deployed validator only records it."""
+    clock: bool = False
+
+
 class VerificationConfig(Section):
     """``[verification]``: when and how nodes are checked."""
 
@@ -97,6 +118,8 @@ class VerificationConfig(Section):
     docker_validation: DockerValidationConfig = DockerValidationConfig()
     storage_validation: StorageValidationConfig = StorageValidationConfig()
     binary_validation: BinaryValidationConfig = BinaryValidationConfig()
+    attestation: AttestationConfig = AttestationConfig()
+    gates: GatesConfig = GatesConfig()
 
 
 class ValidatorSshConfig(Section):
@@ -143,6 +166,15 @@ class EmissionConfig(Section):
     weight_version_key: Annotated[int, Field(ge=0)] = 0
 
 
+class ScoringConfig(Section):
+    """``[scoring]``: by which rules nodes are scored."""
+
+    profile: Literal["documented", "deployed-2025-10"] = "documented"
+    """The guides' promises, or the arithmetic of the validators of October 2025."""
+    failed_full_resets: bool = False
+    """deployed-2025-10 only: a failed full verification ends the ramp's run; meant there, but it never happens."""
+
+
 class StorageConfig(Section):
     """``[storage]``."""
 
@@ -169,5 +201,6 @@ class ValidatorConfig(RoleConfig):
     verification: VerificationConfig = VerificationConfig()
     ssh_session: ValidatorSshConfig = ValidatorSshConfig()
     emission: EmissionConfig = EmissionConfig()
+    scoring: ScoringConfig = ScoringConfig()
     storage: StorageConfig = StorageConfig()
     cleanup: CleanupConfig = CleanupConfig()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from engine.control.decoding import to_counters, to_log_records, to_mapping, to_number, to_pairs, to_removed, to_views
 from engine.control.frames import (
     PROTOCOL,
     SERVER_FRAME_BYTES,
@@ -19,7 +20,7 @@ from engine.control.frames import (
     encode,
     read_frame,
 )
-from engine.control.models import COLLECTIONS, LogRecord, View, view_from_json
+from engine.control.models import COLLECTIONS, EngineView, LogRecord, NodeView, SessionView, V, View
 from engine.errors import ControlRefused, EngineUnreachable, ProtocolMismatch
 from engine.version import __version__
 
@@ -47,6 +48,25 @@ class Snapshot:
     at: float
     log_seq: int = 0
     """The newest log line at that time; a watch that follows brings the later ones."""
+
+    @property
+    def engine(self) -> EngineView:
+        """The engine itself."""
+        return self.of(EngineView).get("engine") or EngineView()
+
+    @property
+    def nodes(self) -> dict[str, NodeView]:
+        """The miner's nodes by id."""
+        return self.of(NodeView)
+
+    @property
+    def sessions(self) -> dict[str, SessionView]:
+        """The validators' sessions by hotkey."""
+        return self.of(SessionView)
+
+    def of(self, cls: type[V]) -> dict[str, V]:
+        """The views of one class by id."""
+        return {key: view for key, view in self.views.get(cls.collection, {}).items() if isinstance(view, cls)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +168,9 @@ class ControlClient:
         counters: dict[str, int] = {}
         at, log_seq = 0.0, 0
         async for item in self._stream("snapshot", {}):
-            counters.update(_counters(item) or {})
-            at, log_seq = _number(item.get("at"), at), int(_number(item.get("log_seq"), log_seq))
-            for name, found in _views(item.get("views")).items():
+            counters.update(to_counters(item) or {})
+            at, log_seq = to_number(item.get("at"), at), int(to_number(item.get("log_seq"), log_seq))
+            for name, found in to_views(item.get("views")).items():
                 views[name].update((view.id, view) for view in found)
         return Snapshot(views, counters, at, log_seq)
 
@@ -163,11 +183,11 @@ class ControlClient:
         async with contextlib.aclosing(self._stream("watch", {"logs": logs})) as items:
             async for item in items:
                 yield Batch(
-                    changed=_views(item.get("changed")),
-                    removed=_removed(item.get("removed")),
-                    counters=_counters(item),
-                    logs=_log_records(item),
-                    gap=int(_number(item.get("gap"), 0)),
+                    changed=to_views(item.get("changed")),
+                    removed=to_removed(item.get("removed")),
+                    counters=to_counters(item),
+                    logs=to_log_records(item),
+                    gap=int(to_number(item.get("gap"), 0)),
                 )
 
     async def act(
@@ -189,25 +209,40 @@ class ControlClient:
             while True:
                 frame = await request.next()
                 if frame.get("t") == "res":
-                    return _mapping(frame.get("result"))
-                progress = _mapping(frame.get("item")).get("progress")
+                    return to_mapping(frame.get("result"))
+                progress = to_mapping(frame.get("item")).get("progress")
                 if on_progress is not None and isinstance(progress, str):
                     on_progress(progress)
         finally:
             self._forget(request_id)
 
+    async def actions(self) -> dict[str, str]:
+        """What this engine can be asked to do: help texts by verb.
+
+        Raises:
+            ControlRefused: an engine that is older than this question.
+            EngineUnreachable: the connection is lost.
+        """
+        request_id, request = self._send("actions", {})
+        try:
+            found = to_mapping((await request.next()).get("result")).get("actions")
+        finally:
+            self._forget(request_id)
+        known = [to_mapping(a) for a in found] if isinstance(found, list) else []
+        return {str(a.get("verb", "")): str(a.get("help", "")) for a in known}
+
     async def logs(self, after_seq: int = 0, limit: int = 500) -> list[LogRecord]:
         """Log lines that came after line ``after_seq``, oldest first."""
         records: list[LogRecord] = []
         async for item in self._stream("logs", {"after_seq": after_seq, "limit": limit}):
-            records += _log_records(item)
+            records += to_log_records(item)
         return records
 
     async def history(self, series: str, subject: str, since: float) -> list[tuple[float, float]]:
         """Points of time and value of one series about one object."""
         points: list[tuple[float, float]] = []
         async for item in self._stream("history", {"series": series, "subject": subject, "since": since}):
-            points += [(_number(p[0], 0.0), _number(p[1], 0.0)) for p in _pairs(item.get("points"))]
+            points += [(to_number(p[0], 0.0), to_number(p[1], 0.0)) for p in to_pairs(item.get("points"))]
         return points
 
     async def close(self) -> None:
@@ -290,7 +325,7 @@ class ControlClient:
                 if frame.get("t") in ("end", "res"):
                     is_over = True
                     return
-                yield _mapping(frame.get("item"))
+                yield to_mapping(frame.get("item"))
         except ControlRefused:
             is_over = True
             raise
@@ -321,54 +356,3 @@ def _refusal(frame: Frame) -> ControlRefused:
 def _again(error: EngineUnreachable) -> EngineUnreachable:
     """A copy, because several may raise it."""
     return EngineUnreachable(error.message, hint=error.hint)
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: object, default: float) -> float:
-    return value if isinstance(value, (int, float)) else default
-
-
-def _pairs(value: object) -> list[list[object]]:
-    items = value if isinstance(value, list) else []
-    return [item for item in items if isinstance(item, list) and len(item) == 2]
-
-
-def _counters(item: Mapping[str, Any]) -> dict[str, int] | None:
-    found = item.get("counters")
-    return {str(k): v for k, v in found.items() if isinstance(v, int)} if isinstance(found, dict) else None
-
-
-def _views(value: object) -> dict[str, list[View]]:
-    """Views by collection; collections that only a newer engine has are left out."""
-    found: dict[str, list[View]] = {}
-    for name, items in _mapping(value).items():
-        cls = COLLECTIONS.get(name)
-        if cls is not None and isinstance(items, list):
-            found[name] = [
-                view_from_json(cls, it) for it in items if isinstance(it, dict) and isinstance(it.get("id"), str)
-            ]
-    return found
-
-
-def _removed(value: object) -> dict[str, list[str]]:
-    return {name: [str(it) for it in ids] for name, ids in _mapping(value).items() if isinstance(ids, list)}
-
-
-def _log_records(item: Mapping[str, Any]) -> list[LogRecord]:
-    records = []
-    for raw in item.get("logs") or ():
-        if isinstance(raw, dict):
-            fields = {str(name): str(text) for name, text in _mapping(raw.get("fields")).items()}
-            records.append(
-                LogRecord(
-                    int(_number(raw.get("seq"), 0)),
-                    _number(raw.get("at"), 0.0),
-                    str(raw.get("level", "")),
-                    str(raw.get("event", "")),
-                    fields,
-                )
-            )
-    return records

@@ -7,6 +7,7 @@ Every view has an ``id``. Times are Unix seconds, percentages 0..100, stake and 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
@@ -45,6 +46,27 @@ class EngineView:
     assigned_since: float | None = None
     last_called_at: float | None = None
     last_called_by: str = ""
+    observed_metrics: str = ""
+    """"" when not configured, "ok", or why it is not reachable."""
+    observed_metrics_at: float | None = None
+    observed_rest: str = ""
+    observed_rest_at: float | None = None
+    observed_score: float | None = None
+    observed_status: str = ""
+    config_note: str = ""
+    """What the operator should know about the configuration since its last reading; empty when it is in force."""
+    audit_seq: int | None = None
+    audit_bytes: int | None = None
+    audit_error: str = ""
+    delivery_error: str = ""
+    weights_block: int | None = None
+    weights_at: float | None = None
+    weights_next_block: int | None = None
+    weights_uids: int = 0
+    weights_burn: int = 0
+    weights_error: str = ""
+    node_key_rotation: str = ""
+    """How far the change of the miner's own node key is; empty when none is under way."""
 
 
 @dataclass(slots=True)
@@ -70,7 +92,52 @@ class NodeView:
     temperature_c: float | None = None
     sshd_version: str = ""
     clock_skew_s: float | None = None
+    disk_free_bytes: int | None = None
+    disk_total_bytes: int | None = None
+    disk_path: str = ""
+    compute_capability: str = ""
+    ecc_errors: int | None = None
+    gpus: tuple[str, ...] = ()
+    """One JSON object per GPU; see ``gpus_of``."""
+    docker_ok: bool | None = None
+    docker_version: str = ""
+    docker_error: str = ""
+    nvidia_runtime_ok: bool | None = None
+    sshd_password_login: bool | None = None
+    sshd_root_login: str = ""
+    sshd_max_startups: str = ""
+    sshd_max_sessions: int | None = None
+    inspected_at: float | None = None
+    warnings: tuple[str, ...] = ()
+    shared_gpus: tuple[str, ...] = ()
+    """UUIDs that another node shows too."""
+    last_drift: str = ""
+    last_drift_at: float | None = None
+    ssh_success_percent: float | None = None
     latency_ms: float | None = None
+    latency_mean_ms: float | None = None
+    latency_p95_ms: float | None = None
+    next_check_at: float | None = None
+    ramp_validator: str = ""
+    ramp_days: float | None = None
+    """Estimate: days of unbroken success, by the rules of the validator that counts now."""
+    ramp_percent: float | None = None
+    ramp_since: float | None = None
+    ramp_resets: tuple[str, ...] = ()
+    """The last ones, oldest first: Unix seconds, minutes lost and the cause, separated by blanks."""
+    ramp_resets_total: int = 0
+    full_at: float | None = None
+    next_full_at: float | None = None
+    """Estimate: when the next full validation is due; work on the node before it misses it."""
+    quiet_until: float | None = None
+    estimated_score: float | None = None
+    """0 to 1."""
+    failure_cost_gpus: float | None = None
+    failure_cost_percent: float | None = None
+    observed_uptime_minutes: float | None = None
+    observed_multiplier: float | None = None
+    observed_status: str = ""
+    observed_at: float | None = None
     checks_total: int = 0
     checks_ok: int = 0
     recent_checks: tuple[int, ...] = ()
@@ -86,6 +153,24 @@ class NodeView:
     orphans: int = 0
     host_key_fingerprint: str = ""
     host_key_presented: str = ""
+    expiry_enforced: str = ""
+    """Whether sshd there ends a key by itself: "proved" by a canary, "assumed", or "removal only"; empty: not known."""
+    capability_json: str = ""
+    """What the node can do for grants, as one JSON object."""
+    drift: int = 0
+    """Key lines that are neither the operator's baseline nor ours."""
+    drift_lines: tuple[str, ...] = ()
+    """Fingerprint, kind and comment of each, at most twenty."""
+    live_sessions: int | None = None
+    """Open connections of the account that belong to no living grant as far as can be told: anybody's."""
+    live_sessions_oldest_s: float | None = None
+    live_sessions_of_grants: int | None = None
+    processes_ended: int = 0
+    """Processes that were ended because their grant was over."""
+    baseline_keys: int | None = None
+    """Key lines that the operator has accepted as their own."""
+    key_note: str = ""
+    """What was last done to lines that are no grant's, on the operator's word."""
 
 
 @dataclass(slots=True)
@@ -127,7 +212,7 @@ class ServiceView:
 
 @dataclass(slots=True)
 class AlertView:
-    """One alert, active or past."""
+    """One episode of an alert, active or past; ``rule`` and ``subject`` together name what it is about."""
 
     collection: ClassVar[str] = "alerts"
     id: str
@@ -139,6 +224,11 @@ class AlertView:
     began_at: float | None = None
     ended_at: float | None = None
     acknowledged: bool = False
+    rule: str = ""
+    impact: str = ""
+    duration_s: float | None = None
+    acknowledged_at: float | None = None
+    silenced_until: float | None = None
 
 
 @dataclass(slots=True)
@@ -177,6 +267,51 @@ class VerificationView:
     message: str = ""
     passed: int = 0
     failed: int = 0
+    phase: str = ""
+    """queued or running; empty while nothing is due."""
+    phase_tier: str = ""
+    phase_since: float | None = None
+    phase_reason: str = ""
+    progress: float = 0.0
+    """0 to 1, of the verification that runs or ran last."""
+    steps_total: int = 0
+    steps: tuple[str, ...] = ()
+    """Of the newest full verification: step, verdict, milliseconds and evidence, separated by blanks."""
+    banned_until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuView:
+    """One GPU of a node, as its last inspection saw it."""
+
+    index: int = 0
+    uuid: str = ""
+    model: str = ""
+    pci_id: str = ""
+    compute_capability: str = ""
+    memory_mib: int | None = None
+    memory_used_mib: int | None = None
+    utilisation_percent: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+    power_limit_w: float | None = None
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    ecc_errors: int | None = None
+
+
+def gpus_of(node: NodeView) -> tuple[GpuView, ...]:
+    """The node's GPUs; text that is no such object is left out."""
+    names = {f.name for f in dataclasses.fields(GpuView)}
+    found = []
+    for text in node.gpus:
+        try:
+            values = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(values, dict):
+            found.append(GpuView(**{k: v for k, v in values.items() if k in names}))
+    return tuple(found)
 
 
 View = EngineView | NodeView | SessionView | ServiceView | AlertView | MinerView | VerificationView

@@ -12,10 +12,10 @@ from engine.clock import Clock
 from engine.control.actions import ActionTable
 from engine.control.encoding import Part, ViewEncoder, item_frames, log_part, to_json
 from engine.control.frames import SERVER_FRAME_BYTES, Frame, encode
+from engine.control.ring import LogRing
 from engine.control.served import ServedClient
 from engine.control.state import LiveState
 from engine.errors import BasilicaError, ControlRefused
-from engine.observe.ring import LogRing
 
 log = structlog.get_logger()
 
@@ -129,6 +129,10 @@ class RequestHandler:
             raise ControlRefused(f"{verb} was done, but its result is too large to send", reason="result_too_large")
         client.send_bytes(frame)
 
+    async def _list_actions(self, client: ServedClient, request_id: int, _: Args) -> None:
+        known = [{"verb": a.verb, "help": a.help, "danger": a.danger} for a in self._actions.actions]
+        client.send({"t": "res", "id": request_id, "result": {"actions": known}})
+
     async def _read_history(self, client: ServedClient, request_id: int, args: Args) -> None:
         if self._history is None:
             raise ControlRefused("this engine keeps no history", reason="no_history")
@@ -160,6 +164,7 @@ _VERBS = cast(
         "watch": RequestHandler._watch,
         "unwatch": RequestHandler._unwatch,
         "act": RequestHandler._act,
+        "actions": RequestHandler._list_actions,
         "history": RequestHandler._read_history,
         "logs": RequestHandler._read_logs,
     },

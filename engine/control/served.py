@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from engine.control.encoding import ViewEncoder, item_frames, log_part
 from engine.control.frames import encode
-from engine.observe.ring import LogRing
+from engine.control.ring import LogRing
 
 LOGS_PER_BATCH = 500
 WRITE_BUFFER_BYTES = 64 * 1024

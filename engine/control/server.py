@@ -18,9 +18,9 @@ from engine.control.encoding import ViewEncoder
 from engine.control.endpoint import Endpoint, peer_of
 from engine.control.frames import CLIENT_FRAME_BYTES, PROTOCOL, Frame, FrameInvalidError, common_version, read_frame
 from engine.control.requests import RequestHandler
+from engine.control.ring import LogRing
 from engine.control.served import ServedClient
 from engine.control.state import LiveState, Touched
-from engine.observe.ring import LogRing
 
 log = structlog.get_logger()
 

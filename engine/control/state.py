@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from engine.control.folding import FOLDS, Memory
+from engine.control.folds import FOLDS, Memory
 from engine.control.models import (
     AlertView,
     EngineView,

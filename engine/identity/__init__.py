@@ -5,8 +5,8 @@ Nothing here loads the ``bittensor`` SDK before a key is opened or a signature i
 
 from __future__ import annotations
 
-from engine.identity.node_ids import node_id_for
+from engine.identity.node_ids import node_id_for, parse_address
 from engine.identity.signatures import Signer, hotkey_bytes, verify
 from engine.identity.tokens import new_nonce, new_session_token
 
-__all__ = ["Signer", "hotkey_bytes", "new_nonce", "new_session_token", "node_id_for", "verify"]
+__all__ = ["Signer", "hotkey_bytes", "new_nonce", "new_session_token", "node_id_for", "parse_address", "verify"]

@@ -103,3 +103,14 @@ def _rotate64(value: int, by: int) -> int:
 
 def _rotate32(value: int, by: int) -> int:
     return ((value << by) | (value >> (32 - by))) & _MASK32
+
+
+def parse_address(text: str) -> tuple[str, str, int]:
+    """Split ``USER@HOST:PORT`` as it stands in miner.toml; an IPv6 host has no brackets there. Raises ValueError."""
+    username, at, rest = text.rpartition("@")
+    host, colon, port = rest.rpartition(":")
+    if not (username and at and host and colon):
+        raise ValueError("write it as USER@HOST:PORT, for example basilica@192.168.1.100:22")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"port {port!r} is not a number from 1 to 65535")
+    return username, host, int(port)

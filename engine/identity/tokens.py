@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import uuid
 
 
 def new_session_token() -> str:
@@ -13,4 +12,7 @@ def new_session_token() -> str:
 
 def new_nonce() -> str:
     """A fresh UUID4 as text."""
-    return str(uuid.uuid4())
+    # As uuid4 does it, without an object of eleven attributes: the door makes one per call.
+    bits = int.from_bytes(secrets.token_bytes(16), "big")
+    text = f"{bits & ~(0xF << 76) & ~(0x3 << 62) | 4 << 76 | 2 << 62:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

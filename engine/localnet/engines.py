@@ -14,7 +14,7 @@ from engine.control.client import ControlClient
 from engine.errors import BasilicaError, LocalnetFailed
 from engine.localnet.layout import EngineFiles
 from engine.localnet.ports import HOST
-from engine.localnet.processes import end_marked
+from engine.localnet.processes import end_marked, end_with_parent
 
 MARKER = "LOCALNET_DIRECTORY"
 """In the environment of every engine: the directory that it belongs to."""
@@ -77,6 +77,7 @@ class EngineProcess:
                 stderr=log,
                 env=_environment(self.files.config.parent),
                 start_new_session=True,
+                preexec_fn=end_with_parent,
             )
 
     async def wait_serving(self, timeout_s: float) -> None:

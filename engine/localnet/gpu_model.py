@@ -18,8 +18,8 @@ class GpuModel:
     model: str = "NVIDIA H100 80GB HBM3"
     memory_mib: int = 81559
     uuids: tuple[str, ...] = field(default_factory=_one_uuid)
-    driver: str = "550.127.05"
-    cuda: str = "12.4"
+    driver: str = "570.124.06"
+    cuda: str = "12.8"
     compute_cap: str = "9.0"
     power_limit_w: int = 700
 

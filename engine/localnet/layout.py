@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config import render_config
-from engine.config.common import EngineConfig, HealthConfig, LoggingConfig, MetricsConfig, PrometheusConfig
+from engine.config.common import (
+    AlertsConfig,
+    EngineConfig,
+    HealthConfig,
+    LoggingConfig,
+    MetricsConfig,
+    PrometheusConfig,
+)
 from engine.config.miner import (
     AccessConfig,
     MinerBittensorConfig,
@@ -40,6 +47,8 @@ from engine.localnet.stand_in_node import StandInNode
 
 NETUID = 39
 _SHARES = {name: GpuAllocation(weight=share) for name, share in (("H100", 60.0), ("A100", 25.0), ("B200", 15.0))}
+_WEIGHTS_EVERY = 20
+"""Blocks; the network's 360 would be an hour."""
 _LONGEST_SOCKET_PATH = 100
 """Bytes. The kernel takes 107; lock files beside the socket want a few of their own."""
 
@@ -161,6 +170,8 @@ def write_miner(
             session_lifetime=pace.session_lifetime_s, reconcile_interval=pace.reconcile_s, revoke_on_exit=True
         ),
         engine=_engine(name, data, files.socket, pace),
+        # The stand-ins share this host's disk, which need not be a GPU host's.
+        alerts=AlertsConfig(node_disk_min_gb=0.0),
         logging=LoggingConfig(format="json"),
     )
     write_atomic(files.config, render_config(config).encode())
@@ -192,7 +203,7 @@ def write_validator(layout: Layout, ports: PortBook, pace: Pace, who: Member) ->
             min_verification_interval=pace.verification_s,
         ),
         ssh_session=ValidatorSshConfig(ssh_key_directory=data / "ssh_keys"),
-        emission=EmissionConfig(gpu_allocations=_SHARES),
+        emission=EmissionConfig(gpu_allocations=_SHARES, weight_set_interval_blocks=_WEIGHTS_EVERY),
         storage=StorageConfig(data_dir=data),
         engine=_engine(name, data, files.socket, pace),
         logging=LoggingConfig(format="json"),

@@ -1,11 +1,20 @@
-"""Finding processes that we started and lost sight of, by a secret mark in their environment."""
+"""Processes that must not outlive us: ended with their parent by the kernel, or found again by a secret mark."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
 from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def end_with_parent() -> None:
+    """For ``preexec_fn``: the kernel sends SIGTERM to this process when its parent dies, however it dies."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def end_marked(name: str, token: str, *, patience_s: float = 2.0) -> int:

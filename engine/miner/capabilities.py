@@ -1,15 +1,84 @@
-"""Who can tell what a node's sshd is able to do."""
+"""What a node is worth for grants: rules over what was measured and what its canary showed. Pure."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
+from engine.errors import BasilicaError, KeyFileRefused
+from engine.ssh.canary import Verdict
 from engine.ssh.capability import NodeCapability
 from engine.ssh.target import NodeTarget
+from engine.store.records import Grant
+
+Enforced = Literal["proved", "assumed", "removal only"]
+SkewLevel = Literal["ok", "warning", "refused"]
+
+SKEW_WARNING_S = 5.0
+SKEW_REFUSED_S = 300.0
+LASTING = frozenset({Verdict.PROVED, Verdict.OPENS, Verdict.NOT_ENFORCED})
+"""Verdicts that hold until the node's sshd changes; the others are asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """A node that grants can rely on, or the reason why no new key is deployed there. Removal always works."""
+
+    capability: NodeCapability
+    enforced: Enforced
+    refusal: KeyFileRefused | None = None
+
+    @property
+    def can_wrap(self) -> bool:
+        """Whether the node has what the forced command needs."""
+        return "timeout" in self.capability.tools
 
 
 class CapabilitySource(Protocol):
     """Answers from memory where it can."""
 
-    async def capability(self, target: NodeTarget) -> NodeCapability:
-        """Raises SshFailure."""
+    async def enrolled(self, target: NodeTarget) -> Enrolled:
+        """Raises SshFailure, and KeyFileRefused when the canary's lines could not be written."""
+
+
+def skew_level(skew_s: float) -> SkewLevel:
+    """How wrong a clock is: sshd judges expiry by it."""
+    if abs(skew_s) > SKEW_REFUSED_S:
+        return "refused"
+    return "warning" if abs(skew_s) > SKEW_WARNING_S else "ok"
+
+
+def judge(target: NodeTarget, capability: NodeCapability, verdict: Verdict) -> Enrolled:
+    """What the canary's verdict and the clock mean for key lines."""
+    form = "none" if verdict is Verdict.NOT_ENFORCED else capability.expiry_form
+    enforced: Enforced = "assumed"
+    if form == "none":
+        enforced = "removal only"
+    elif verdict is Verdict.PROVED:
+        enforced = "proved"
+    return Enrolled(replace(capability, expiry_form=form), enforced, _refusal(target, capability, verdict))
+
+
+def split_rows(rows: Sequence[Grant], now: float, refusal: BasilicaError | None) -> tuple[list[Grant], list[Grant]]:
+    """Rows to put on the node and rows to take off it. What is refused is neither: a line that stands, stands."""
+    wanted = [] if refusal is not None else [row for row in rows if row.is_wanted(now)]
+    return wanted, [row for row in rows if not row.is_wanted(now)]
+
+
+def _refusal(target: NodeTarget, capability: NodeCapability, verdict: Verdict) -> KeyFileRefused | None:
+    if verdict is Verdict.NOT_READ:
+        files = " ".join(capability.configured_key_files)
+        named = f" (AuthorizedKeysFile {files})" if files and not capability.has_default_key_file else ""
+        return KeyFileRefused(
+            f"a good key in ~/.ssh/authorized_keys does not open {target.label}{named}",
+            reason="other_key_file",
+            hint="let sshd read .ssh/authorized_keys there: see AuthorizedKeysFile in its configuration",
+        )
+    if skew_level(capability.clock_skew_s) == "refused":
+        return KeyFileRefused(
+            f"the clock of {target.label} is {capability.clock_skew_s:+.0f} s off",
+            reason="clock_skew",
+            hint="set the node's clock (timedatectl set-ntp true); keys are still removed there",
+        )
+    return None

@@ -6,8 +6,9 @@ It never touches a node itself: it writes grant rows and lets the reconciler mak
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from engine.chain.cached import MetagraphCache
@@ -19,9 +20,13 @@ from engine.events import (
     GrantEnded,
     GrantRestored,
     GrantWritten,
+    NodeAdded,
+    NodeRemoved,
+    NodeStateChanged,
     SessionEnded,
     SessionRestored,
 )
+from engine.identity.node_ids import node_id_from_text
 from engine.identity.public_keys import PublicKey
 from engine.miner.assignment import NOBODY, Assignment, Policy, assignment_from_json, choose
 from engine.miner.fleet import FleetNode
@@ -31,6 +36,8 @@ from engine.miner.grants import (
     END_NODE_REMOVED,
     END_REPLACED,
     END_UNASSIGNED,
+    Wrapping,
+    is_wrapped,
     key_held_by_other,
     plan_grants,
 )
@@ -39,11 +46,13 @@ from engine.miner.reconciler import NodeOutcome, Reconciler
 from engine.ssh.target import NodeTarget
 from engine.store import Store
 from engine.store.records import Grant, KnownNode, Session
+from engine.wire.messages import Dialect
 
 PERMIT_RECHECK_AFTER_S = 60.0
 """A caller without permit in a metagraph older than this gets one fresh read before it is refused."""
 
 ASSIGNMENT_KEY = "miner.assignment"
+LEAVING = "no longer configured; its keys are being removed"
 
 
 class MinerCore:
@@ -55,8 +64,9 @@ class MinerCore:
         store: Store,
         metagraph: MetagraphCache,
         reconciler: Reconciler,
-        own_blob_base64: str,
+        own_blobs: Callable[[], frozenset[str]],
         *,
+        wrapping: Wrapping,
         policy: Policy,
         clock: Clock,
         emit: EventSink,
@@ -66,13 +76,15 @@ class MinerCore:
         self._store = store
         self._metagraph = metagraph
         self._reconciler = reconciler
-        self._own_blob_base64 = own_blob_base64
+        self._own_blobs = own_blobs
+        self._wrapping = wrapping
         self._policy = policy
         self._clock = clock
         self._emit = emit
         self._session_lifetime_s = session_lifetime_s
         self._assignment = NOBODY
         self._last_reason: dict[str, str] = {}
+        self._membership = asyncio.Lock()
 
     @property
     def assignment(self) -> Assignment:
@@ -82,20 +94,95 @@ class MinerCore:
     async def restore(self) -> None:
         """Take over what the last run knew: nodes, grants of nodes that left the config, the assignment."""
         now = self._clock.now()
-        known = {n.node_id: n for n in await self._store.nodes.all()}
-        gone = [n for n in known.values() if n.node_id not in self._nodes]
-        await self._store.nodes.put_many([_known_node(n, known.get(n.node_id), now) for n in self._nodes.values()])
-        await self._store.nodes.mark_removed([n.node_id for n in gone if n.removed_at is None], now)
-        self._reconciler.manage(n.target for n in self._nodes.values())
-        self._reconciler.manage(_target(n) for n in gone)
-        open_grants = await self._store.grants.open()
-        self._say_restored(open_grants, await self._store.sessions.all(), now)
-        orphaned = [g for g in open_grants if g.node_id not in self._nodes and g.ended_at is None]
-        await self._end(orphaned, END_NODE_REMOVED)
+        async with self._membership:
+            await self._register_nodes(now)
+            open_grants = await self._store.grants.open()
+            self._say_restored(open_grants, await self._store.sessions.all(), now)
+            await self._end_on_gone_nodes(open_grants)
         restored = assignment_from_json(await self._store.keyvalue.get(ASSIGNMENT_KEY))
         if restored is not None:
             self._assignment = restored
             self._say_assignment()
+
+    # --- what the configuration changes -----------------------------------------------------------------------
+
+    async def replace_nodes(self, nodes: Sequence[FleetNode]) -> None:
+        """Serve these nodes from the next discovery on; access to those that left ends and their keys are removed."""
+        async with self._membership:
+            # Set before the rows are read: a discovery under way ends what it still writes for a node that left.
+            self._nodes = {n.node_id: n for n in nodes}
+            await self._register_nodes(self._clock.now())
+            await self._end_on_gone_nodes(await self._store.grants.open())
+
+    def set_policy(self, policy: Policy) -> None:
+        """Choose by another policy, from the next ``reassign`` on."""
+        self._policy = policy
+
+    def set_wrapping(self, wrapping: Wrapping) -> None:
+        """Wrap the sessions of others, from the next discovery on."""
+        self._wrapping = wrapping
+
+    def set_session_lifetime(self, seconds: float) -> None:
+        """Grant for another time, from the next discovery on; what was granted keeps its end."""
+        self._session_lifetime_s = seconds
+
+    async def forget_clean_nodes(self) -> list[NodeTarget]:
+        """Let go of nodes that left the configuration and hold no key of ours any more; returns those."""
+        async with self._membership:
+            gone = [n for n in await self._store.nodes.all() if n.node_id not in self._nodes]
+            if not gone:
+                return []
+            with_keys = {g.node_id for g in await self._store.grants.open()}
+            clean = [n for n in gone if n.node_id not in with_keys]
+            await self._store.nodes.forget([n.node_id for n in clean])
+            for node in clean:
+                self._reconciler.forget(node.node_id)
+                self._emit(NodeRemoved(at=self._clock.now(), node_id=node.node_id))
+            return [_target(n) for n in clean]
+
+    async def _register_nodes(self, now: float) -> None:
+        known = {n.node_id: n for n in await self._store.nodes.all()}
+        for node in self._nodes.values():
+            before = known.get(node.node_id)
+            if before is not None and _target(before) != node.target:
+                known |= await self._leave_address(before, node.target, now)
+        await self._store.nodes.put_many([_known_node(n, known.get(n.node_id), now) for n in self._nodes.values()])
+        gone = [n for n in known.values() if n.node_id not in self._nodes]
+        await self._store.nodes.mark_removed([n.node_id for n in gone if n.removed_at is None], now)
+        self._reconciler.manage(n.target for n in self._nodes.values())
+        self._reconciler.manage(_target(n) for n in gone)
+        self._say_leaving(gone, await self._store.grants.open(), now)
+
+    async def _leave_address(self, node: KnownNode, new: NodeTarget, now: float) -> dict[str, KnownNode]:
+        """An id moved to another host: what is open at the former one goes on under an id of its own, and ends."""
+        former = former_address(node, now)
+        async with self._reconciler.hold(node.node_id):
+            rows = await self._store.grants.open_for_node(node.node_id)
+            if rows:
+                await self._store.nodes.put_many([former])
+                await self._store.grants.put_many([replace(g, node_id=former.node_id) for g in rows])
+            self._reconciler.manage([new])
+        self._emit(NodeRemoved(at=now, node_id=node.node_id))
+        self._say_added(node.node_id, self._nodes[node.node_id].label, new, now)
+        return {former.node_id: former} if rows else {}
+
+    async def _end_on_gone_nodes(self, open_grants: Sequence[Grant]) -> None:
+        orphaned = [g for g in open_grants if g.node_id not in self._nodes and g.ended_at is None]
+        await self._end(orphaned, END_NODE_REMOVED)
+
+    def _say_leaving(self, gone: Sequence[KnownNode], open_grants: Sequence[Grant], now: float) -> None:
+        with_keys = {g.node_id for g in open_grants}
+        for node in gone:
+            if node.node_id in with_keys:
+                self._say_added(node.node_id, node.label, _target(node), now)
+                self._emit(NodeStateChanged(at=now, node_id=node.node_id, old="unknown", new="unknown", reason=LEAVING))
+
+    def _say_added(self, node_id: str, label: str, target: NodeTarget, now: float) -> None:
+        self._emit(
+            NodeAdded(
+                at=now, node_id=node_id, label=label, host=target.host, port=target.port, username=target.username
+            )
+        )
 
     # --- what the door asks -----------------------------------------------------------------------------------
 
@@ -114,25 +201,28 @@ class MinerCore:
         """See ``Admission.is_assigned``."""
         return self._assignment.admits(hotkey)
 
-    async def admit(self, hotkey: str, key: PublicKey) -> Access:
+    async def admit(self, hotkey: str, key: PublicKey, dialect: Dialect) -> Access:
         """See ``Admission.admit``. Raises PublicKeyRefused."""
-        if key.blob_base64 == self._own_blob_base64:
+        if key.blob_base64 in self._own_blobs():
             raise PublicKeyRefused("this is the miner's own node key", hint="send a key of your own")
         open_grants = await self._store.grants.open()
         if key_held_by_other(open_grants, hotkey, key.blob_base64) is not None:
             raise PublicKeyRefused("this key is in use by another validator", hint="send a key of your own")
         now = self._clock.now()
+        nodes = self._nodes
         plan = plan_grants(
             open_grants,
-            tuple(self._nodes),
+            tuple(nodes),
             hotkey,
             key,
             now=now,
             lifetime_s=self._session_lifetime_s,
             new_id=lambda: secrets.token_hex(6),
+            wrapped=is_wrapped(self._wrapping, dialect),
         )
         await self._store.grants.put_many(plan.put)
         await self._end(plan.end, END_REPLACED)
+        await self._end([g for g in plan.put if g.node_id not in self._nodes], END_NODE_REMOVED)
         known = {g.id for g in open_grants}
         for grant in plan.put:
             self._emit(
@@ -146,16 +236,18 @@ class MinerCore:
                     renewed=grant.id in known,
                 )
             )
-        outcomes = await self._reconciler.reconcile_many(tuple(self._nodes))
-        return self._access(plan.put, outcomes, now)
+        outcomes = await self._reconciler.reconcile_many(tuple(nodes))
+        return self._access(plan.put, outcomes, nodes, now)
 
-    def _access(self, grants: Sequence[Grant], outcomes: dict[str, NodeOutcome], now: float) -> Access:
+    def _access(
+        self, grants: Sequence[Grant], outcomes: dict[str, NodeOutcome], nodes: Mapping[str, FleetNode], now: float
+    ) -> Access:
         ready = []
         refused_keys = 0
         for grant in grants:
-            outcome = outcomes[grant.node_id]
-            if grant.id in outcome.in_place:
-                ready.append(_ready_node(self._nodes[grant.node_id]))
+            outcome = outcomes.get(grant.node_id) or NodeOutcome(grant.node_id)
+            if grant.id in outcome.in_place and grant.node_id in self._nodes:
+                ready.append(_ready_node(nodes[grant.node_id]))
             elif grant.id in outcome.refused:
                 refused_keys += 1
         if grants and refused_keys == len(grants):
@@ -215,7 +307,8 @@ class MinerCore:
             if session.hotkey in still_open or session.ended_at is not None or session.access_until is None:
                 continue
             reason = reasons.get(session.hotkey) or self._last_reason.get(session.hotkey, END_EXPIRED)
-            await self._store.sessions.put(replace(session, ended_at=now, end_reason=reason))
+            if not await self._store.sessions.end(session, now, reason):
+                continue
             self._emit(SessionEnded(at=now, validator_hotkey=session.hotkey, reason=reason))
 
     def _say_restored(self, grants: Sequence[Grant], sessions: Sequence[Session], now: float) -> None:
@@ -276,6 +369,14 @@ def _known_node(node: FleetNode, before: KnownNode | None, now: float) -> KnownN
         added_at=now if before is None else before.added_at,
         removed_at=None,
     )
+
+
+def former_address(node: KnownNode, now: float) -> KnownNode:
+    """The place that an id has left, as a node of its own: known until the keys there are gone."""
+    address = f"{node.username}@{node.host}:{node.port}"
+    label = f"{node.label} (was {address})"
+    # The derived id of the address may be the very id that moved on, so this one comes from another text.
+    return replace(node, node_id=node_id_from_text(f"former {address}"), label=label, removed_at=now)
 
 
 def _target(node: KnownNode) -> NodeTarget:

@@ -14,10 +14,14 @@ from engine.errors import PortTaken
 from engine.events import EventSink
 from engine.identity.signatures import Signer
 from engine.miner.door_calls import AUTHENTICATE, DISCOVER, DoorCalls, Refused
-from engine.miner.door_ledger import Ledger, NonceRows, SessionRows
+from engine.miner.door_front import Front, FrontLimits, Health
+from engine.miner.door_ledger import Ledger
 from engine.miner.door_limits import DoorLimits
+from engine.miner.door_quota import SessionLimits
 from engine.miner.door_rules import peer_ip
+from engine.miner.door_tls import TlsFiles, load_credentials
 from engine.miner.ports import Admission
+from engine.store import Store
 from engine.wire.convert import split_nodes
 from engine.wire.messages import SERVICES, Dialect
 
@@ -30,6 +34,8 @@ _OPTIONS: dict[str, int] = {
     "grpc.max_metadata_size": 4096,
     "grpc.absolute_max_metadata_size": 8192,
     "grpc.max_concurrent_streams": 8,
+    # Otherwise streams that are answered but not yet torn down here count too, and an honest caller that keeps its
+    # eight busy is now and then refused with UNAVAILABLE (seen with 64 callers on 8 connections).
     "grpc.http.overload_protection": 0,
     "grpc.server_handshake_timeout_ms": 3000,
     "grpc.max_connection_idle_ms": 10_000,
@@ -37,7 +43,7 @@ _OPTIONS: dict[str, int] = {
     "grpc.keepalive_time_ms": 10_000,
     "grpc.keepalive_timeout_ms": 4000,
 }
-"""Measured against silent connections, half-sent requests and large messages (docs/decisions). There is no
+"""Measured against silent connections, half-sent requests and large messages. There is no
 ``maximum_concurrent_rpcs``: half-sent requests would fill it and lock honest callers out."""
 
 
@@ -54,27 +60,34 @@ class Door:
         signer: Signer,
         admission: Admission,
         *,
-        sessions: SessionRows,
-        nonces: NonceRows,
+        store: Store,
         clock: Clock,
         emit: EventSink,
         verify_signatures: bool = True,
         limits: DoorLimits | None = None,
+        tls: TlsFiles | None = None,
+        health_on_port: Health | None = None,
+        front_limits: FrontLimits | None = None,
+        session_limits: SessionLimits | None = None,
         answer_within_s: float = 60.0,
     ) -> None:
         self._host = bind_host
         self._port = bind_port
         self._answer_within_s = answer_within_s
+        self._clock = clock
+        self._tls = tls
+        self._front = None if health_on_port is None else Front(health_on_port, front_limits)
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
         self._calls = DoorCalls(
             signer,
             admission,
-            Ledger(sessions, nonces),
+            Ledger(store),
             clock=clock,
             emit=emit,
             verify_signatures=verify_signatures,
             limits=limits or DoorLimits(),
+            session_limits=session_limits or SessionLimits(),
         )
 
     async def start(self) -> int:
@@ -82,23 +95,23 @@ class Door:
 
         Raises:
             PortTaken: the address cannot be bound.
+            ConfigInvalid: the TLS files cannot be used.
         """
+        credentials = None if self._tls is None else load_credentials(self._tls, self._clock.now())
         options = [*_OPTIONS.items(), ("grpc.max_connection_age_grace_ms", int((self._answer_within_s + 5) * 1000))]
         server = grpc.aio.server(options=options)
         server.add_generic_rpc_handlers([self._handlers("A"), self._handlers("B")])
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         for service in SERVICES.values():
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        host = f"[{self._host}]" if ":" in self._host else self._host
         try:
-            port = server.add_insecure_port(f"{host}:{self._port}")
-        except RuntimeError as error:
+            port = await self._bind(server, credentials)
+        except (RuntimeError, PortTaken) as error:
             await server.stop(None)
             raise PortTaken(
-                f"cannot listen for validators on {host}:{self._port}",
+                f"cannot listen for validators on {self._host}:{self._port}",
                 hint=f"see who has port {self._port} with 'ss -ltnp', or change validator_comms.port (and axon_port)",
             ) from error
-        await server.start()
         self._server = server
         log.info("door.listening", host=self._host, port=port)
         return port
@@ -108,9 +121,32 @@ class Door:
         server, self._server = self._server, None
         if server is None:
             return
+        if self._front is not None:
+            await self._front.stop()
         await self._health.enter_graceful_shutdown()
         await server.stop(grace_s)
+        if self._front is not None:
+            self._front.close_all()
         await self._calls.drain(grace_s)
+
+    async def _bind(self, server: grpc.aio.Server, credentials: grpc.ServerCredentials | None) -> int:
+        host, port = ("127.0.0.1", 0) if self._front is not None else (self._host, self._port)
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if credentials is None:
+            bound = server.add_insecure_port(address)
+        else:
+            bound = server.add_secure_port(address, credentials)
+        await server.start()
+        return bound if self._front is None else await self._front.start(self._host, self._port, bound)
+
+    def _peer(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> str:
+        """The caller's address, also when its connection comes through the front."""
+        peer = context.peer()
+        if self._front is not None:
+            behind = self._front.address_of(int(peer.rpartition(":")[2]))
+            if behind is not None:
+                return behind
+        return peer_ip(peer)
 
     def _handlers(self, dialect: Dialect) -> grpc.GenericRpcHandler:
         """Handlers over raw bytes: limits come before parsing, and a retry is recognised by its exact bytes."""
@@ -125,7 +161,7 @@ class Door:
     def _authenticate(self, dialect: Dialect) -> Any:
         async def authenticate(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             try:
-                return await self._calls.authenticate(dialect, body, peer_ip(context.peer()))
+                return await self._calls.authenticate(dialect, body, self._peer(context))
             except Refused as refused:
                 await _refuse(context, refused)
 
@@ -133,7 +169,7 @@ class Door:
 
     async def _discover_list(self, body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         try:
-            return await self._calls.discover("A", body, peer_ip(context.peer()))
+            return await self._calls.discover("A", body, self._peer(context))
         except Refused as refused:
             await _refuse(context, refused)
 
@@ -141,7 +177,7 @@ class Door:
         self, body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> AsyncIterator[bytes]:
         try:
-            listed = await self._calls.discover("B", body, peer_ip(context.peer()))
+            listed = await self._calls.discover("B", body, self._peer(context))
         except Refused as refused:
             await _refuse(context, refused)
         for node in split_nodes(listed):

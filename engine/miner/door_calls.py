@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias, TypeVar
 
 import structlog
 
@@ -18,11 +18,12 @@ from engine.identity.public_keys import PublicKey
 from engine.identity.signatures import Signer
 from engine.identity.tokens import new_nonce, new_session_token
 from engine.miner import door_rules as rules
-from engine.miner.door_ledger import Discovery, Entry, Ledger
+from engine.miner.door_ledger import Discovery, Entry, Ledger, Outcome
 from engine.miner.door_limits import DoorLimits, TokenBuckets, address_key
+from engine.miner.door_quota import SessionLimits, SessionQuota
 from engine.miner.door_rules import Caller, Refusal
 from engine.miner.ports import Access, Admission, Permit, ReadyNode
-from engine.store.records import Session, SpentNonce
+from engine.store.records import Opening, Session, SpentNonce
 from engine.wire import convert
 from engine.wire.messages import AuthAnswer, AuthCall, Dialect, DiscoverCall, WireNode
 
@@ -39,7 +40,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a failure
+class Refused(Exception):
     """A call that ends in a status. Never leaves the door."""
 
     def __init__(self, refusal: Refusal, *, is_quiet: bool = False) -> None:
@@ -56,18 +57,40 @@ class _Request:
     dialect: Dialect
     body: bytes
     peer: str
-
-    @property
-    def body_sha256(self) -> str:
-        return hashlib.sha256(self.dialect.encode() + self.body).hexdigest()
+    body_sha256: str
 
 
 class _Running:
-    """An accepted signature whose answer is still being made."""
+    """An accepted signature whose answer is still being made. A caller that goes away takes only its own wait along."""
 
-    def __init__(self, request: _Request, task: asyncio.Task[bytes]) -> None:
+    __slots__ = ("identity", "task", "waiting")
+
+    def __init__(self, request: _Request) -> None:
         self.identity = (request.name, request.body_sha256, request.peer)
-        self.task = task
+        self.waiting: list[asyncio.Future[bytes]] = []
+        self.task: asyncio.Task[None] | None = None
+        """Keeps the work alive; there is none where nothing but the ledger is waited for."""
+
+    def wait(self) -> asyncio.Future[bytes]:
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.waiting.append(future)
+        return future
+
+    def finish(self, make_answer: Callable[[], bytes]) -> None:
+        try:
+            answer = make_answer()
+        except Exception as error:  # noqa: BLE001 - whoever waits raises it
+            for future in self.waiting:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for future in self.waiting:
+            if not future.done():
+                future.set_result(answer)
+
+
+_Slot: TypeAlias = tuple[str, str]
+"""A nonce, with the raw key of who may have used it."""
 
 
 class DoorCalls:
@@ -83,6 +106,7 @@ class DoorCalls:
         emit: EventSink,
         verify_signatures: bool,
         limits: DoorLimits,
+        session_limits: SessionLimits,
     ) -> None:
         self._signer = signer
         self._admission = admission
@@ -92,26 +116,29 @@ class DoorCalls:
         self._verify_signatures = verify_signatures
         self._by_address = TokenBuckets(limits.per_address, limits.buckets)
         self._by_hotkey = TokenBuckets(limits.per_hotkey, limits.buckets)
-        self._running: dict[tuple[str, str], _Running] = {}
+        self._quota = SessionQuota(session_limits)
+        self._running: dict[_Slot, _Running] = {}
         self._discoveries = asyncio.Semaphore(DISCOVERIES_AT_ONCE)
 
     async def authenticate(self, dialect: Dialect, body: bytes, peer: str) -> bytes:
         """The MinerAuthResponse to a ValidatorAuthRequest from the address ``peer``. Raises Refused."""
-        return await self._answer(_Request(AUTHENTICATE, dialect, body, peer), self._authenticate)
+        return await self._answer(_request(AUTHENTICATE, dialect, body, peer), self._authenticate)
 
     async def discover(self, dialect: Dialect, body: bytes, peer: str) -> bytes:
         """The nodes, as ``convert.write_nodes`` writes them, for a DiscoverNodesRequest. Raises Refused."""
-        return await self._answer(_Request(DISCOVER, dialect, body, peer), self._discover)
+        return await self._answer(_request(DISCOVER, dialect, body, peer), self._discover)
 
     async def drain(self, grace_s: float) -> None:
         """Wait so long for work under way, then cancel it."""
-        tasks = [running.task for running in self._running.values()]
-        if not tasks:
+        running = list(self._running.values())
+        waits = [one.wait() for one in running]
+        if not waits:
             return
-        _, unfinished = await asyncio.wait(tasks, timeout=grace_s)
-        for task in unfinished:
+        await asyncio.wait(waits, timeout=grace_s)
+        tasks = [one.task for one in running if one.task is not None and not one.task.done()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*unfinished, return_exceptions=True)
+        await asyncio.gather(*tasks, *(wait for wait in waits if wait.done()), return_exceptions=True)
 
     # --- around every call ------------------------------------------------------------------------------------
 
@@ -161,23 +188,24 @@ class DoorCalls:
         self._knock(self._by_hotkey, f"{address_key(request.peer)} {caller.hotkey_hex}")
         return caller
 
-    async def _once(
-        self, request: _Request, caller: Caller, nonce: str, make_answer: Callable[[], Awaitable[bytes]]
-    ) -> bytes:
-        """One piece of work per nonce, shared with an identical retry and not cancelled with its caller."""
-        slot = (caller.hotkey_hex, nonce)
+    def _joined(self, request: _Request, slot: _Slot) -> asyncio.Future[bytes] | None:
+        """A wait for the answer that is being made for this nonce, if the request is an identical one."""
         running = self._running.get(slot)
         if running is None:
-            running = self._running[slot] = _Running(request, asyncio.ensure_future(_run(make_answer)))
-            running.task.add_done_callback(lambda task: self._forget(slot, task))
-        elif running.identity != (request.name, request.body_sha256, request.peer):
+            return None
+        if running.identity != (request.name, request.body_sha256, request.peer):
             raise Refused(rules.NONCE_REUSED)
-        return await asyncio.shield(running.task)
+        return running.wait()
 
-    def _forget(self, slot: tuple[str, str], task: asyncio.Task[bytes]) -> None:
-        self._running.pop(slot, None)
-        if not task.cancelled() and task.exception() is not None and not isinstance(task.exception(), Refused):
-            log.debug("door.work_failed", error=str(task.exception()))
+    def _begin(self, request: _Request, slot: _Slot) -> _Running:
+        """Register the one piece of work for this nonce."""
+        running = self._running[slot] = _Running(request)
+        return running
+
+    def _finish(self, slot: _Slot, make_answer: Callable[[], bytes]) -> None:
+        running = self._running.pop(slot, None)
+        if running is not None:
+            running.finish(make_answer)
 
     async def _permit(self, hotkey: str) -> Permit:
         try:
@@ -197,11 +225,29 @@ class DoorCalls:
         key = rules.check_authentication(call, now=self._clock.now(), verify_signatures=self._verify_signatures)
         if isinstance(key, Refusal):
             raise Refused(key)
-        bound = key
-        return await self._once(request, caller, call.nonce, lambda: self._open_session(request, call, caller, bound))
+        slot = (caller.hotkey_hex, call.nonce)
+        answer = self._joined(request, slot)
+        if answer is None:
+            permit = await self._permit(caller.hotkey)
+            opened = [] if key is None else await self._ledger.openings(caller.hotkey)
+            # Nothing is waited for from here until the work is registered, so no second one can start.
+            answer = self._joined(request, slot)
+            if answer is None:
+                opening = self._claim(opened, caller, key, self._clock.now())
+                answer = self._begin(request, slot).wait()
+                self._open_session(request, call, caller, key, permit, opening)
+        return await answer
 
-    async def _open_session(self, request: _Request, call: AuthCall, caller: Caller, key: PublicKey | None) -> bytes:
-        permit = await self._permit(caller.hotkey)
+    def _open_session(
+        self,
+        request: _Request,
+        call: AuthCall,
+        caller: Caller,
+        key: PublicKey | None,
+        permit: Permit,
+        opening: Opening | None,
+    ) -> None:
+        """Begin to write the session; whoever waits hears when it is written. A task per call would cost too much."""
         now = self._clock.now()
         session = Session(
             hotkey=caller.hotkey,
@@ -218,22 +264,45 @@ class DoorCalls:
         )
         answer = self._signed_answer(call, session)
         spent = _spent(request, caller, call.nonce, answer, now)
-        written = await self._ledger.write(Entry(caller.hotkey, spent, session))
-        if written.earlier is not None:
-            return self._resent(request, written.earlier)
-        self._watch_key(caller, written.previous, session.key_fingerprint)
+
+        def stored(outcome: Outcome) -> None:
+            if opening is not None:
+                self._quota.release(opening)
+            slot = (caller.hotkey_hex, call.nonce)
+            self._finish(slot, lambda: self._session_opened(request, caller, session, answer, outcome))
+
+        self._ledger.submit(Entry(caller.hotkey, spent, session, opening), stored)
+
+    def _session_opened(
+        self, request: _Request, caller: Caller, session: Session, answer: bytes, outcome: Outcome
+    ) -> bytes:
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome.earlier is not None:
+            return self._resent(request, outcome.earlier)
+        self._watch_key(caller, outcome.previous, session.key_fingerprint)
         self._emit(
             ValidatorAuthenticated(
-                at=now,
+                at=session.issued_at,
                 validator_hotkey=caller.hotkey,
-                uid=permit.uid,
-                stake_tao=permit.stake_tao,
-                dialect=call.dialect,
+                uid=session.uid,
+                stake_tao=session.stake_tao,
+                dialect=request.dialect,
                 peer=request.peer,
                 expires_at=session.expires_at,
             )
         )
         return answer
+
+    def _claim(self, opened: Sequence[Opening], caller: Caller, key: PublicKey | None, now: float) -> Opening | None:
+        """A place within the caller's session limits; a call that brings no key opens nothing yet."""
+        if key is None:
+            return None
+        until = now + SESSION_LIFETIME_S
+        claimed = self._quota.claim(opened, caller.hotkey, key.fingerprint, now=now, until=until)
+        if isinstance(claimed, float):
+            raise Refused(rules.too_many_sessions(claimed))
+        return claimed
 
     def _signed_answer(self, call: AuthCall, session: Session) -> bytes:
         response_nonce = new_nonce()
@@ -260,7 +329,26 @@ class DoorCalls:
         key = _or_refuse(
             rules.check_discovery(call, session, now=self._clock.now(), verify_signatures=self._verify_signatures)
         )
-        return await self._once(request, caller, call.nonce, lambda: self._give_nodes(request, call, caller, key))
+        slot = (caller.hotkey_hex, call.nonce)
+        answer = self._joined(request, slot)
+        if answer is None:
+            running = self._begin(request, slot)
+            answer = running.wait()
+            running.task = asyncio.create_task(self._give_nodes_to_all(slot, request, call, caller, key))
+        return await answer
+
+    async def _give_nodes_to_all(
+        self, slot: _Slot, request: _Request, call: DiscoverCall, caller: Caller, key: PublicKey
+    ) -> None:
+        try:
+            answer = await self._give_nodes(request, call, caller, key)
+        except asyncio.CancelledError:
+            self._finish(slot, _raiser(Refused(rules.CLOSING)))
+            raise
+        except Exception as error:  # noqa: BLE001 - whoever waits raises it
+            self._finish(slot, _raiser(error))
+        else:
+            self._finish(slot, lambda: answer)
 
     async def _give_nodes(self, request: _Request, call: DiscoverCall, caller: Caller, key: PublicKey) -> bytes:
         earlier = await self._ledger.spent(caller.hotkey_hex, call.nonce)
@@ -268,12 +356,31 @@ class DoorCalls:
             return self._resent(request, earlier)
         await self._permit(caller.hotkey)
         began = self._clock.monotonic()
-        is_assigned = self._admission.is_assigned(caller.hotkey)
-        access = await self._admit(caller, key) if is_assigned else _NO_ACCESS
+        if not self._admission.is_assigned(caller.hotkey):
+            return await self._list_nodes(request, call, caller, None, None, _NO_ACCESS, began)
+        opening = self._claim(await self._ledger.openings(caller.hotkey), caller, key, self._clock.now())
+        try:
+            access = await self._admit(caller, key, call.dialect)
+            if opening is not None and access.access_until is not None:
+                opening = replace(opening, until=max(opening.until, access.access_until))
+            return await self._list_nodes(request, call, caller, key, opening, access, began)
+        finally:
+            if opening is not None:
+                self._quota.release(opening)
+
+    async def _list_nodes(
+        self,
+        request: _Request,
+        call: DiscoverCall,
+        caller: Caller,
+        used: PublicKey | None,
+        opening: Opening | None,
+        access: Access,
+        began: float,
+    ) -> bytes:
+        """``used`` is None for a key that was put nowhere: it must not hide a change of the real one."""
         answer = convert.write_nodes(_wire_node(node) for node in access.nodes)
         now = self._clock.now()
-        # A key that was not put anywhere is not this validator's key: it must not hide a change of the real one.
-        used = key if is_assigned else None
         discovery = Discovery(
             at=now,
             key_algorithm=used.algorithm if used else "",
@@ -284,7 +391,7 @@ class DoorCalls:
             access_until=access.access_until,
         )
         spent = _spent(request, caller, call.nonce, answer, now)
-        written = await self._ledger.write(Entry(caller.hotkey, spent, discovery))
+        written = await self._ledger.write(Entry(caller.hotkey, spent, discovery, opening))
         if written.earlier is not None:
             return self._resent(request, written.earlier)
         self._watch_key(caller, written.previous, discovery.key_fingerprint)
@@ -294,7 +401,7 @@ class DoorCalls:
                 validator_hotkey=caller.hotkey,
                 dialect=call.dialect,
                 peer=request.peer,
-                assigned=is_assigned,
+                assigned=used is not None,
                 nodes_ready=len(access.nodes),
                 nodes_failed=access.failed,
                 duration_ms=round((self._clock.monotonic() - began) * 1000, 1),
@@ -304,10 +411,10 @@ class DoorCalls:
         )
         return answer
 
-    async def _admit(self, caller: Caller, key: PublicKey) -> Access:
+    async def _admit(self, caller: Caller, key: PublicKey, dialect: Dialect) -> Access:
         async with self._discoveries:
             try:
-                return await self._admission.admit(caller.hotkey, key)
+                return await self._admission.admit(caller.hotkey, key, dialect)
             except PublicKeyRefused as error:
                 raise Refused(rules.key_refused(error)) from error
 
@@ -336,8 +443,15 @@ class DoorCalls:
             )
 
 
-async def _run(make_answer: Callable[[], Awaitable[bytes]]) -> bytes:
-    return await make_answer()
+def _request(name: str, dialect: Dialect, body: bytes, peer: str) -> _Request:
+    return _Request(name, dialect, body, peer, hashlib.sha256(dialect.encode() + body).hexdigest())
+
+
+def _raiser(error: Exception) -> Callable[[], bytes]:
+    def make_answer() -> bytes:
+        raise error
+
+    return make_answer
 
 
 def _read(reader: Callable[[Dialect, bytes], T], request: _Request) -> T:

@@ -1,36 +1,27 @@
-"""What the door must remember beyond a restart: spent nonces and sessions.
+"""What the door must remember beyond a restart: spent nonces and sessions, written in groups.
 
-An authentication is answered only after its nonce is on disk. The store groups concurrent writes by itself; reading
-sessions to change them is grouped here, because one read per call would cost more than all the rest of the call.
+An authentication is answered only after its nonce is on disk. A transaction per call would cost more than all the rest
+of the call, so one group is written at a time and whatever comes meanwhile makes up the next.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import partial
+from typing import TypeAlias
 
 from engine.errors import StoreUnusable
-from engine.store.records import Session, SpentNonce
+from engine.store import Store
+from engine.store.admissions import Admission, Admitted
+from engine.store.records import Opening, Session, SpentNonce
 
-FEW = 4
-"""Up to so many sessions are read one by one; for more, reading the whole short table is cheaper."""
-
-
-class SessionRows(Protocol):
-    """The store's sessions, one row per hotkey."""
-
-    async def get(self, hotkey: str) -> Session | None: ...
-    async def all(self) -> list[Session]: ...
-    async def put(self, session: Session) -> None: ...
-
-
-class NonceRows(Protocol):
-    """The store's spent nonces. ``spend`` returns the earlier row of a used nonce, None when newly spent."""
-
-    async def get(self, hotkey_hex: str, nonce: str) -> SpentNonce | None: ...
-    async def spend(self, spent: SpentNonce) -> SpentNonce | None: ...
+COLLECT_S = 0.01
+"""How long a group is left open at most when calls come in parallel. A lone call does not wait."""
+ENOUGH = 32
+"""A group of so many waits for no more."""
+MOST_IN_GROUP = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,95 +44,93 @@ class Entry:
     hotkey: str
     spent: SpentNonce
     change: Session | Discovery
+    opening: Opening | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """``earlier`` is set when the nonce had been spent before; then nothing was changed."""
-
-    earlier: SpentNonce | None
-    previous: Session | None
+Outcome: TypeAlias = Admitted | Exception
+Done: TypeAlias = Callable[[Outcome], None]
 
 
 class Ledger:
-    """The only writer of nonces, and the door's only way to sessions."""
+    """The door's only way to nonces and sessions."""
 
-    def __init__(self, sessions: SessionRows, nonces: NonceRows) -> None:
-        self._sessions = sessions
-        self._nonces = nonces
-        self._waiting: list[_Waiting] = []
-        self._updating: asyncio.Task[None] | None = None
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: list[tuple[Entry, Done]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._collected: asyncio.Event | None = None
+        self._expected = 1
 
     async def session(self, hotkey: str) -> Session | None:
         """The caller's row, live or not. Raises StoreUnusable."""
-        return await self._sessions.get(hotkey)
+        return await self._store.sessions.get(hotkey)
+
+    async def openings(self, hotkey: str) -> list[Opening]:
+        """What the caller's session limits are counted from. Raises StoreUnusable."""
+        return await self._store.openings.of(hotkey)
 
     async def spent(self, hotkey_hex: str, nonce: str) -> SpentNonce | None:
         """The row of a used nonce. Raises StoreUnusable."""
-        return await self._nonces.get(hotkey_hex, nonce)
+        return await self._store.nonces.get(hotkey_hex, nonce)
 
-    async def write(self, entry: Entry) -> Written:
-        """Spend the nonce, then change the session; returns when both are stored. Raises StoreUnusable."""
-        earlier = await self._nonces.spend(entry.spent)
-        if earlier is not None:
-            return Written(earlier, None)
-        waiting = _Waiting(entry.hotkey, entry.change, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        if self._updating is None:
-            self._updating = asyncio.create_task(self._update(), name="door-sessions")
-        return Written(None, await waiting.previous)
+    def submit(self, entry: Entry, done: Done) -> None:
+        """Spend the nonce and change the session; ``done`` hears when both are stored, or why not."""
+        self._waiting.append((entry, done))
+        if self._collected is not None and len(self._waiting) >= self._expected:
+            self._collected.set()
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_groups(), name="door-ledger")
 
-    async def _update(self) -> None:
+    async def write(self, entry: Entry) -> Admitted:
+        """``submit`` and wait. Raises StoreUnusable."""
+        written: asyncio.Future[Admitted] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            if written.done():
+                return
+            if isinstance(outcome, Exception):
+                written.set_exception(outcome)
+            else:
+                written.set_result(outcome)
+
+        self.submit(entry, done)
+        return await written
+
+    async def _write_groups(self) -> None:
         try:
             while self._waiting:
-                group, self._waiting = self._waiting, []
-                try:
-                    found = await self._change(group)
-                except Exception as error:  # noqa: BLE001 - whatever it was, those who wait must hear of it
-                    for waiting in group:
-                        waiting.fail(error)
-                else:
-                    for waiting, previous in zip(group, found, strict=True):
-                        waiting.succeed(previous)
+                group, self._waiting = self._waiting[:MOST_IN_GROUP], self._waiting[MOST_IN_GROUP:]
+                await self._write_group(group)
+                # As many as came together last time are likely to come again, their callers being answered now.
+                self._expected = min(max(len(group), self._expected // 2, len(self._waiting)), ENOUGH)
+                if 1 < self._expected > len(self._waiting):
+                    await self._collect()
         finally:
-            self._updating = None
+            self._writing = None
 
-    async def _change(self, group: Sequence[_Waiting]) -> list[Session | None]:
-        """Apply changes in their order; returns what each found. A hotkey's row is written once per group."""
-        before = await self._read({waiting.hotkey for waiting in group})
-        rows = dict(before)
-        found = []
-        for waiting in group:
-            previous = rows.get(waiting.hotkey)
-            found.append(previous)
-            changed = merged(previous, waiting.change)
-            if changed is not None:
-                rows[waiting.hotkey] = changed
-        await asyncio.gather(*(self._sessions.put(row) for key, row in rows.items() if before.get(key) is not row))
-        return found
+    async def _collect(self) -> None:
+        self._collected = collected = asyncio.Event()
+        timer = asyncio.get_running_loop().call_later(COLLECT_S, collected.set)
+        try:
+            await collected.wait()
+        finally:
+            timer.cancel()
+            self._collected = None
 
-    async def _read(self, hotkeys: set[str]) -> Mapping[str, Session]:
-        if len(hotkeys) > FEW:
-            return {row.hotkey: row for row in await self._sessions.all()}
-        rows = [await self._sessions.get(hotkey) for hotkey in hotkeys]
-        return {row.hotkey: row for row in rows if row is not None}
+    async def _write_group(self, group: list[tuple[Entry, Done]]) -> None:
+        try:
+            results = await self._store.admissions.accept([_admission(entry) for entry, _ in group])
+        except Exception as error:  # noqa: BLE001 - whatever it was, those who wait must hear of it
+            for _, done in group:
+                # Each waiter raises its own: a shared exception would grow a traceback per waiter.
+                done(StoreUnusable(error.message, hint=error.hint) if isinstance(error, StoreUnusable) else error)
+            return
+        for (_, done), admitted in zip(group, results, strict=True):
+            done(admitted)
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    hotkey: str
-    change: Session | Discovery
-    previous: asyncio.Future[Session | None]
-
-    def succeed(self, previous: Session | None) -> None:
-        if not self.previous.done():
-            self.previous.set_result(previous)
-
-    def fail(self, error: Exception) -> None:
-        if not self.previous.done():
-            # Each waiter raises its own: a shared exception would grow a traceback per waiter.
-            own = StoreUnusable(error.message, hint=error.hint) if isinstance(error, StoreUnusable) else error
-            self.previous.set_exception(own)
+def _admission(entry: Entry) -> Admission:
+    return Admission(entry.hotkey, entry.spent, partial(merged, change=entry.change), entry.opening)
 
 
 def merged(previous: Session | None, change: Session | Discovery) -> Session | None:
@@ -165,19 +154,15 @@ def merged(previous: Session | None, change: Session | Discovery) -> Session | N
         )
     if previous is None:
         return change
-    if not change.key_fingerprint:
-        change = replace(
-            change,
-            key_algorithm=previous.key_algorithm,
-            key_blob_base64=previous.key_blob_base64,
-            key_fingerprint=previous.key_fingerprint,
-        )
-    if previous.ended_at is not None:
-        return change
+    key_of = change if change.key_fingerprint else previous
+    access_of = change if previous.ended_at is not None else previous
     return replace(
         change,
-        last_discovery_at=previous.last_discovery_at,
-        nodes_ready=previous.nodes_ready,
-        nodes_failed=previous.nodes_failed,
-        access_until=previous.access_until,
+        key_algorithm=key_of.key_algorithm,
+        key_blob_base64=key_of.key_blob_base64,
+        key_fingerprint=key_of.key_fingerprint,
+        last_discovery_at=access_of.last_discovery_at,
+        nodes_ready=access_of.nodes_ready,
+        nodes_failed=access_of.nodes_failed,
+        access_until=access_of.access_until,
     )

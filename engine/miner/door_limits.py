@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class TokenBuckets:
         return Verdict(max((1.0 - bucket.tokens) / self._rate.per_second, 0.001), is_first)
 
 
+@lru_cache(maxsize=1024)
 def address_key(peer_ip: str) -> str:
     """What counts as one source: an IPv4 address, or the /64 that one IPv6 host can choose its address from."""
     try:

@@ -9,6 +9,7 @@ import hmac
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import unquote
 
@@ -60,6 +61,7 @@ NO_KEY = Refusal("INVALID_ARGUMENT", "Validator must provide SSH public key")
 OTHER_KEY = Refusal("UNAUTHENTICATED", "SSH public key is not the one that the session was opened with")
 CHAIN_UNKNOWN = Refusal("UNAVAILABLE", "Metagraph unavailable, the validator permit cannot be checked; try again later")
 STORE_FAILED = Refusal("UNAVAILABLE", "The miner cannot record requests at the moment; try again later")
+CLOSING = Refusal("UNAVAILABLE", "The miner is shutting down; try again later")
 CRASHED = Refusal("INTERNAL", "Internal error")
 
 _NONCE = re.compile(r"[!-~]+")
@@ -70,6 +72,11 @@ def too_many(retry_after_s: float) -> Refusal:
     return Refusal("RESOURCE_EXHAUSTED", f"Too many requests; retry after {retry_after_s:.3f} s", retry_after_s)
 
 
+def too_many_sessions(retry_after_s: float) -> Refusal:
+    """The refusal of a caller with more keys than its session limits allow."""
+    return Refusal("RESOURCE_EXHAUSTED", f"Too many sessions; retry after {retry_after_s:.0f} s", retry_after_s)
+
+
 def find_caller(call: AuthCall | DiscoverCall, own_hotkey: str) -> Caller | Refusal:
     """Check whom the call is for and who says to send it. Costs no signature check."""
     if not call.target_miner_hotkey.strip():
@@ -77,10 +84,9 @@ def find_caller(call: AuthCall | DiscoverCall, own_hotkey: str) -> Caller | Refu
     if not _is_same_hotkey(call.target_miner_hotkey, own_hotkey):
         return OTHER_TARGET
     try:
-        raw = hotkey_bytes(call.validator_hotkey)
+        return _caller(call.validator_hotkey)
     except HotkeyInvalid as error:
         return Refusal("INVALID_ARGUMENT", f"Invalid hotkey: {error.message.removeprefix('Invalid hotkey: ')}")
-    return Caller(ss58.encode(raw), raw.hex())
 
 
 def check_authentication(call: AuthCall, *, now: float, verify_signatures: bool) -> PublicKey | Refusal | None:
@@ -149,12 +155,18 @@ def judge_reuse(earlier: SpentNonce, *, call: str, body_sha256: str, peer: str, 
     return NONCE_REUSED
 
 
+@lru_cache(maxsize=1024)
 def peer_ip(peer: str) -> str:
     """The address in gRPC's ``ipv4:1.2.3.4:5`` or ``ipv6:%5B::1%5D:5``; an IPv4 caller on an IPv6 socket is IPv4."""
     family, _, rest = unquote(peer).partition(":")
     if family not in ("ipv4", "ipv6"):
         return family
-    host = rest.rpartition(":")[0].strip("[]").partition("%")[0]
+    return plain_ip(rest.rpartition(":")[0].strip("[]"))
+
+
+def plain_ip(text: str) -> str:
+    """An address without a zone; an IPv4 address in IPv6 clothes as IPv4."""
+    host = text.partition("%")[0]
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -192,6 +204,12 @@ def _discover_payload(call: DiscoverCall) -> bytes:
     return payloads.discover_v2(
         call.validator_hotkey, call.target_miner_hotkey, call.nonce, seconds, call.session_token
     )
+
+
+@lru_cache(maxsize=1024)
+def _caller(hotkey: str) -> Caller:
+    raw = hotkey_bytes(hotkey)
+    return Caller(ss58.encode(raw), raw.hex())
 
 
 def _is_live(session: Session, now: float) -> bool:

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from engine.clock import Clock, sleep_or_wake
 from engine.config.miner import NodeConfig
-from engine.errors import BasilicaError, SshHostKeyChanged
+from engine.errors import BasilicaError, SshFailure, SshHostKeyChanged, SshTimeout
 from engine.events import EventSink, NodeAdded, NodeChecked, NodeStateChanged
+from engine.miner.fleet_book import FleetBook, NodeMemory
+from engine.miner.fleet_schedule import Schedule
 from engine.miner.node_state import Health, after_check
-from engine.probes.gpu import GpuFacts, probe_gpus
-from engine.ssh.capability import NodeCapability, probe_capability
-from engine.ssh.pool import NodePool
+from engine.probes.gpu import GpuFacts, probe_gpu_table
+from engine.probes.host import probe_host
+from engine.ssh.pool import ConnectionInfo, NodePool
 from engine.ssh.target import NodeTarget
 
 CONCURRENT_CHECKS = 64
+PATIENCE_S = 1.0
+"""A check that takes longer goes on without its slot, so that nodes which do not answer delay nobody."""
+LOGIN_GUARD_S = 120.0
+HOST_TIMEOUT_S = 25.0
+FIRST_WAVE_S = 0.02
+"""Between the first checks of two nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,7 @@ class FleetNode:
     label: str
     additional_opts: str = ""
     hourly_rate_cents: int | None = None
+    declared_gpus: int | None = None
 
     @property
     def node_id(self) -> str:
@@ -45,38 +55,77 @@ def fleet_from_config(entries: Iterable[NodeConfig]) -> tuple[FleetNode, ...]:
                 label=entry.name or f"node-{number:02d}",
                 additional_opts=entry.additional_opts or "",
                 hourly_rate_cents=None if rate is None else round(rate * 100),
+                declared_gpus=entry.gpu_count,
             )
         )
     return tuple(nodes)
 
 
+@dataclass(slots=True)
+class _Finding:
+    """What one check came to know."""
+
+    latency_ms: float = 0.0
+    error: BasilicaError | None = None
+    gpus: GpuFacts | None = None
+    connection: ConnectionInfo | None = None
+
+
 class Fleet:
-    """Checks every node and says what it found; remembers each node's health and capability."""
+    """Checks every node and says what it found. What it learns is kept in ``book``."""
 
     def __init__(
         self,
         nodes: Iterable[FleetNode],
         pool: NodePool,
+        book: FleetBook,
         *,
         clock: Clock,
         emit: EventSink,
-        interval_s: float,
+        schedule: Schedule,
         timeout_s: float,
     ) -> None:
         self.nodes: Mapping[str, FleetNode] = {n.node_id: n for n in nodes}
+        self.book = book
         self._pool = pool
         self._clock = clock
         self._emit = emit
-        self._interval_s = interval_s
+        self._schedule = schedule
         self._timeout_s = timeout_s
-        self._health = dict.fromkeys(self.nodes, Health())
-        self._capability: dict[str, NodeCapability] = {}
         self._slots = asyncio.Semaphore(CONCURRENT_CHECKS)
         self._wake = {node_id: asyncio.Event() for node_id in self.nodes}
-
-    def announce(self) -> None:
-        """Emit NodeAdded for each configured node."""
+        self._changed = asyncio.Event()
+        self._watchers: dict[FleetNode, asyncio.Task[None]] = {}
         for node in self.nodes.values():
+            book.add(node.node_id, node.declared_gpus)
+
+    def replace_nodes(self, nodes: Iterable[FleetNode]) -> None:
+        """Watch these from now on. What is known of a node stays while its address does; its ramp always."""
+        before, self.nodes = self.nodes, {n.node_id: n for n in nodes}
+        # Here and not in ``run``: a watcher must not take another step for a node whose memory goes.
+        for node in set(self._watchers).difference(self.nodes.values()):
+            self._watchers.pop(node).cancel()
+        for node_id, node in before.items():
+            kept = self.nodes.get(node_id)
+            if kept is None:
+                self.book.remove(node_id)
+                self._wake.pop(node_id, None)
+            elif kept.target != node.target:
+                self.book.move(node_id)
+        for node in self.nodes.values():
+            self.book.add(node.node_id, node.declared_gpus)
+            self._wake.setdefault(node.node_id, asyncio.Event())
+        self._changed.set()
+
+    def set_pace(self, *, schedule: Schedule, timeout_s: float) -> None:
+        """Check at another pace, from the next check of each node on."""
+        self._schedule, self._timeout_s = schedule, timeout_s
+        for wake in self._wake.values():
+            wake.set()
+
+    def announce(self, nodes: Iterable[FleetNode] | None = None) -> None:
+        """Emit NodeAdded for each configured node, or for these."""
+        for node in self.nodes.values() if nodes is None else nodes:
             target = node.target
             self._emit(
                 NodeAdded(
@@ -90,92 +139,155 @@ class Fleet:
             )
 
     def health(self, node_id: str) -> Health:
-        """What is known of one node."""
-        return self._health[node_id]
-
-    async def capability(self, target: NodeTarget) -> NodeCapability:
-        """What the node's sshd and tools can do; asked again when its banner changes. Raises SshFailure."""
-        server = (await self._pool.connect(target)).server_version
-        known = self._capability.get(target.node_id)
-        if known is None or known.server_version != server:
-            known = await probe_capability(self._pool, target)
-            self._capability[target.node_id] = known
-        return known
+        """What is known of one node; KeyError for one that the fleet does not have."""
+        return self.book[node_id].health
 
     def check_soon(self, node_id: str) -> None:
         """Let the node's next check run now."""
         self._wake[node_id].set()
 
     async def run(self) -> None:
-        """Check every node at the interval, spread over it, for ever."""
+        """Check every node at the interval, spread over it, for ever; nodes come and go meanwhile."""
+        self._watchers.clear()
         async with asyncio.TaskGroup() as group:
-            for index, node in enumerate(self.nodes.values()):
-                group.create_task(self._watch(node, index))
+            while True:
+                self._changed.clear()
+                fresh = [node for node in self.nodes.values() if node not in self._watchers]
+                self._watchers |= {n: group.create_task(self._watch(n, index)) for index, n in enumerate(fresh)}
+                await self._changed.wait()
+
+    async def sweep(self) -> int:
+        """Check every node once, as fast as the slots allow; returns how many passed."""
+        checks = await asyncio.gather(*(self._check_in_turn(node) for node in tuple(self.nodes.values())))
+        return sum(checked.ok for checked in checks)
 
     async def _watch(self, node: FleetNode, index: int) -> None:
-        first_wave_s = min(self._interval_s, 0.02 * index)
-        await self._clock.sleep(first_wave_s)
+        await self._clock.sleep(min(self._schedule.interval_s, FIRST_WAVE_S * index))
         while True:
-            async with self._slots:
-                await self.check(node)
-            wait_s = self._interval_s * random.uniform(0.95, 1.05)  # noqa: S311 - spreads checks
-            await sleep_or_wake(self._clock, wait_s, self._wake[node.node_id])
+            await self._check_in_turn(node)
+            wake, pause_s = self._wake[node.node_id], self._pause_s(node.node_id)
+            if pause_s is None:
+                await wake.wait()
+                wake.clear()
+            else:
+                await sleep_or_wake(self._clock, pause_s * random.uniform(0.95, 1.05), wake)  # noqa: S311 - spreads
 
-    async def check(self, node: FleetNode) -> NodeChecked:
-        """One health check: log in, ask for the GPUs; the verdict is an event and the return value."""
-        started = self._clock.monotonic()
-        error: BasilicaError | None = None
-        facts: GpuFacts | None = None
-        capability: NodeCapability | None = None
-        host_key = ""
+    async def _check_in_turn(self, node: FleetNode) -> NodeChecked:
+        async with self._slot():
+            return await self.check(node)
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        await self._slots.acquire()
+        # The loop's own timer: this is about the machine's time, not about the engine's.
+        timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._slots.release)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                host_key = (await self._pool.connect(node.target)).host_key_fingerprint
-                capability = await self.capability(node.target)
-                facts = await probe_gpus(self._pool, node.target)
-        except BasilicaError as failure:
-            error = failure
-        except TimeoutError:
-            error = BasilicaError(f"no answer within {self._timeout_s:g} s", hint="check load and network of the node")
-        checked = self._verdict(node, (self._clock.monotonic() - started) * 1000, error, facts, capability, host_key)
+            yield
+        finally:
+            if not timer.cancelled() and timer.when() > asyncio.get_running_loop().time():
+                timer.cancel()
+                self._slots.release()
+
+    async def check(self, node: FleetNode, *, with_host: bool = False) -> NodeChecked:
+        """One health check: log in, ask for the GPUs, now and then for the rest; the verdict is an event and returned.
+
+        ``with_host`` asks for the rest in any case.
+        """
+        memory = self.book[node.node_id]
+        finding = await self._ask(node.target, memory)
+        if self.book.get(node.node_id) is not memory:
+            return self._verdict(node, memory, finding)  # the node left or moved while it was being asked
+        self.book.learn_outcome(node.node_id, finding.error, finding.latency_ms)
+        is_due = with_host or self._is_host_due(memory)
+        if finding.gpus is not None:
+            is_due = self.book.learn_gpus(node.node_id, finding.gpus) or is_due
+        health = after_check(
+            memory.health, ok=finding.error is None, host_key_changed=isinstance(finding.error, SshHostKeyChanged)
+        )
+        old, memory.health = memory.health, health
+        checked = self._verdict(node, memory, finding)
         self._emit(checked)
-        self._judge(node.node_id, checked, isinstance(error, SshHostKeyChanged))
+        if health.state != old.state:
+            reason = checked.message or "check passed"
+            self._emit(
+                NodeStateChanged(at=checked.at, node_id=node.node_id, old=old.state, new=health.state, reason=reason)
+            )
+        if is_due and finding.error is None:
+            await self._inspect(node)
         return checked
 
-    def _verdict(
-        self,
-        node: FleetNode,
-        latency_ms: float,
-        error: BasilicaError | None,
-        facts: GpuFacts | None,
-        capability: NodeCapability | None,
-        host_key: str,
-    ) -> NodeChecked:
+    async def _ask(self, target: NodeTarget, memory: NodeMemory) -> _Finding:
+        finding = _Finding()
+        started = self._clock.monotonic()
+        limit_s = LOGIN_GUARD_S
+        try:
+            # The pool bounds each step of a login; waiting for one's turn there is no failure of the node.
+            async with asyncio.timeout(limit_s):
+                finding.connection = await self._pool.connect(target)
+            started, limit_s = self._clock.monotonic(), self._timeout_s
+            async with asyncio.timeout(limit_s):
+                finding.gpus, memory.query = await probe_gpu_table(
+                    self._pool, target, query=memory.query, timeout_s=self._timeout_s
+                )
+        except BasilicaError as failure:
+            finding.error = failure
+        except TimeoutError:
+            finding.error = SshTimeout(f"no answer within {limit_s:g} s", hint="check load and network of the node")
+        finding.latency_ms = round((self._clock.monotonic() - started) * 1000, 1)
+        return finding
+
+    async def _inspect(self, node: FleetNode) -> None:
+        host, trouble = None, ""
+        try:
+            async with asyncio.timeout(HOST_TIMEOUT_S + 5):
+                host = await probe_host(self._pool, node.target, timeout_s=HOST_TIMEOUT_S)
+        except SshFailure as failure:
+            trouble = failure.message
+        except TimeoutError:
+            trouble = f"no answer within {HOST_TIMEOUT_S + 5:g} s"
+        if self.book.get(node.node_id) is not None:
+            self.book.learn_host(node.node_id, host, trouble)
+
+    def _is_host_due(self, memory: NodeMemory) -> bool:
+        asked_at = memory.host_asked_at
+        since_s = None if asked_at is None else self._clock.monotonic() - asked_at
+        return self._schedule.is_host_due(memory.checks_since_host, since_s)
+
+    def _pause_s(self, node_id: str) -> float | None:
+        memory = self.book.get(node_id)
+        return self._schedule.pause_s(0 if memory is None else memory.health.failures_in_row)
+
+    def _verdict(self, node: FleetNode, memory: NodeMemory, finding: _Finding) -> NodeChecked:
+        now, error, facts, connection = self._clock.now(), finding.error, finding.gpus, finding.connection
+        pause_s = self._schedule.pause_s(memory.health.failures_in_row)
+        hint = "" if error is None else error.hint
+        if pause_s is None:
+            hint = "automatic recovery is off: ask for a check when the node is repaired"
+        host = memory.host
         return NodeChecked(
-            at=self._clock.now(),
+            at=now,
             node_id=node.node_id,
             ok=error is None,
-            latency_ms=round(latency_ms, 1),
+            latency_ms=finding.latency_ms,
             error_code="" if error is None else error.code,
             message="" if error is None else error.message,
-            hint="" if error is None else error.hint,
+            hint=hint,
             gpu_model="" if facts is None else facts.model,
             gpu_count=None if facts is None else facts.count,
             gpu_memory_mib=None if facts is None else facts.memory_mib,
             gpu_uuids=() if facts is None else facts.uuids,
             driver="" if facts is None else facts.driver,
-            cuda="" if facts is None else facts.cuda,
+            cuda="" if facts is None else memory.good.cuda,
             utilisation_percent=None if facts is None else facts.utilisation_percent,
             temperature_c=None if facts is None else facts.temperature_c,
-            sshd_version="" if capability is None else capability.server_version,
-            host_key_fingerprint=host_key,
-            clock_skew_s=None if capability is None else capability.clock_skew_s,
+            sshd_version="" if connection is None else connection.server_version,
+            host_key_fingerprint="" if connection is None else connection.host_key_fingerprint,
+            clock_skew_s=None if error is not None or host is None else host.clock_skew_s,
+            disk_free_bytes=None if error is not None or host is None else host.disk_free_bytes,
+            compute_capability="" if facts is None else facts.compute_capability,
+            ecc_errors=None if facts is None else facts.ecc_errors,
+            ssh_success_percent=memory.window.percent(now),
+            latency_mean_ms=memory.latency.mean_ms,
+            latency_p95_ms=memory.latency.p95_ms,
+            next_check_at=None if pause_s is None else now + pause_s,
         )
-
-    def _judge(self, node_id: str, checked: NodeChecked, host_key_changed: bool) -> None:
-        old = self._health[node_id]
-        new = after_check(old, ok=checked.ok, host_key_changed=host_key_changed)
-        self._health[node_id] = new
-        if new.state != old.state:
-            reason = checked.message or "check passed"
-            self._emit(NodeStateChanged(at=checked.at, node_id=node_id, old=old.state, new=new.state, reason=reason))

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from engine.identity.public_keys import PublicKey
 from engine.store.records import Grant
+from engine.wire.messages import Dialect
+
+Wrapping = Literal["off", "ours", "all"]
 
 END_EXPIRED = "expired"
 END_REPLACED = "replaced by a new key"
@@ -27,6 +31,11 @@ class GrantPlan:
 
     put: tuple[Grant, ...]
     end: tuple[Grant, ...]
+
+
+def is_wrapped(wrapping: Wrapping, dialect: Dialect) -> bool:
+    """Whether the key lines of a validator with this dialect mark and end its sessions: B is spoken by ours alone."""
+    return wrapping == "all" or (wrapping == "ours" and dialect == "B")
 
 
 def expiry_second(grant: Grant) -> int:
@@ -52,10 +61,12 @@ def plan_grants(
     now: float,
     lifetime_s: float,
     new_id: Callable[[], str],
+    wrapped: bool = False,
 ) -> GrantPlan:
     """Give ``hotkey`` access with ``key`` to every node for one session lifetime from now.
 
-    ``open_grants`` are all rows not yet removed; those of other validators are left alone.
+    ``open_grants`` are all rows not yet removed; those of other validators are left alone. ``wrapped`` asks for the
+    forced command in the key lines.
     """
     mine: dict[str, list[Grant]] = {}
     for grant in open_grants:
@@ -71,9 +82,9 @@ def plan_grants(
             else:
                 end.append(grant)
         if current is not None:
-            put.append(replace(current, renewed_at=now, expires_at=now + lifetime_s))
+            put.append(replace(current, renewed_at=now, expires_at=now + lifetime_s, wrapped=wrapped))
         else:
-            put.append(_new_grant(new_id(), node_id, hotkey, key, now, lifetime_s))
+            put.append(_new_grant(new_id(), node_id, hotkey, key, now, lifetime_s, wrapped=wrapped))
     return GrantPlan(tuple(put), tuple(end))
 
 
@@ -95,7 +106,9 @@ def key_held_by_other(open_grants: Iterable[Grant], hotkey: str, blob_base64: st
     return None
 
 
-def _new_grant(grant_id: str, node_id: str, hotkey: str, key: PublicKey, now: float, lifetime_s: float) -> Grant:
+def _new_grant(
+    grant_id: str, node_id: str, hotkey: str, key: PublicKey, now: float, lifetime_s: float, *, wrapped: bool
+) -> Grant:
     return Grant(
         id=grant_id,
         node_id=node_id,
@@ -111,4 +124,5 @@ def _new_grant(grant_id: str, node_id: str, hotkey: str, key: PublicKey, now: fl
         ended_at=None,
         end_reason="",
         removed_at=None,
+        wrapped=wrapped,
     )

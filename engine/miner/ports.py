@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engine.identity.public_keys import PublicKey
+from engine.wire.messages import Dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Admission(Protocol):
     def is_assigned(self, hotkey: str) -> bool:
         """Whether this validator may use the nodes now."""
 
-    async def admit(self, hotkey: str, key: PublicKey) -> Access:
+    async def admit(self, hotkey: str, key: PublicKey, dialect: Dialect) -> Access:
         """Write grants for every node, reconcile within the discovery deadline, and say which are ready.
 
         Raises PublicKeyRefused when the key belongs to the miner itself, an operator or another validator.

@@ -7,25 +7,38 @@ still what was read, read back, record. A crash at any point leaves rows that sa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from engine.clock import Clock, sleep_or_wake
-from engine.errors import BasilicaError, KeyFileRefused, SshTimeout
-from engine.events import EventSink, ForeignKeysSeen, GrantEnded, KeyDeployed, KeyFailed, KeyRemoved
+from engine.errors import BasilicaError, KeyFileRefused, SshChannelFailed, SshFailure, SshTimeout
+from engine.events import (
+    EventSink,
+    ForeignKeysSeen,
+    GrantEnded,
+    KeyDeployed,
+    KeyFailed,
+    KeyRemoved,
+    LeftoversAdopted,
+)
 from engine.miner.backoff import Backoff
-from engine.miner.capabilities import CapabilitySource
+from engine.miner.capabilities import CapabilitySource, Enrolled, split_rows
+from engine.miner.drift import DriftWatch, SeenLine
 from engine.miner.grants import END_EXPIRED, expired, expiry_second, needs_work, next_change_at
+from engine.miner.live_sessions import LiveSessions
 from engine.ssh.authorized_keys import RefusedKey, WantedKey, inventory, plan_change
-from engine.ssh.capability import expiry_texts
-from engine.ssh.keyfile import edit_key_file
+from engine.ssh.canary import canary_ids
+from engine.ssh.capability import Deadline, deadlines
+from engine.ssh.keyfile import Edited, edit_key_file, read_key_file, read_second_file
 from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget
 from engine.store.grants import GrantRepository
 from engine.store.records import Grant
 
 CONCURRENT_NODES = 64
+AUDIT_EVERY = 10
+"""A node without work is read at every so many intervals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,17 @@ class NodeOutcome:
     refused: Mapping[str, str] = field(default_factory=dict)
     """Grant ids whose key must not be written there, with the reason."""
     error: BasilicaError | None = None
+    """Why the node does not fully match its rows; some keys may be in place all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Matched:
+    """A visit that came to its end. ``unfinished`` is what has to be tried again."""
+
+    in_place: frozenset[str]
+    refused: Mapping[str, str]
+    operation: str = ""
+    unfinished: BasilicaError | None = None
 
 
 @dataclass(slots=True)
@@ -56,7 +80,8 @@ class Reconciler:
         pool: NodePool,
         grants: GrantRepository,
         capabilities: CapabilitySource,
-        own_blobs: frozenset[str],
+        drift: DriftWatch,
+        sessions: LiveSessions,
         *,
         clock: Clock,
         emit: EventSink,
@@ -68,7 +93,8 @@ class Reconciler:
         self._pool = pool
         self._grants = grants
         self._capabilities = capabilities
-        self._own_blobs = own_blobs
+        self._drift = drift
+        self._sessions = sessions
         self._clock = clock
         self._emit = emit
         self._node_deadline_s = node_deadline_s
@@ -86,10 +112,26 @@ class Reconciler:
             self._targets[target.node_id] = target
             self._work.setdefault(target.node_id, _Work(asyncio.Lock(), Backoff()))
 
+    def set_limits(self, *, node_deadline_s: float, interval_s: float, adopt_leftovers: bool) -> None:
+        """Work by other limits from the next reconciliation on."""
+        self._node_deadline_s, self._interval_s = node_deadline_s, interval_s
+        self._audit_interval_s = interval_s * AUDIT_EVERY
+        self._adopt_leftovers = adopt_leftovers
+        self.wake()
+
+    def hold(self, node_id: str) -> asyncio.Lock:
+        """Whoever holds this keeps the node's key file and rows from being reconciled meanwhile."""
+        return self._work.setdefault(node_id, _Work(asyncio.Lock(), Backoff())).lock
+
     def forget(self, node_id: str) -> None:
         """Stop managing a node that is clean and no longer configured."""
         self._targets.pop(node_id, None)
         self._work.pop(node_id, None)
+
+    @property
+    def targets(self) -> Mapping[str, NodeTarget]:
+        """Every managed node by its id."""
+        return self._targets
 
     def is_failing(self, node_id: str) -> bool:
         """Whether the last attempt on this node failed."""
@@ -106,6 +148,12 @@ class Reconciler:
     def wake(self) -> None:
         """Rows changed: look again now, not at the next interval."""
         self._wake.set()
+
+    async def settle(self) -> None:
+        """Wait until no node's key file is being changed."""
+        for work in tuple(self._work.values()):
+            async with work.lock:
+                pass
 
     async def run(self) -> None:
         """Look for unfinished work at each interval, at each expiry, and when woken; audit idle nodes."""
@@ -128,19 +176,25 @@ class Reconciler:
 
         async def one(node_id: str) -> NodeOutcome:
             async with self._slots:
+                if node_id not in self._targets:  # it was forgotten while it waited for its turn
+                    return NodeOutcome(node_id)
                 return await self.reconcile(node_id)
 
         async with asyncio.TaskGroup() as group:
             tasks = {node_id: group.create_task(one(node_id)) for node_id in node_ids if node_id in self._targets}
         return {node_id: task.result() for node_id, task in tasks.items()}
 
-    async def reconcile(self, node_id: str) -> NodeOutcome:
+    async def reconcile(self, node_id: str, *, adopt_leftovers: bool = False) -> NodeOutcome:
         """Make one node match its rows within the node deadline. Never raises for a node's fault."""
         target, work = self._targets[node_id], self._work[node_id]
-        error: BasilicaError
+        matched = _Matched(frozenset(), {})
+        operation = "reconcile"
+        error: BasilicaError | None
         try:
             async with asyncio.timeout(self._node_deadline_s), work.lock:
-                in_place, refused = await self._match(target)
+                target = self._targets.get(node_id, target)  # its address may have changed while we waited
+                matched = await self._match(target, work, adopt_leftovers or self._adopt_leftovers)
+            error, operation = matched.unfinished, matched.operation
         except TimeoutError:
             error = SshTimeout(
                 f"keys on {target.address} not changed within {self._node_deadline_s:g} s",
@@ -148,52 +202,135 @@ class Reconciler:
             )
         except BasilicaError as failure:
             error = failure
-        else:
+        if error is None:
             work.backoff.succeeded()
-            work.audited_at = self._clock.monotonic()
-            return NodeOutcome(node_id, in_place, refused)
+            return NodeOutcome(node_id, matched.in_place, matched.refused)
         retry_in_s = work.backoff.failed(self._clock.monotonic())
         self._emit(
             KeyFailed(
                 at=self._clock.now(),
                 node_id=node_id,
-                operation="reconcile",
+                operation=operation,
                 error_code=error.reason if isinstance(error, KeyFileRefused) else error.code,
                 message=error.message,
                 hint=error.hint,
                 retry_in_s=round(retry_in_s, 1),
             )
         )
-        return NodeOutcome(node_id, error=error)
+        return NodeOutcome(node_id, matched.in_place, matched.refused, error)
 
-    async def _match(self, target: NodeTarget) -> tuple[frozenset[str], dict[str, str]]:
+    async def read(self, node_id: str) -> tuple[SeenLine, ...]:
+        """Every key line of a node as it stands now; nothing is written. Raises SshFailure and KeyFileRefused."""
+        target, work = self._targets[node_id], self._work[node_id]
+        try:
+            async with asyncio.timeout(self._node_deadline_s), work.lock:
+                rows = await self._grants.open_for_node(node_id)
+                state = await read_key_file(self._pool, target)
+                return await self._see(target, state.data, rows, await read_second_file(self._pool, target))
+        except TimeoutError:
+            raise SshTimeout(f"{target.address} did not show its keys within {self._node_deadline_s:g} s") from None
+
+    async def _match(self, target: NodeTarget, work: _Work, adopt_leftovers: bool) -> _Matched:
         rows = await self._end_expired(target.node_id)
         now = self._clock.now()
-        wanted_rows = [g for g in rows if g.is_wanted(now)]
-        gone_rows = [g for g in rows if not g.is_wanted(now)]
-        capability = await self._capabilities.capability(target)
-        seconds = sorted({expiry_second(g) for g in wanted_rows})
-        texts = await expiry_texts(self._pool, target, capability, seconds)
-        wanted = [_wanted_key(g, texts) for g in wanted_rows]
+        live = [g for g in rows if g.is_wanted(now)]
+        enrolled, refusal = await self._enrol(target, rows, live)
+        wanted_rows, gone_rows = split_rows(rows, now, refusal)
+        canaries = canary_ids(self._pool.own_blobs, target)
         edited = await edit_key_file(
             self._pool,
             target,
             partial(
                 plan_change,
-                wanted=wanted,
-                own_blobs=self._own_blobs,
-                managed_ids=[g.id for g in gone_rows],
+                wanted=await self._wanted_keys(target, wanted_rows, enrolled),
+                own_blobs=self._pool.own_blobs,
+                managed_ids=[*(g.id for g in gone_rows), *canaries],
                 expired_before_unix=int(now),
-                remove_leftovers=self._adopt_leftovers,
+                remove_leftovers=adopt_leftovers,
             ),
         )
         refused = {key.grant_id: key for key in edited.change.refused}
         placed = [g for g in wanted_rows if g.id not in refused]
-        await self._record_deployed(target.node_id, placed, capability.expiry_form)
+        form = "none" if enrolled is None else enrolled.capability.expiry_form
+        await self._record_deployed(target.node_id, placed, form)
         await self._record_refused(target.node_id, [g for g in wanted_rows if g.id in refused], refused)
-        await self._record_removed(target.node_id, gone_rows)
-        self._report_others(target.node_id, edited.state.data, {g.id for g in placed})
-        return frozenset(g.id for g in placed), {grant_id: key.reason for grant_id, key in refused.items()}
+        in_place = frozenset(g.id for g in placed)
+        reasons = {grant_id: key.reason for grant_id, key in refused.items()}
+        step = "end sessions"
+        try:
+            await self._end_sessions(target, gone_rows, live, edited)
+            await self._record_removed(target.node_id, gone_rows)
+            step = "audit"
+            await self._audit(target, work, edited, rows, live)
+        except SshFailure as failure:
+            return _Matched(in_place, reasons, step, failure)
+        return _Matched(in_place, reasons, "deploy", refusal if live else None)
+
+    async def _enrol(
+        self, target: NodeTarget, rows: Sequence[Grant], live: Sequence[Grant]
+    ) -> tuple[Enrolled | None, BasilicaError | None]:
+        """What the node can do, and why no new key may go there. What cannot be found out forbids no removal."""
+        if rows and not live:
+            return None, None
+        try:
+            enrolled = await self._capabilities.enrolled(target)
+        except (SshChannelFailed, KeyFileRefused) as failure:
+            if len(live) == len(rows):
+                raise
+            return None, failure
+        return enrolled, enrolled.refusal
+
+    async def _wanted_keys(
+        self, target: NodeTarget, rows: Sequence[Grant], enrolled: Enrolled | None
+    ) -> list[WantedKey]:
+        if enrolled is None:
+            return []
+        ends = await deadlines(self._pool, target, enrolled.capability, {expiry_second(g) for g in rows})
+        return [_wanted_key(g, ends[expiry_second(g)], g.wrapped and enrolled.can_wrap) for g in rows]
+
+    async def _end_sessions(
+        self, target: NodeTarget, gone: Sequence[Grant], live: Sequence[Grant], edited: Edited
+    ) -> None:
+        """A removed key ends no session. Half of the node's time at most: its new keys must not wait for it."""
+        staying = {line.blob for line in inventory(edited.state.data).lines if line.is_key}
+        try:
+            async with asyncio.timeout(self._node_deadline_s / 2):
+                await self._sessions.end(target, gone, live, staying)
+        except TimeoutError:
+            raise SshTimeout(
+                f"sessions of ended grants on {target.address} were not ended in time",
+                hint="it is tried again; see what runs there with: ps -u " + target.username,
+            ) from None
+
+    async def _audit(
+        self, target: NodeTarget, work: _Work, edited: Edited, rows: Sequence[Grant], live: Sequence[Grant]
+    ) -> None:
+        """Judge every line; once per audit period look into the second file and at who is inside, too."""
+        second = None
+        if self._is_audit_due(work):
+            second = await read_second_file(self._pool, target)
+            await self._sessions.watch(target, live)
+            work.audited_at = self._clock.monotonic()
+        lines = await self._see(target, edited.state.data, rows, second)
+        self._emit(
+            ForeignKeysSeen(
+                at=self._clock.now(),
+                node_id=target.node_id,
+                operator_keys=sum(line.kind in {"operator", "own", "drift"} for line in lines),
+                leftovers=sum(line.kind == "leftover" for line in lines),
+                orphans=sum(line.kind == "orphan" for line in lines),
+            )
+        )
+        if edited.change.leftovers_removed:
+            count = edited.change.leftovers_removed
+            self._emit(LeftoversAdopted(at=self._clock.now(), node_id=target.node_id, count=count))
+
+    async def _see(
+        self, target: NodeTarget, data: bytes, rows: Sequence[Grant], second: bytes | None
+    ) -> tuple[SeenLine, ...]:
+        own = self._pool.own_blobs
+        known = {*(g.id for g in rows), *canary_ids(own, target)}
+        return await self._drift.see(target, data, own, known, second=second)
 
     async def _end_expired(self, node_id: str) -> list[Grant]:
         rows = await self._grants.open_for_node(node_id)
@@ -259,18 +396,6 @@ class Reconciler:
                 )
             )
 
-    def _report_others(self, node_id: str, content: bytes, known: Collection[str]) -> None:
-        found = inventory(content)
-        self._emit(
-            ForeignKeysSeen(
-                at=self._clock.now(),
-                node_id=node_id,
-                operator_keys=len(found.operator),
-                leftovers=len(found.leftovers),
-                orphans=len(found.orphans(known)),
-            )
-        )
-
     def _say_ended(self, grant: Grant, now: float, reason: str) -> None:
         self._emit(
             GrantEnded(at=now, grant_id=grant.id, node_id=grant.node_id, validator_hotkey=grant.hotkey, reason=reason)
@@ -285,6 +410,10 @@ class Reconciler:
             return False
         if any(needs_work(g, now) for g in grants):
             return True
+        return self._is_audit_due(work)
+
+    def _is_audit_due(self, work: _Work) -> bool:
+        at = self._clock.monotonic()
         return work.audited_at is None or at - work.audited_at >= self._audit_interval_s
 
     async def _wait_for_work(self) -> None:
@@ -294,13 +423,13 @@ class Reconciler:
         await sleep_or_wake(self._clock, wait_s, self._wake)
 
 
-def _wanted_key(grant: Grant, texts: Mapping[int, str]) -> WantedKey:
-    second = expiry_second(grant)
+def _wanted_key(grant: Grant, end: Deadline, is_wrapped: bool) -> WantedKey:
     return WantedKey(
         grant_id=grant.id,
         holder=f"validator-{grant.hotkey}",
         algorithm=grant.algorithm,
         blob_base64=grant.blob_base64,
-        expires_at_unix=second,
-        expiry_text=texts.get(second, ""),
+        expires_at_unix=expiry_second(grant),
+        expiry_text=end.expiry_text,
+        session_deadline_unix=end.unix if is_wrapped else None,
     )

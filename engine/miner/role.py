@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from engine.chain import Chain
 from engine.chain.cached import MetagraphCache
-from engine.clock import Clock
+from engine.clock import Clock, sleep_or_wake
 from engine.config.miner import MinerConfig
 from engine.control.actions import ActionTable
 from engine.errors import ChainUnavailable, ControlRefused
 from engine.events import Event, EventBus, KeyFailed, KeyRemoved, NodeStateChanged
 from engine.identity import Signer
+from engine.lifecycle.plan import Area
+from engine.miner.access import NodeAccess
 from engine.miner.assignment import Policy
 from engine.miner.axon import AxonPublisher, Endpoint, outgoing_address
 from engine.miner.core import MinerCore
 from engine.miner.door import Door
-from engine.miner.fleet import Fleet, fleet_from_config
+from engine.miner.door_front import Health
+from engine.miner.door_quota import HOUR_S, SessionLimits
+from engine.miner.door_tls import tls_files
+from engine.miner.fleet import fleet_from_config
+from engine.miner.fleet_watch import FleetWatch
 from engine.miner.grants import END_OPERATOR, END_SHUTDOWN
-from engine.miner.reconciler import Reconciler
 from engine.ssh.host_keys import HostKeys
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
 from engine.store import Store
 from engine.supervisor import Supervisor
 
-NONCE_PRUNE_INTERVAL_S = 300.0
-NONCE_LIFETIME_S = 600.0
-"""Twice the accepted clock difference: an older request is refused for its timestamp."""
+PRUNE_INTERVAL_S = 300.0
+HISTORY_S = 90 * 86400.0
+"""Closed grants and ended sessions are kept this long."""
+NONCE_LIFETIME_S = 660.0
+"""Twice the accepted clock difference and a minute: an older request is refused for its timestamp."""
 DRAIN_S = 10.0
 
 
@@ -45,6 +52,8 @@ class MinerParts:
     clock: Clock
     bus: EventBus
     host_keys: HostKeys
+    health: Health
+    """The health document, for the gRPC port."""
 
 
 class MinerRole:
@@ -55,34 +64,20 @@ class MinerRole:
         key = ClientKey.from_file(config.ssh_session.miner_node_key_path)
         nodes = fleet_from_config(config.node_management.nodes)
         self._parts = parts
+        self._config = config
         self._clock = clock
         self.pool = NodePool(key, parts.host_keys, clock=clock, emit=emit)
-        self.fleet = Fleet(
-            nodes,
-            self.pool,
-            clock=clock,
-            emit=emit,
-            interval_s=config.node_management.health_check_interval,
-            timeout_s=config.node_management.health_check_timeout,
-        )
-        self.reconciler = Reconciler(
-            self.pool,
-            parts.store.grants,
-            self.fleet,
-            frozenset({key.blob_base64}),
-            clock=clock,
-            emit=emit,
-            node_deadline_s=config.access.node_deadline,
-            interval_s=config.access.reconcile_interval,
-            audit_interval_s=config.access.reconcile_interval * 10,
-            adopt_leftovers=config.ssh_session.adopt_leftovers,
-        )
+        self.watch = FleetWatch(config, nodes, self.pool, parts.store.node_health, clock=clock, bus=parts.bus)
+        self.fleet = self.watch.fleet
+        self.access = NodeAccess(config, self.pool, parts.store, clock=clock, emit=emit)
+        self.reconciler = self.access.reconciler
         self.core = MinerCore(
             nodes,
             parts.store,
             parts.metagraph,
             self.reconciler,
-            key.blob_base64,
+            lambda: self.pool.own_blobs,
+            wrapping=config.access.session_wrapper,
             policy=_policy(config),
             clock=clock,
             emit=emit,
@@ -93,80 +88,138 @@ class MinerRole:
             config.validator_comms.port,
             parts.signer,
             self.core,
-            sessions=parts.store.sessions,
-            nonces=parts.store.nonces,
+            store=parts.store,
             clock=clock,
             emit=emit,
+            session_limits=SessionLimits(config.access.max_sessions_per_validator, config.access.new_sessions_per_hour),
             verify_signatures=config.security.verify_signatures,
+            answer_within_s=config.access.discovery_deadline,
+            tls=tls_files(config.validator_comms),
+            health_on_port=parts.health if config.health.on_grpc_port else None,
         )
         bound = f"{config.validator_comms.host}:{config.validator_comms.port}"
         self._axon = AxonPublisher(
             parts.chain, parts.signer.hotkey, advertised_endpoint(config), bound, clock=clock, emit=emit
         )
         self._session_check = asyncio.Event()
+        self._assign_soon = asyncio.Event()
         parts.bus.subscribe(self._listen)
 
     async def start(self) -> None:
         """Restore what was known, announce the fleet, open the door. Raises BasilicaError."""
         self.fleet.announce()
+        await self.access.restore()
+        await self.watch.restore()
         await self.core.restore()
+        self._session_check.set()
         await self.door.start()
 
     def add_services(self, supervisor: Supervisor) -> None:
         """Register the role's services."""
-        supervisor.add("fleet", self.fleet.run)
-        supervisor.add("reconciler", self.reconciler.run)
+        self.watch.add_services(supervisor)
+        self.access.add_services(supervisor)
         supervisor.add("assignment", self._keep_assigning)
         supervisor.add("sessions", self._keep_closing_sessions)
-        supervisor.add("nonces", self._keep_pruning)
+        supervisor.add("housekeeping", self._keep_pruning)
 
     def add_actions(self, actions: ActionTable) -> None:
         """Register what an operator may do."""
         actions.register("session.end", self._act_end_session, help="end a validator's access now", danger=True)
-        actions.register("node.check", self._act_check, help="check a node now", danger=False)
+        self.watch.add_actions(actions)
+        self.access.add_actions(actions)
         actions.register(
             "node.accept_host_key", self._act_accept_host_key, help="trust a node's new host key", danger=True
         )
         actions.register("node.reconcile", self._act_reconcile, help="make a node's keys match now", danger=False)
         actions.register("assignment.refresh", self._act_reassign, help="read the chain and assign now", danger=False)
 
-    async def stop(self) -> None:
-        """Close the door, finish what is under way, and revoke all access if the configuration says so."""
+    async def stop(self, supervisor: Supervisor) -> None:
+        """Close the door, let key changes under way finish, revoke all access if the configuration says so."""
         await self.door.stop(2.0)
-        if self._parts.config.access.revoke_on_exit:
-            await self.core.end_access(END_SHUTDOWN)
-            try:
-                async with asyncio.timeout(DRAIN_S):
+        await supervisor.end("fleet", "fleet-book", "observed", "assignment", "sessions", "node-key")
+        await self.watch.store()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                if self._config.access.revoke_on_exit:
+                    await self.core.end_access(END_SHUTDOWN)
                     await self.reconciler.sweep()
-            except TimeoutError:
-                pass  # rows stay; the nodes close by themselves at the expiry, and the next start removes the lines
-            await self.core.close_finished_sessions()
+                    await self.core.close_finished_sessions()
+                await self.reconciler.settle()
+        except TimeoutError:
+            pass  # the rows stay: nodes close by themselves at the expiry, and the next start does the rest
+        await supervisor.end("reconciler")
         await self.pool.close()
+
+    # --- a changed configuration ------------------------------------------------------------------------------
+
+    def appliers(self) -> Mapping[Area, Callable[[MinerConfig], Awaitable[None]]]:
+        """What a new configuration changes while this runs, by area."""
+        return {
+            "access": self._apply_access,
+            "health": self._apply_health,
+            "assignment": self._apply_assignment,
+            "nodes": self._apply_nodes,
+        }
+
+    async def _apply_access(self, config: MinerConfig) -> None:
+        self._config = config
+        self.core.set_session_lifetime(config.access.session_lifetime)
+        self.core.set_wrapping(config.access.session_wrapper)
+        self.reconciler.set_limits(
+            node_deadline_s=config.access.node_deadline,
+            interval_s=config.access.reconcile_interval,
+            adopt_leftovers=config.ssh_session.adopt_leftovers,
+        )
+
+    async def _apply_health(self, config: MinerConfig) -> None:
+        self._config = config
+        self.watch.set_pace(config)
+
+    async def _apply_assignment(self, config: MinerConfig) -> None:
+        self._config = config
+        self.core.set_policy(_policy(config))
+        self._assign_soon.set()
+
+    async def _apply_nodes(self, config: MinerConfig) -> None:
+        self._config = config
+        nodes = fleet_from_config(config.node_management.nodes)
+        before = self.fleet.nodes
+        await self.core.replace_nodes(nodes)
+        self.fleet.replace_nodes(nodes)
+        self.fleet.announce(n for n in nodes if before.get(n.node_id) != n)
+        self.reconciler.wake()
+        self._session_check.set()
 
     # --- services ---------------------------------------------------------------------------------------------
 
     async def _keep_assigning(self) -> None:
-        interval_s = self._parts.config.validator_assignment.interval
         while True:
-            pause_s = interval_s
+            interval_s = pause_s = self._config.validator_assignment.interval
             try:
                 await self.core.reassign()
                 metagraph, _ = self._parts.metagraph.current()
                 await self._axon.check(metagraph)
             except ChainUnavailable:
                 pause_s = min(interval_s, 15.0)
-            await self._clock.sleep(pause_s)
+            await sleep_or_wake(self._clock, pause_s, self._assign_soon)
 
     async def _keep_closing_sessions(self) -> None:
         while True:
             await self._session_check.wait()
             self._session_check.clear()
             await self.core.close_finished_sessions()
+            for target in await self.core.forget_clean_nodes():
+                await self.pool.drop(target)
 
     async def _keep_pruning(self) -> None:
         while True:
-            await self._parts.store.nonces.prune(self._clock.now() - NONCE_LIFETIME_S)
-            await self._clock.sleep(NONCE_PRUNE_INTERVAL_S)
+            now, store = self._clock.now(), self._parts.store
+            await store.nonces.prune(now - NONCE_LIFETIME_S)
+            await store.openings.prune(now, HOUR_S)
+            await store.grants.prune(now - HISTORY_S)
+            await store.sessions.prune(now - HISTORY_S)
+            await store.node_health.prune(now - HISTORY_S)
+            await self._clock.sleep(PRUNE_INTERVAL_S)
 
     def _listen(self, event: Event) -> None:
         if isinstance(event, KeyRemoved | KeyFailed):
@@ -184,14 +237,6 @@ class MinerRole:
         await self.core.close_finished_sessions()
         left = [g for g in await self._parts.store.grants.open() if g.hotkey == hotkey]
         return {"ended": ended, "keys_left": len(left)}
-
-    async def _act_check(self, args: Mapping[str, object], report: Callable[[str], None]) -> Mapping[str, object]:
-        node = self.fleet.nodes.get(_text(args, "node_id"))
-        if node is None:
-            raise ControlRefused("no such node", reason="unknown_node")
-        report(f"checking {node.label}")
-        checked = await self.fleet.check(node)
-        return {"ok": checked.ok, "latency_ms": checked.latency_ms, "message": checked.message, "hint": checked.hint}
 
     async def _act_accept_host_key(
         self, args: Mapping[str, object], report: Callable[[str], None]
@@ -211,6 +256,7 @@ class MinerRole:
         if node_id not in self.fleet.nodes:
             raise ControlRefused("no such node", reason="unknown_node")
         report("reading and comparing authorized_keys")
+        self.access.ask_again(node_id)
         outcome = await self.reconciler.reconcile(node_id)
         if outcome.error is not None:
             raise ControlRefused(outcome.error.message, hint=outcome.error.hint, reason=outcome.error.code)

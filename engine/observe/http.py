@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import uvicorn
-from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from engine.control.state import LiveState
 from engine.errors import PortTaken
@@ -26,15 +28,13 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
-def health_app(state: LiveState) -> FastAPI:
+def health_app(state: LiveState) -> Starlette:
     """``GET /health``: ``status``, ``timestamp``, ``nodes``, ``active_sessions``, ``checks``; 503 when degraded."""
-    app = FastAPI(title="basilica-tui health", docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.get("/health")
-    async def health() -> JSONResponse:
+    async def health(_request: Request) -> JSONResponse:
         return health_answer(state)
 
-    return app
+    return Starlette(routes=[Route("/health", health)])
 
 
 def health_answer(state: LiveState) -> JSONResponse:
@@ -64,15 +64,13 @@ def health_checks(state: LiveState) -> dict[str, str]:
     }
 
 
-def metrics_app(render: Callable[[], bytes], path: str) -> FastAPI:
+def metrics_app(render: Callable[[], bytes], path: str) -> Starlette:
     """The exposition text at ``path``."""
-    app = FastAPI(title="basilica-tui metrics", docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.get(path)
-    async def metrics() -> Response:
+    async def metrics(_request: Request) -> Response:
         return Response(render(), media_type=PROMETHEUS_TEXT)
 
-    return app
+    return Starlette(routes=[Route(path, metrics)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ class HttpService:
     """One app on one address."""
 
     name: str
-    app: FastAPI
+    app: Starlette
     host: str
     port: int
 

@@ -9,22 +9,25 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
 import structlog
 
+from engine.control.ring import LogRing
 from engine.events import Event
-from engine.observe.ring import LogRing
+from engine.observe.log_file import LogFile, for_journal, is_read_by_journal, open_log_file
 from engine.observe.words import lines
 
-__all__ = ["LogRing", "configure_logging", "log_event"]
+__all__ = ["LogFile", "LogRing", "configure_logging", "log_event"]
 
 Format = Literal["auto", "pretty", "json"]
 EventDict = MutableMapping[str, object]
 
 HIDDEN = "[hidden]"
+_FIELD_NAMES = {"level": "alert_level"}
+"""Fields of events whose name means something else in a log line."""
 _SECRET_WORDS = frozenset(
     {"password", "passphrase", "seed", "token", "signature", "mnemonic", "private", "secret", "authorization"}
 )
@@ -36,14 +39,24 @@ _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critica
 
 
 def configure_logging(
-    level: str = "info", fmt: Format = "auto", ring: LogRing | None = None, *, stream: TextIO | None = None
+    level: str = "info",
+    fmt: Format = "auto",
+    ring: LogRing | None = None,
+    *,
+    stream: TextIO | None = None,
+    file: LogFile | None = None,
 ) -> None:
     """Send everything logged through structlog or ``logging`` to stderr and, if given, into the ring.
 
     ``auto`` is for people on a terminal and JSON anywhere else. Libraries speak at warning and above, or at info
-    and above when the level is debug.
+    and above when the level is debug. ``file`` gets the same lines, as JSON unless the format is pretty. A stream
+    that journald reads carries no time, which it adds itself, and the priority that it files by. May be called again.
+
+    Raises:
+        ConfigInvalid: the file cannot be written; nothing was changed.
     """
     output = stream if stream is not None else sys.stderr
+    filed = None if file is None else open_log_file(file)
     is_terminal = output.isatty()
     number = logging.getLevelNamesMapping()[level.upper()]
     is_pretty = fmt == "pretty" or (fmt == "auto" and is_terminal)
@@ -57,6 +70,8 @@ def configure_logging(
     render: structlog.typing.Processor = (
         _Pretty(in_colour=is_terminal and not os.environ.get("NO_COLOR")) if is_pretty else _as_json
     )
+    if is_read_by_journal(output):
+        render = _Journal(_Pretty(in_colour=False, with_time=False) if is_pretty else _as_json_without_time)
     last: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if ring is not None:
         last.append(_Keep(ring))
@@ -66,14 +81,24 @@ def configure_logging(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(output)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _add_logger, *shared], processors=[*last, render]
+    foreign: list[structlog.typing.Processor] = [structlog.stdlib.ExtraAdder(), _add_logger, *shared]
+    handler: logging.Handler = logging.StreamHandler(output)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=foreign, processors=[*last, render]))
+    handlers = [handler]
+    if filed is not None:
+        in_file = _Pretty(in_colour=False) if fmt == "pretty" else _as_json
+        filed.setFormatter(
+            structlog.stdlib.ProcessorFormatter(
+                foreign_pre_chain=foreign,
+                processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, in_file],
+            )
         )
-    )
+        handlers.append(filed)
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    before, root.handlers[:] = root.handlers[:], handlers
+    for old in before:
+        if isinstance(old, logging.FileHandler):
+            old.close()
     root.setLevel(number)
     logging.captureWarnings(True)
     quiet = logging.INFO if number <= logging.DEBUG else max(number, logging.WARNING)
@@ -85,11 +110,10 @@ def log_event(event: Event) -> None:
     """Log a domain event in the words that operators know, with all its fields."""
     logger = structlog.get_logger("engine.events")
     fields = {
-        field.name: value
+        _FIELD_NAMES.get(field.name, field.name): value
         for field in dataclasses.fields(event)
         if field.name != "at" and (value := getattr(event, field.name)) not in (None, "", ())
     }
-    # structlog's own argument is called ``event`` too; none of our fields is.
     for severity, words in lines(event):
         getattr(logger, severity)(words, kind=event.kind, **fields)
 
@@ -158,11 +182,28 @@ def _as_json(_logger: object, _method: str, event: EventDict) -> str:
     return json.dumps(head | {key: value for key, value in event.items() if key not in head}, default=str)
 
 
+def _as_json_without_time(_logger: object, _method: str, event: EventDict) -> str:
+    head = {"level": event.get("level"), "event": event.get("event")}
+    rest = {key: value for key, value in event.items() if key not in head and key != "timestamp"}
+    return json.dumps(head | rest, default=str)
+
+
+class _Journal:
+    """Another renderer's line with journald's priority in front."""
+
+    def __init__(self, render: Callable[[object, str, EventDict], str]) -> None:
+        self._render = render
+
+    def __call__(self, logger: object, method: str, event: EventDict) -> str:
+        return for_journal(self._render(logger, method, event), str(event.get("level", "info")))
+
+
 class _Pretty:
     """``TIME LEVEL words key=value``; control characters are escaped, so that no text can fake a line or a colour."""
 
-    def __init__(self, *, in_colour: bool) -> None:
+    def __init__(self, *, in_colour: bool, with_time: bool = True) -> None:
         self._in_colour = in_colour
+        self._with_time = with_time
 
     def __call__(self, _logger: object, _method: str, event: EventDict) -> str:
         level = str(event.get("level", "info"))
@@ -174,7 +215,8 @@ class _Pretty:
             for key, value in event.items()
             if key not in ("event", "level", "timestamp", "exception")
         ]
-        text = " ".join([_timestamp(event), word, _escaped(str(event.get("event", ""))), *rest])
+        time_and_level = [_timestamp(event), word] if self._with_time else [word.strip()]
+        text = " ".join([*time_and_level, _escaped(str(event.get("event", ""))), *rest])
         trace = event.get("exception")
         return text if trace is None else f"{text}\n{_escaped(str(trace), keep_lines=True)}"
 

@@ -1,106 +1,270 @@
 """Prometheus metrics, counted from events and read from the live state; every number here is true.
 
 Names are those that the deployed miner describes and those that its documents use (both lists), so that
-dashboards written for either keep working. Node gauges carry ``node_id``.
+dashboards written for either keep working; docs/metrics.md says what each one counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
+from engine import events as ev
 from engine.clock import Clock
 from engine.control.state import LiveState
-from engine.events import (
-    CallRefused,
-    DiscoveryAnswered,
-    Event,
-    KeyDeployed,
-    KeyFailed,
-    KeyRemoved,
-    NodeChecked,
-    NodeVerified,
-    ValidatorAuthenticated,
-)
+from engine.events import Event
+from engine.observe.metrics_gauges import MinerGauges, ValidatorGauges
+from engine.store import Store
+
+MAX_VALIDATORS = 64
+"""Hotkeys that get a series of their own; all others share one."""
+UNVERIFIED = "unverified"
+OTHERS = "others"
+DISCOVERY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60)
+ACCESS_BUCKETS = (60, 300, 900, 1800, 3600, 7200, 21600, 86400, 604800)
+QUERY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the number of series, to say when this process began
+
+
+class Names:
+    """Several counters that always say the same, under the names of different documents."""
+
+    def __init__(self, registry: CollectorRegistry, names: Iterable[str], text: str) -> None:
+        self._counters = [_counter(registry, name, text) for name in names]
+
+    def inc(self) -> None:
+        """One more."""
+        for counter in self._counters:
+            counter.inc()
 
 
 class MinerMetrics:
-    """Counters of the miner role. ``listen`` is subscribed to the event bus."""
+    """The miner role. ``listen`` is subscribed to the event bus after the live state."""
 
-    def __init__(self, state: LiveState, clock: Clock) -> None:
-        self.registry = CollectorRegistry()
-        self.registry.register(_MinerGauges(state, clock))
-        self._requests = _counter(self.registry, "basilica_miner_validator_requests", "Calls by validators")
-        self._auth_failures = _counter(
-            self.registry, "basilica_miner_validator_auth_failures", "Authentications that were refused"
+    def __init__(self, state: LiveState, clock: Clock, store: Store | None = None) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._healthy_since: dict[str, float] = {}
+        self._in_place: dict[str, float | None] = {}
+        """When each key came to its node; None where an earlier run put it there."""
+        self._session_began: dict[str, float] = {}
+        self._validators: set[str] = set()
+        registry.register(
+            MinerGauges(
+                state,
+                clock,
+                healthy_since=self._healthy_since,
+                connections=lambda: 0 if store is None else store.connections_active,
+            )
         )
-        self._auth_requests = _counter(
-            self.registry, "basilica_miner_authentication_requests", "Authentications that were asked for"
-        )
-        self._auth_success = _counter(
-            self.registry, "basilica_miner_authentication_success", "Authentications that were accepted"
-        )
-        self._discoveries = _counter(
-            self.registry, "basilica_miner_validator_node_discoveries", "Discoveries that were answered"
-        )
-        self._deployments = _counter(
-            self.registry, "basilica_miner_ssh_key_deployments", "Keys that were read back from a node"
-        )
-        self._removals = _counter(self.registry, "basilica_miner_ssh_key_removals", "Keys that are gone from a node")
-        self._key_failures = _counter(
-            self.registry, "basilica_miner_deployment_failures", "Key changes on a node that failed"
-        )
-        self._ssh_failures = _counter(
-            self.registry, "basilica_miner_ssh_failures", "Health checks that failed over SSH"
-        )
-        self._checks = _counter(self.registry, "basilica_miner_node_health_checks", "Health checks of nodes")
-        self._check_seconds = Histogram(
-            "basilica_miner_node_health_check_duration_seconds", "Time of a health check", registry=self.registry
-        )
-        self._discovery_seconds = Histogram(
-            "basilica_miner_deployment_duration_seconds",
-            "Time from a discovery call to its answer",
-            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60),
-            registry=self.registry,
-        )
-
-    def listen(self, event: Event) -> None:
-        """Count one event."""
-        match event:
-            case ValidatorAuthenticated():
-                self._requests.inc()
-                self._auth_requests.inc()
-                self._auth_success.inc()
-            case CallRefused(call="AuthenticateValidator"):
-                self._requests.inc()
-                self._auth_requests.inc()
-                self._auth_failures.inc()
-            case CallRefused():
-                self._requests.inc()
-            case DiscoveryAnswered():
-                self._requests.inc()
-                self._discoveries.inc()
-                self._discovery_seconds.observe(event.duration_ms / 1000)
-            case KeyDeployed():
-                self._deployments.inc()
-            case KeyRemoved():
-                self._removals.inc()
-            case KeyFailed():
-                self._key_failures.inc()
-            case NodeChecked():
-                self._checks.inc()
-                self._check_seconds.observe(event.latency_ms / 1000)
-                if not event.ok:
-                    self._ssh_failures.inc()
-            case _:
-                pass
+        ProcessCollector(registry=registry)
+        self._add_door(registry)
+        self._add_keys(registry)
+        self._add_rest(registry)
+        if store is not None:
+            store.observe(self._database)
 
     def render(self) -> bytes:
         """The exposition text."""
         return generate_latest(self.registry)
+
+    def listen(self, event: Event) -> None:
+        """Count one event."""
+        match event:
+            case ev.ValidatorAuthenticated():
+                self._call(self._validator(event.validator_hotkey))
+                self._auth_asked.inc()
+                self._auth_ok.inc()
+            case ev.CallRefused():
+                # Whose call it was is a claim that failed, so it gets no series of its own.
+                self._call(UNVERIFIED)
+                if event.call == "AuthenticateValidator":
+                    self._auth_asked.inc()
+                    self._auth_failed.inc()
+            case ev.DiscoveryAnswered():
+                self._discovered(event)
+            case ev.SessionEnded():
+                began_at = self._session_began.pop(event.validator_hotkey, None)
+                if began_at is not None:
+                    self._session_seconds.observe(max(0.0, event.at - began_at))
+            case ev.KeyDeployed() | ev.KeyRemoved() | ev.KeyFailed() | ev.GrantRestored():
+                self._key(event)
+            case ev.NodeChecked() | ev.NodeStateChanged() | ev.NodeAdded() | ev.NodeRemoved():
+                self._node(event)
+            case ev.AxonServed():
+                self._registrations.inc()
+            case ev.ChainFailed():
+                self._chain_errors.labels(event.operation).inc()
+            case ev.AlertRaised():
+                self._alerts.labels(event.rule).inc()
+            case _:
+                pass
+
+    def _add_door(self, registry: CollectorRegistry) -> None:
+        self._requests = _counter(
+            registry, "basilica_miner_validator_requests", "Calls of validators that were answered", ["validator"]
+        )
+        self._axon_requests = _counter(registry, "basilica_miner_axon_requests", "Calls that the axon's port answered")
+        self._auth_asked = Names(
+            registry,
+            ("basilica_miner_authentication_requests", "basilica_miner_validator_connections"),
+            "Authentications that were asked for, one for each connection of a validator",
+        )
+        self._auth_ok = _counter(
+            registry, "basilica_miner_authentication_success", "Authentications that were accepted"
+        )
+        self._auth_failed = Names(
+            registry,
+            ("basilica_miner_authentication_failures", "basilica_miner_validator_auth_failures"),
+            "Authentications that were refused",
+        )
+        self._discoveries = _counter(
+            registry, "basilica_miner_validator_node_discoveries", "Discoveries that were answered", ["validator"]
+        )
+        self._session_seconds = Histogram(
+            "basilica_miner_validator_session_duration_seconds",
+            "From a validator's first access to its end; sessions of an earlier run are left out",
+            buckets=ACCESS_BUCKETS,
+            registry=registry,
+        )
+        self._discovery_seconds = Histogram(
+            "basilica_miner_deployment_duration_seconds",
+            "From an assigned validator's discovery to its answer, keys read back",
+            buckets=DISCOVERY_BUCKETS,
+            registry=registry,
+        )
+
+    def _add_keys(self, registry: CollectorRegistry) -> None:
+        self._deployments = Names(
+            registry,
+            (
+                "basilica_miner_ssh_key_deployments",
+                "basilica_miner_ssh_deployments",
+                "basilica_ssh_key_deployments",
+                "basilica_miner_ssh_sessions_created",
+            ),
+            "New keys that were read back from a node: accesses that began",
+        )
+        self._renewals = _counter(registry, "basilica_miner_ssh_key_renewals", "Keys whose end was put off on a node")
+        self._removals = _counter(registry, "basilica_miner_ssh_key_removals", "Keys that were read back as gone")
+        self._closed = _counter(registry, "basilica_miner_ssh_sessions_closed", "Accesses to a node that ended")
+        self._access_seconds = Histogram(
+            "basilica_miner_ssh_session_duration_seconds",
+            "From a key in place to the key gone; keys of an earlier run are left out",
+            buckets=ACCESS_BUCKETS,
+            registry=registry,
+        )
+        self._attempts = _counter(
+            registry, "basilica_miner_deployment_attempts", "Key changes on a node that ended, well or not"
+        )
+        self._failures = _counter(registry, "basilica_miner_deployment_failures", "Key changes on a node that failed")
+        self._ssh_failures = _counter(
+            registry, "basilica_miner_ssh_failures", "Checks and key changes that SSH prevented", ["node_id"]
+        )
+
+    def _add_rest(self, registry: CollectorRegistry) -> None:
+        self._registered = _counter(registry, "basilica_nodes_registered", "Nodes taken into service since the start")
+        self._checks = _counter(
+            registry, "basilica_miner_node_health_checks", "Health checks of nodes", ["node_id", "result"]
+        )
+        self._check_seconds = Histogram(
+            "basilica_miner_node_health_check_duration_seconds", "Time of a health check", registry=registry
+        )
+        self._registrations = _counter(registry, "basilica_miner_bittensor_registrations", "Axons published on chain")
+        self._chain_errors = _counter(
+            registry, "basilica_miner_bittensor_errors", "Reads and calls of the chain that failed", ["operation"]
+        )
+        self._operations = _counter(
+            registry, "basilica_miner_database_operations", "Transactions and reads", ["operation"]
+        )
+        self._database_errors = _counter(
+            registry, "basilica_miner_database_errors", "Transactions and reads that failed", ["operation"]
+        )
+        self._query_seconds = Histogram(
+            "basilica_miner_database_query_duration_seconds",
+            "Time of a transaction or read, waiting for its turn included",
+            buckets=QUERY_BUCKETS,
+            registry=registry,
+        )
+        self._alerts = _counter(registry, "basilica_alerts_raised", "Alerts that began", ["rule"])
+
+    def _validator(self, hotkey: str) -> str:
+        """The label of a validator that proved who it is."""
+        if hotkey not in self._validators:
+            if len(self._validators) >= MAX_VALIDATORS:
+                return OTHERS
+            self._validators.add(hotkey)
+        return hotkey
+
+    def _call(self, validator: str) -> None:
+        self._requests.labels(validator).inc()
+        self._axon_requests.inc()
+
+    def _discovered(self, event: ev.DiscoveryAnswered) -> None:
+        validator = self._validator(event.validator_hotkey)
+        self._call(validator)
+        self._discoveries.labels(validator).inc()
+        if event.assigned:
+            self._discovery_seconds.observe(event.duration_ms / 1000)
+            if event.nodes_ready:
+                self._session_began.setdefault(event.validator_hotkey, event.at)
+
+    def _key(self, event: ev.KeyDeployed | ev.KeyRemoved | ev.KeyFailed | ev.GrantRestored) -> None:
+        match event:
+            case ev.GrantRestored():
+                if event.is_in_place:
+                    self._in_place[event.grant_id] = None
+                return
+            case ev.KeyDeployed(renewed=True):
+                self._renewals.inc()
+            case ev.KeyDeployed():
+                self._deployments.inc()
+                self._in_place[event.grant_id] = event.at
+            case ev.KeyRemoved():
+                self._removals.inc()
+                if event.grant_id in self._in_place:
+                    self._closed.inc()
+                    began_at = self._in_place.pop(event.grant_id)
+                    if began_at is not None:
+                        self._access_seconds.observe(max(0.0, event.at - began_at))
+            case ev.KeyFailed():
+                self._failures.inc()
+                if event.error_code.startswith("ssh_"):
+                    self._ssh_failures.labels(event.node_id).inc()
+        self._attempts.inc()
+
+    def _node(self, event: ev.NodeChecked | ev.NodeStateChanged | ev.NodeAdded | ev.NodeRemoved) -> None:
+        match event:
+            case ev.NodeChecked():
+                self._checks.labels(event.node_id, "passed" if event.ok else "failed").inc()
+                self._check_seconds.observe(event.latency_ms / 1000)
+                if not event.ok and event.error_code.startswith("ssh_"):
+                    self._ssh_failures.labels(event.node_id).inc()
+            case ev.NodeStateChanged():
+                if event.new == "healthy":
+                    self._healthy_since.setdefault(event.node_id, event.at)
+                else:
+                    self._healthy_since.pop(event.node_id, None)
+            case ev.NodeAdded():
+                self._registered.inc()
+            case ev.NodeRemoved():
+                self._healthy_since.pop(event.node_id, None)
+                self._ssh_failures.remove_by_labels({"node_id": event.node_id})
+                self._checks.remove_by_labels({"node_id": event.node_id})
+
+    def _database(self, operation: str, seconds: float, is_done: bool) -> None:
+        self._operations.labels(operation).inc()
+        self._query_seconds.observe(seconds)
+        if not is_done:
+            self._database_errors.labels(operation).inc()
 
 
 class ValidatorMetrics:
@@ -108,7 +272,8 @@ class ValidatorMetrics:
 
     def __init__(self, state: LiveState) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(_ValidatorGauges(state))
+        self.registry.register(ValidatorGauges(state))
+        ProcessCollector(registry=self.registry)
         self._validations = _counter(self.registry, "basilica_validator_validations", "Verifications of nodes")
         self._errors = _counter(self.registry, "basilica_validator_validation_errors", "Verifications that failed")
         self._seconds = Histogram(
@@ -117,7 +282,8 @@ class ValidatorMetrics:
 
     def listen(self, event: Event) -> None:
         """Count one event."""
-        if isinstance(event, NodeVerified):
+        # Not its subclass: a verification of an earlier run was counted then.
+        if type(event) is ev.NodeVerified:
             self._validations.inc()
             self._seconds.observe(event.duration_ms / 1000)
             if not event.ok:
@@ -128,54 +294,5 @@ class ValidatorMetrics:
         return generate_latest(self.registry)
 
 
-class _MinerGauges(Collector):
-    def __init__(self, state: LiveState, clock: Clock) -> None:
-        self._state = state
-        self._clock = clock
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        nodes = list(self._state.nodes.values())
-        engine = self._state.engine
-        healthy = sum(1 for n in nodes if n.state == "healthy")
-        active = sum(1 for s in self._state.sessions.values() if s.state == "active")
-        yield _gauge("basilica_miner_nodes_total", "Configured nodes", len(nodes))
-        yield _gauge("basilica_miner_node_count", "Configured nodes", len(nodes))
-        yield _gauge("basilica_miner_nodes_healthy", "Nodes whose checks pass", healthy)
-        yield _gauge("basilica_miner_nodes_unhealthy", "Nodes whose checks fail", len(nodes) - healthy)
-        yield _gauge("basilica_miner_validator_sessions_active", "Validators with access", active)
-        if engine.started_at is not None:
-            uptime_s = max(0.0, self._clock.now() - engine.started_at)
-            yield _gauge("basilica_miner_uptime_seconds", "Time since the engine started", uptime_s)
-        if engine.uid is not None:
-            yield _gauge("basilica_miner_bittensor_uid", "Own uid on the subnet", engine.uid)
-        up = GaugeMetricFamily("basilica_miner_node_up", "1 when the node's last check passed", labels=["node_id"])
-        keys = GaugeMetricFamily("basilica_miner_node_keys", "Keys of validators on the node", labels=["node_id"])
-        for node in nodes:
-            up.add_metric([node.id], 1.0 if node.state == "healthy" else 0.0)
-            keys.add_metric([node.id], float(node.keys_in_place))
-        yield up
-        yield keys
-
-
-class _ValidatorGauges(Collector):
-    def __init__(self, state: LiveState) -> None:
-        self._state = state
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        yield _gauge(
-            "basilica_validator_discovered_miners_total", "Miners on chain that can be called", len(self._state.miners)
-        )
-        status = GaugeMetricFamily(
-            "basilica_validator_node_health_status", "1 when the last verification passed", labels=["node_id"]
-        )
-        for verification in self._state.verifications.values():
-            status.add_metric([verification.id], 1.0 if verification.state == "passed" else 0.0)
-        yield status
-
-
-def _counter(registry: CollectorRegistry, name: str, text: str) -> Counter:
-    return Counter(name, text, registry=registry)
-
-
-def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, value=value)
+def _counter(registry: CollectorRegistry, name: str, text: str, labels: Iterable[str] = ()) -> Counter:
+    return Counter(name, text, list(labels), registry=registry)

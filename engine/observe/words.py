@@ -90,6 +90,21 @@ def _node_added(event: ev.NodeAdded) -> list[Line]:
     return [("info", f"Registered node {event.node_id} at {event.username}@{event.host}:{event.port}")]
 
 
+def _config_reloaded(event: ev.ConfigReloaded) -> list[Line]:
+    found: list[Line] = [("info", f"Configuration reloaded: {len(event.applied)} changes applied")]
+    if event.restart_needed:
+        found.append(("warning", f"Restart needed for: {', '.join(event.restart_needed)}"))
+    return found
+
+
+def _config_refused(_: ev.ConfigRefused) -> list[Line]:
+    return [("error", "Configuration not reloaded: the file cannot be used")]
+
+
+def _alert_raised(event: ev.AlertRaised) -> list[Line]:
+    return [("error" if event.level == "error" else "warning", event.kind)]
+
+
 _WORDS: dict[type[Event], Words] = {
     ev.MetagraphRead: _metagraph_read,
     ev.ChainFailed: _chain_failed,
@@ -100,4 +115,7 @@ _WORDS: dict[type[Event], Words] = {
     ev.CallRefused: _refused,
     ev.DiscoveryAnswered: _discovery_answered,
     ev.NodeAdded: _node_added,
+    ev.AlertRaised: _alert_raised,
+    ev.ConfigReloaded: _config_reloaded,
+    ev.ConfigRefused: _config_refused,
 }

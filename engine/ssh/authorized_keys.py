@@ -15,59 +15,27 @@ Rules, each for a measured reason:
 from __future__ import annotations
 
 import base64
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
-from engine.ssh.keylines import GRANT_ID, SS58, KeyLine, LineKind, read_line
+from engine.ssh.keyeditor import LineEditor, WantedKey
+from engine.ssh.keylines import KeyLine, LineKind, read_line
+
+__all__ = [
+    "MAX_FILE_BYTES",
+    "Change",
+    "Inventory",
+    "Refusal",
+    "RefusedKey",
+    "WantedKey",
+    "inventory",
+    "plan_change",
+    "plan_removal",
+    "plan_twin",
+    "split",
+]
 
 MAX_FILE_BYTES = 1 << 20
-EXPIRY_TOLERANCE_S = 30
-"""A line whose expiry text differs by less than this from the wanted one is left alone: clocks are read afresh
-at every visit, and rewriting files for a second of difference helps nobody."""
-
-_EXPIRY_TEXT = re.compile(r"[0-9]{8}(?:[0-9]{4}(?:[0-9]{2})?)?Z?")
-_HOLDER_TEXT = re.compile(r"validator-" + SS58.decode() + r"|renter-[A-Za-z0-9._-]{1,64}")
-_GRANT_TEXT = re.compile(GRANT_ID.decode())
-_ALGORITHM_TEXT = re.compile(r"[a-z0-9@.-]{1,64}")
-
-
-@dataclass(frozen=True, slots=True)
-class WantedKey:
-    """One grant as it should stand in the file.
-
-    ``holder`` is ``validator-{ss58}`` or ``renter-{id}``; ``expiry_text`` is the node's own form of the deadline
-    (``engine.ssh.capability.expiry_texts``), empty for a node that knows none.
-    """
-
-    grant_id: str
-    holder: str
-    algorithm: str
-    blob_base64: str
-    expires_at_unix: int
-    expiry_text: str = ""
-
-    @property
-    def blob(self) -> bytes:
-        """The decoded key."""
-        return base64.b64decode(self.blob_base64)
-
-    def render(self, *, added_newline: bool = False) -> bytes:
-        """Our line without its line feed. ValueError when a field could say more than it should."""
-        for pattern, text in (
-            (_HOLDER_TEXT, self.holder),
-            (_GRANT_TEXT, self.grant_id),
-            (_ALGORITHM_TEXT, self.algorithm),
-            (_EXPIRY_TEXT, self.expiry_text or "20000101"),
-        ):
-            if not pattern.fullmatch(text):
-                raise ValueError(f"not fit for a key line: {text!r}")
-        blob = base64.b64encode(base64.b64decode(self.blob_base64, validate=True)).decode("ascii")
-        options = "restrict,pty" + (f',expiry-time="{self.expiry_text}"' if self.expiry_text else "")
-        newline = " nl" if added_newline else ""
-        marker = f"{self.holder} grant={self.grant_id} exp={self.expires_at_unix:d}{newline}"
-        return f"{options} {self.algorithm} {blob} {marker}".encode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +143,7 @@ def plan_change(
     lines = [read_line(raw) for raw in split(old)[0]]
     managed = {one.grant_id for one in wanted} | set(managed_ids)
     accepted, refused = _judge(lines, wanted, own, managed)
-    editor = _Editor(lines, has_final_newline=split(old)[1])
+    editor = LineEditor(lines, has_final_newline=split(old)[1])
     change = editor.apply(accepted, managed, expired_before_unix)
     leftovers = editor.remove_leftovers(own) if remove_leftovers else 0
     new = editor.render()
@@ -199,6 +167,58 @@ def plan_change(
         leftovers_removed=leftovers,
         never_expiring=tuple(one.grant_id for one in accepted if one.blob in stale),
     )
+
+
+def plan_removal(old: bytes, doomed: Callable[[KeyLine], bool], own_blobs: Collection[str] = ()) -> Change | Refusal:
+    """Take out every key line that ``doomed`` names, whoever wrote it, and change nothing else.
+
+    ``own_blobs`` are base64 keys of which no line may be taken out.
+    """
+    if len(old) > MAX_FILE_BYTES:
+        return _too_large(len(old))
+    lines = [read_line(raw) for raw in split(old)[0]]
+    own = {base64.b64decode(blob) for blob in own_blobs}
+    if any(line.is_key and line.blob in own and doomed(line) for line in lines):
+        return Refusal("own_key_lost", "that is the key that the engine logs in with", "rotate it instead")
+    editor = LineEditor(lines, has_final_newline=split(old)[1])
+    editor.remove(lambda line: line.is_key and doomed(line))
+    new = editor.render()
+    kept = [line for line in lines if not (line.is_key and doomed(line))]
+    if _foreign(kept) != _foreign(inventory(new).lines):
+        return Refusal("self_check", "the planned change would touch other lines")
+    return Change(new, new != old)
+
+
+def plan_twin(old: bytes, present_blob: str, algorithm: str, new_blob: str) -> Change | Refusal:
+    """Give a new key every line that the present one has, with the same options and comment, right after it.
+
+    For the engine's own key: base64 texts in, and nothing of the old lines changes.
+    """
+    present, wanted = base64.b64decode(present_blob), base64.b64decode(new_blob)
+    lines, is_complete = split(old)
+    parsed = [read_line(raw) for raw in lines]
+    if any(line.is_key and line.blob == wanted for line in parsed):
+        return Change(old, False)
+    result: list[bytes] = []
+    for line in parsed:
+        result.append(line.raw)
+        if line.is_key and line.blob == present:
+            result.append(_with_key(line, algorithm, new_blob))
+    if len(result) == len(lines):
+        return Refusal(
+            "no_own_line",
+            "the engine's present key has no line there",
+            "add the new public key by hand where the present one stands, then try again",
+        )
+    new = b"\n".join(result) + (b"\n" if is_complete else b"")
+    return _too_large(len(new)) if len(new) > MAX_FILE_BYTES else Change(new, True)
+
+
+def _with_key(line: KeyLine, algorithm: str, blob: str) -> bytes:
+    end = b"\r" if line.raw.endswith(b"\r") else b""
+    comment = line.comment.rstrip(b" \t\r")
+    parts = (line.options, algorithm.encode("ascii"), blob.encode("ascii"), comment)
+    return b" ".join(part for part in parts if part) + end
 
 
 def _too_large(size: int) -> Refusal:
@@ -240,129 +260,3 @@ def _judge(
         else:
             accepted[one.grant_id] = one
     return list(accepted.values()), refused
-
-
-@dataclass(slots=True, eq=False)
-class _Slot:
-    """One line in work; ``line`` None when it is gone, ``wanted`` set when it is ours and (re)written."""
-
-    line: KeyLine | None
-    raw: bytes
-    added_newline: bool
-    wanted: WantedKey | None = None
-
-
-class _Editor:
-    """The lines of one file while they are changed."""
-
-    def __init__(self, lines: Sequence[KeyLine], *, has_final_newline: bool) -> None:
-        self._slots = [_Slot(line, line.raw, line.added_newline) for line in lines]
-        self._has_final_newline = has_final_newline
-
-    def apply(
-        self, accepted: Sequence[WantedKey], managed: Collection[str], expired_before: int | None
-    ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        """Rewrite, drop and append; returns added, renewed, removed and unchanged grant ids."""
-        by_id = {one.grant_id: one for one in accepted}
-        by_key = {(one.holder, one.blob): one for one in accepted}
-        renewed, removed, unchanged, placed = [], [], [], set()
-        exact = {slot.line.grant_id for slot in self._slots if slot.line and slot.line.kind is LineKind.OURS}
-        for slot in list(self._slots):
-            line = slot.line
-            if line is None or line.kind is not LineKind.OURS:
-                continue
-            one = by_id.get(line.grant_id)
-            if one is None and line.grant_id not in managed:
-                # Our own line of a lost database: same holder, same key. It would outlive the new grant.
-                one = by_key.get((line.holder, line.blob))
-                if one is None:
-                    if expired_before is not None and line.expires_at_unix < expired_before:
-                        removed.append(line.grant_id)
-                        self._drop(slot)
-                    continue
-                if one.grant_id in exact:
-                    removed.append(line.grant_id)
-                    self._drop(slot)
-                    continue
-            if one is None or one.grant_id in placed:
-                if line.grant_id not in placed:
-                    removed.append(line.grant_id)
-                self._drop(slot)
-                continue
-            placed.add(one.grant_id)
-            if _is_current(line, one):
-                unchanged.append(one.grant_id)
-            else:
-                renewed.append(one.grant_id)
-                slot.wanted = one
-        added = [one for one in accepted if one.grant_id not in placed]
-        for one in added:
-            self._slots.append(_Slot(None, b"", not self._has_final_newline, one))
-            self._has_final_newline = True
-        self._tidy()
-        return tuple(one.grant_id for one in added), tuple(renewed), tuple(dict.fromkeys(removed)), tuple(unchanged)
-
-    def remove_leftovers(self, own: Collection[bytes]) -> int:
-        """Take out the deployed miner's lines, except one that holds the engine's own key."""
-        stale = [
-            slot
-            for slot in self._slots
-            if slot.line and slot.line.kind is LineKind.LEFTOVER and slot.line.blob not in own
-        ]
-        for slot in stale:
-            self._drop(slot)
-        self._tidy()
-        return len(stale)
-
-    def render(self) -> bytes:
-        """The file's bytes."""
-        lines = [one.wanted.render(added_newline=one.added_newline) if one.wanted else one.raw for one in self._slots]
-        data = b"\n".join(lines)
-        return data + b"\n" if lines and self._has_final_newline else data
-
-    def _drop(self, slot: _Slot) -> None:
-        """Remove a line and one line feed, so that the line feed before it is kept if and only if it was not ours."""
-        index = self._slots.index(slot)
-        del self._slots[index]
-        if index < len(self._slots):
-            following = self._slots[index]
-            following.added_newline = slot.added_newline and self._is_ours(following)
-        else:
-            self._has_final_newline = not slot.added_newline
-
-    def _tidy(self) -> None:
-        """Lines that inherited a line feed are rewritten with the note."""
-        for slot in self._slots:
-            if slot.line and slot.line.kind is LineKind.OURS and slot.wanted is None:
-                if slot.added_newline == slot.line.added_newline:
-                    continue
-                note = b" nl" if slot.added_newline else b""
-                slot.raw = re.sub(rb"( nl)?[ \t\r]*$", note, slot.line.raw)
-
-    @staticmethod
-    def _is_ours(slot: _Slot) -> bool:
-        return slot.wanted is not None or (slot.line is not None and slot.line.kind is LineKind.OURS)
-
-
-def _is_current(line: KeyLine, wanted: WantedKey) -> bool:
-    """Whether the line on the node already says what is wanted, give or take a second of clock reading."""
-    if line.grant_id != wanted.grant_id or line.holder != wanted.holder or line.blob != wanted.blob:
-        return False
-    if line.expires_at_unix != wanted.expires_at_unix or line.algorithm != wanted.algorithm:
-        return False
-    same = WantedKey(
-        wanted.grant_id, wanted.holder, wanted.algorithm, wanted.blob_base64, wanted.expires_at_unix, line.expiry_text
-    )
-    if line.raw != same.render(added_newline=line.added_newline):
-        return False
-    return line.expiry_text == wanted.expiry_text or _is_near(line.expiry_text, wanted.expiry_text)
-
-
-def _is_near(one: str, other: str) -> bool:
-    if one.endswith("Z") != other.endswith("Z"):
-        return False
-    try:
-        times = [datetime.strptime(text.rstrip("Z"), "%Y%m%d%H%M%S") for text in (one, other)]  # noqa: DTZ007  # only their difference
-    except ValueError:
-        return False
-    return abs((times[0] - times[1]).total_seconds()) < EXPIRY_TOLERANCE_S

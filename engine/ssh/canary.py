@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Sequence
+import enum
+import hashlib
+from collections.abc import Iterable, Sequence
 
-from engine.errors import KeyFileRefused, SshAuthFailed
+from engine.errors import KeyFileRefused, SshAuthFailed, SshFailure
 from engine.ssh.authorized_keys import Change, Refusal, WantedKey, plan_change
-from engine.ssh.capability import NodeCapability, expiry_texts
+from engine.ssh.capability import Deadline, NodeCapability, deadlines
 from engine.ssh.keyfile import edit_key_file
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
@@ -17,33 +18,65 @@ HOLDER = "renter-canary"
 _LIFETIME_S = 300
 
 
-async def prove_expiry(pool: NodePool, target: NodeTarget, capability: NodeCapability) -> bool:
-    """Whether a key with a future expiry opens the node and one with a past expiry does not.
+class Verdict(enum.Enum):
+    """What two logins showed."""
 
-    The good key goes first and each is tried once, so that the node sees a single refused login. True means "ends
-    on the node by itself"; False means that only removal ends access. Both lines are gone afterwards.
+    PROVED = "proved"
+    """The key with a future expiry opened the node and the one with a past expiry did not."""
+    OPENS = "opens"
+    """The node knows no expiry; a key without one opened it."""
+    NOT_ENFORCED = "not_enforced"
+    """The key whose time was over opened the node as well."""
+    NOT_READ = "not_read"
+    """A good key in the key file did not open the node: its sshd reads another file, or forbids such keys."""
+    UNCLEAR = "unclear"
+    """A login failed for a reason that says nothing about keys."""
+
+
+def canary_ids(own_blobs: Iterable[str], target: NodeTarget) -> tuple[str, ...]:
+    """The grant ids that canaries of this engine carry on this node, so that one left by a crash is recognised."""
+    words = [hashlib.sha256(f"{blob}|{target.node_id}".encode()).hexdigest()[:12] for blob in sorted(own_blobs)]
+    return tuple(f"canary-{word}-{part}" for word in words for part in ("future", "past"))
+
+
+async def prove_expiry(pool: NodePool, target: NodeTarget, capability: NodeCapability) -> Verdict:
+    """Try on the node itself what its key lines are worth.
+
+    The good key goes first and each is tried once, so that the node sees a single refused login. Both lines are gone
+    afterwards. Raises KeyFileRefused and SshFailure when the lines cannot be written or removed.
     """
-    if capability.expiry_form == "none":
-        return False
     now = int(pool.clock.now())
-    times = (now + _LIFETIME_S, now - _LIFETIME_S)
-    texts = await expiry_texts(pool, target, capability, times)
+    # Without expiry on the node a second key could only repeat the first.
+    times = (now + _LIFETIME_S, now - _LIFETIME_S) if capability.expiry_form != "none" else (now + _LIFETIME_S,)
+    ends = await deadlines(pool, target, capability, times)
     keys = [ClientKey.generate(HOLDER) for _ in times]
-    wanted = [
-        WantedKey(f"canary-{secrets.token_hex(6)}", HOLDER, key.algorithm, key.blob_base64, at, texts[at])
-        for key, at in zip(keys, times, strict=True)
-    ]
+    ids = canary_ids({pool.key.blob_base64}, target)
+    wanted = [_wanted(grant_id, key, at, ends[at]) for grant_id, key, at in zip(ids, keys, times, strict=False)]
     try:
-        await _write(pool, target, wanted, wanted)
-        is_future_good = await _opens(pool, target, keys[0])
-        return is_future_good and not await _opens(pool, target, keys[1])
+        await _write(pool, target, wanted, ids)
+        return await _try(pool, target, keys)
     finally:
-        await _write(pool, target, [], wanted)
+        await _write(pool, target, [], ids)
 
 
-async def _write(pool: NodePool, target: NodeTarget, keys: Sequence[WantedKey], managed: Sequence[WantedKey]) -> None:
+def _wanted(grant_id: str, key: ClientKey, at: int, end: Deadline) -> WantedKey:
+    return WantedKey(grant_id, HOLDER, key.algorithm, key.blob_base64, at, end.expiry_text)
+
+
+async def _try(pool: NodePool, target: NodeTarget, keys: Sequence[ClientKey]) -> Verdict:
+    try:
+        if not await _opens(pool, target, keys[0]):
+            return Verdict.NOT_READ
+        if len(keys) == 1:
+            return Verdict.OPENS
+        return Verdict.NOT_ENFORCED if await _opens(pool, target, keys[1]) else Verdict.PROVED
+    except SshFailure:
+        return Verdict.UNCLEAR
+
+
+async def _write(pool: NodePool, target: NodeTarget, keys: Sequence[WantedKey], ids: Sequence[str]) -> None:
     def plan(old: bytes) -> Change | Refusal:
-        return plan_change(old, keys, {pool.key.blob_base64}, managed_ids=[one.grant_id for one in managed])
+        return plan_change(old, keys, pool.own_blobs, managed_ids=ids)
 
     edited = await edit_key_file(pool, target, plan)
     if edited.change.refused:

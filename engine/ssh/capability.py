@@ -86,16 +86,24 @@ async def probe_capability(pool: NodePool, target: NodeTarget) -> NodeCapability
     )
 
 
-async def expiry_texts(
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment on a node: the text for its ``expiry-time``, empty for the form ``none``, and its clock's number."""
+
+    expiry_text: str
+    unix: int
+
+
+async def deadlines(
     pool: NodePool, target: NodeTarget, capability: NodeCapability, unix_times: Collection[int]
-) -> Mapping[int, str]:
-    """The text for ``expiry-time`` on this node for each deadline in our time; empty texts for the form ``none``.
+) -> Mapping[int, Deadline]:
+    """Each moment of our time as the node has to be told it.
 
     The node's clock is read now, not remembered: the deadline is what is left of it, counted from the node's now.
     """
     wanted = sorted(set(unix_times))
-    if capability.expiry_form == "none" or not wanted:
-        return dict.fromkeys(wanted, "")
+    if not wanted:
+        return {}
     before = pool.clock.now()
     left = [round(one - before) for one in wanted]
     # TZ is taken out of date's environment because sshd reads the text in the system's zone.
@@ -108,17 +116,18 @@ async def expiry_texts(
         )
     result = await pool.run(target, command, timeout_s=10.0, max_output_bytes=1 << 20)
     lines = result.stdout.decode("utf-8", "replace").splitlines()
+    answers = [line.partition(" ")[2] for line in lines if line.startswith("basilica-now ")]
+    node_now = int(_node_time(target, answers, failures.plain(result.stderr)))
+    ends = [node_now + seconds for seconds in left]
     if capability.expiry_form == "local":
         texts = [line.partition(" ")[2] for line in lines if line.startswith("basilica-expiry ")]
         if len(texts) != len(wanted) or not all(re.fullmatch(r"[0-9]{14}", text) for text in texts):
             raise _no_clock(target, failures.plain(result.stderr))
-        return dict(zip(wanted, texts, strict=True))
-    answers = [line.partition(" ")[2] for line in lines if line.startswith("basilica-now ")]
-    node_now = int(_node_time(target, answers, failures.plain(result.stderr)))
-    return {
-        one: datetime.fromtimestamp(node_now + seconds, UTC).strftime("%Y%m%d%H%M%SZ")
-        for one, seconds in zip(wanted, left, strict=True)
-    }
+    elif capability.expiry_form == "utc":
+        texts = [datetime.fromtimestamp(end, UTC).strftime("%Y%m%d%H%M%SZ") for end in ends]
+    else:
+        texts = [""] * len(wanted)
+    return {one: Deadline(text, end) for one, text, end in zip(wanted, texts, ends, strict=True)}
 
 
 def _node_time(target: NodeTarget, answers: list[str], stderr: str) -> float:

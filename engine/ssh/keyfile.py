@@ -81,6 +81,15 @@ async def read_key_file(pool: NodePool, target: NodeTarget) -> KeyFileState:
     return _state_of(target, result)
 
 
+async def read_second_file(pool: NodePool, target: NodeTarget) -> bytes:
+    """``authorized_keys2``, which sshd reads too unless told otherwise; empty if there is none. Raises SshFailure."""
+    command = 'f=$HOME/.ssh/authorized_keys2; [ -f "$f" ] && [ -r "$f" ] && head -c 1048576 "$f"; true'
+    result = await pool.run(
+        target, command, timeout_s=_TIMEOUT_S, max_output_bytes=_OUTPUT_LIMIT, remote_limit_s=_REMOTE_LIMIT_S
+    )
+    return result.stdout
+
+
 async def swap_key_file(pool: NodePool, target: NodeTarget, state: KeyFileState, new: bytes) -> KeyFileState:
     """Replace the file that ``state`` describes by ``new`` and return it as read back.
 

@@ -11,6 +11,8 @@ import enum
 import re
 from dataclasses import dataclass
 
+from engine.ssh import session_wrapper
+
 SS58 = rb"[1-9A-HJ-NP-Za-km-z]{46,48}"
 GRANT_ID = rb"[A-Za-z0-9_-]{1,64}"
 _HOLDER = rb"(?:validator-" + SS58 + rb"|renter-[A-Za-z0-9._-]{1,64})"
@@ -54,6 +56,10 @@ class KeyLine:
     expiry_text: str = ""
     added_newline: bool = False
     """The marker says that the line feed before this line is ours too."""
+    session_deadline_unix: int | None = None
+    """When the forced command of one of our lines ends sessions, in the node's time; None without one."""
+    options: bytes = b""
+    """What stands before the key, as it is written there."""
 
     @property
     def is_key(self) -> bool:
@@ -91,10 +97,13 @@ def read_line(raw: bytes) -> KeyLine:
             int(marker["exp"]),
             expiry["text"].decode("ascii") if expiry else "",
             marker["newline"] is not None,
+            session_wrapper.deadline_of(options),
+            options,
         )
     if tag := _LEFTOVER.search(comment):
-        return KeyLine(raw, LineKind.LEFTOVER, algorithm, blob, comment, "validator-" + tag["who"].decode("ascii"))
-    return KeyLine(raw, LineKind.OPERATOR, algorithm, blob, comment)
+        holder = "validator-" + tag["who"].decode("ascii")
+        return KeyLine(raw, LineKind.LEFTOVER, algorithm, blob, comment, holder, options=options)
+    return KeyLine(raw, LineKind.OPERATOR, algorithm, blob, comment, options=options)
 
 
 def _split_options(text: bytes) -> tuple[bytes, bytes]:

@@ -16,7 +16,7 @@ class ClientKey:
     """A private key in memory; its public half in the forms that others need."""
 
     def __init__(self, private: asyncssh.SSHKey, comment: str = "") -> None:
-        self.private = private  # for engine.ssh.connection alone
+        self.private = private  # for engine.ssh.login alone
         words = private.export_public_key("openssh").decode("ascii").split()
         self.algorithm: str = words[0]
         self.blob_base64: str = words[1]

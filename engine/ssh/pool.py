@@ -27,9 +27,10 @@ from engine.errors import (
 )
 from engine.events import EventSink, HostKeyAccepted, HostKeyChanged, HostKeyPinned
 from engine.ssh import failures
-from engine.ssh.connection import CommandResult, ConnectionGoneError, NodeConnection, connect_tcp, open_connection
+from engine.ssh.connection import CommandResult, ConnectionGoneError, NodeConnection
 from engine.ssh.host_keys import HostKeys
 from engine.ssh.keys import ClientKey
+from engine.ssh.login import connect_tcp, open_connection
 from engine.ssh.target import NodeTarget
 
 log = structlog.get_logger()
@@ -80,6 +81,7 @@ class NodePool:
         limits: PoolLimits | None = None,
     ) -> None:
         self.key = key
+        self._older_keys: tuple[ClientKey, ...] = ()
         self.host_keys = host_keys
         self.clock = clock
         self.limits = limits or PoolLimits()
@@ -93,6 +95,18 @@ class NodePool:
         self._writers: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._closing: set[asyncio.Task[None]] = set()
         self._is_closed = False
+        self._is_visitor = False
+        """A pool that tries a key: being refused is an answer, not a trouble."""
+
+    @property
+    def own_blobs(self) -> frozenset[str]:
+        """The base64 public halves of all keys that the engine may log in with."""
+        return frozenset({self.key.blob_base64, *(key.blob_base64 for key in self._older_keys)})
+
+    def use_keys(self, key: ClientKey, *older: ClientKey) -> None:
+        """Log in with ``key`` from now on, and with the older ones where a node does not know it yet."""
+        self.key, self._older_keys = key, older
+        self._pauses.clear()
 
     async def run(
         self,
@@ -171,7 +185,9 @@ class NodePool:
 
     def with_key(self, key: ClientKey) -> NodePool:
         """A second, empty pool that logs in with another key and shares pins, clock and limits."""
-        return NodePool(key, self.host_keys, clock=self.clock, emit=self._emit, limits=replace(self.limits))
+        visitor = NodePool(key, self.host_keys, clock=self.clock, emit=self._emit, limits=replace(self.limits))
+        visitor._is_visitor = True
+        return visitor
 
     async def close(self) -> None:
         """Close everything; returns within about twice ``close_timeout_s`` even when nodes do not answer."""
@@ -295,7 +311,7 @@ class NodePool:
                 return await open_connection(
                     target,
                     sock,
-                    self.key,
+                    (self.key, *self._older_keys),
                     self.host_keys,
                     login_timeout_s=limits.login_timeout_s,
                     keepalive_interval_s=limits.keepalive_interval_s,
@@ -330,7 +346,8 @@ class NodePool:
         count = self._pauses[target].failures + 1 if target in self._pauses else 1
         seconds = min(self.limits.auth_pause_s * 2 ** min(count - 1, 10), self.limits.auth_pause_max_s)
         self._pauses[target] = _Pause(count, self.clock.monotonic() + seconds)
-        log.warning("ssh.auth_refused", node_id=target.node_id, address=target.address, pause_s=seconds)
+        say = log.debug if self._is_visitor else log.warning
+        say("ssh.auth_refused", node_id=target.node_id, address=target.address, pause_s=seconds)
 
     def _report_pinned(self, target: NodeTarget, fingerprint: str) -> None:
         self._emit(HostKeyPinned(at=self.clock.now(), node_id=target.node_id, fingerprint=fingerprint))

@@ -22,10 +22,16 @@ class GroupCommit(Generic[T, R]):
     """Collects items and hands them to ``work`` in order, many per transaction; each caller gets its own result."""
 
     def __init__(
-        self, database: Database, work: Callable[[AsyncConnection, Sequence[T]], Awaitable[Sequence[R]]]
+        self,
+        database: Database,
+        work: Callable[[AsyncConnection, Sequence[T]], Awaitable[Sequence[R]]],
+        *,
+        after: Callable[[Sequence[T]], None] = lambda items: None,
     ) -> None:
+        """``after`` gets each group as soon as it is stored, before any other writer's turn."""
         self._database = database
         self._work = work
+        self._after = after
         self._pending: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -61,11 +67,11 @@ class GroupCommit(Generic[T, R]):
             return await self._work(connection, items)
 
         try:
-            results = await self._database.write(run)
+            results = await self._database.write(run, after=lambda _results: self._after(items))
         except StoreUnusable as error:
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(StoreUnusable(error.message, hint=error.hint))
+                    future.set_exception(type(error)(error.message, hint=error.hint))
             return
         for (_, future), result in zip(batch, results, strict=True):
             if not future.done():

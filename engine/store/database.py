@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import QueuePool
 
 from engine.errors import StoreUnusable
 from engine.store.failures import is_full, translate, translated
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
+Observer = Callable[[str, float, bool], None]
+"""Gets ``read`` or ``write``, the seconds it took, and whether it succeeded."""
 
 
 class Database:
@@ -30,21 +34,31 @@ class Database:
         self._writing = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
         self.is_closed = False
+        self.observe: Observer | None = None
+        """Told of each finished operation, for metrics."""
 
     @property
     def dialect(self) -> str:
         """SQLAlchemy's name of the database kind: ``sqlite`` or ``postgresql``."""
         return self.engine.dialect.name
 
-    async def write(self, work: Work[T], *, is_urgent: bool = False) -> T:
+    async def write(self, work: Work[T], *, is_urgent: bool = False, after: Callable[[T], None] | None = None) -> T:
         """Run ``work`` in a write transaction: all of it is stored, or none.
+
+        ``after`` gets the result when it is stored and before any other writer's turn: for copies kept in memory.
 
         ``is_urgent`` work (ending access, recording removals) gets the ballast's space when the disk is full.
 
         Raises:
             StoreUnusable: the database failed; nothing of this work was stored.
         """
-        return await self._to_its_end(self._write(work, is_urgent=is_urgent))
+        return await self._to_its_end(self._timed("write", lambda: self._write(work, is_urgent=is_urgent, after=after)))
+
+    async def write_beside(
+        self, transaction: Callable[[], Awaitable[T]], *, after: Callable[[T], None] | None = None
+    ) -> T:
+        """Run a transaction of its own kind in its turn among the writers; else like ``write``."""
+        return await self._to_its_end(self._timed("write", lambda: self._beside(transaction, after)))
 
     async def read(self, work: Work[T]) -> T:
         """Run ``work`` on a consistent view of the data.
@@ -52,7 +66,7 @@ class Database:
         Raises:
             StoreUnusable: the database failed.
         """
-        return await self._to_its_end(self._read(work))
+        return await self._to_its_end(self._timed("read", lambda: self._read(work)))
 
     async def close(self) -> None:
         """Wait for what runs, then let go of all connections."""
@@ -60,6 +74,23 @@ class Database:
         while self._running:
             await asyncio.wait(tuple(self._running))
         await self.engine.dispose()
+
+    @property
+    def connections_active(self) -> int:
+        """Connections that are in use at this moment."""
+        pool = self.engine.sync_engine.pool
+        return pool.checkedout() if isinstance(pool, QueuePool) else 0
+
+    async def _timed(self, operation: str, start: Callable[[], Awaitable[T]]) -> T:
+        began = time.perf_counter()
+        is_done = False
+        try:
+            result = await start()
+            is_done = True
+            return result
+        finally:
+            if self.observe is not None:
+                self.observe(operation, time.perf_counter() - began, is_done)
 
     async def _to_its_end(self, running: Coroutine[Any, Any, T]) -> T:
         if self.is_closed:
@@ -75,15 +106,29 @@ class Database:
         if not task.cancelled():
             task.exception()  # read here too, because a cancelled caller never does
 
-    async def _write(self, work: Work[T], *, is_urgent: bool) -> T:
+    async def _write(self, work: Work[T], *, is_urgent: bool, after: Callable[[T], None] | None) -> T:
         async with self._writing:
-            try:
-                return await self._transaction(work)
-            except (SQLAlchemyError, OSError) as error:
-                if not (is_urgent and is_full(error) and self._relieve()):
-                    raise translate(error, self.name) from error
+            result = await self._written(work, is_urgent=is_urgent)
+            if after is not None:
+                after(result)
+            return result
+
+    async def _beside(self, transaction: Callable[[], Awaitable[T]], after: Callable[[T], None] | None) -> T:
+        async with self._writing:
             with translated(self.name):
-                return await self._transaction(work)
+                result = await transaction()
+            if after is not None:
+                after(result)
+            return result
+
+    async def _written(self, work: Work[T], *, is_urgent: bool) -> T:
+        try:
+            return await self._transaction(work)
+        except (SQLAlchemyError, OSError) as error:
+            if not (is_urgent and is_full(error) and self._relieve()):
+                raise translate(error, self.name) from error
+        with translated(self.name):
+            return await self._transaction(work)
 
     async def _transaction(self, work: Work[T]) -> T:
         async with self.engine.connect() as plain:

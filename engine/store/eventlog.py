@@ -32,7 +32,6 @@ RETENTION_ROWS = 1_000_000
 RETENTION_EVERY_S = 600.0
 DELETE_ROWS = 500
 RETRY_S = 5.0
-FLUSH_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +103,9 @@ class EventWriter:
         self._filled = asyncio.Event()
         self._storing = asyncio.Lock()
         self._pruned_at: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._queue)
 
     @property
     def dropped(self) -> int:

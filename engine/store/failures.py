@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from engine.errors import StoreUnusable
+from engine.errors import StoreStrained, StoreUnusable
 
 
 class StoreDamaged(StoreUnusable):
@@ -38,8 +38,13 @@ def translate(error: BaseException, name: str) -> StoreUnusable:
     """What to tell the operator about a failure of the database called ``name``."""
     situation = _situation(error)
     words, hint = _SITUATIONS.get(situation, ("failed", ""))
-    cls = StoreDamaged if situation in ("CORRUPT", "NOTADB") else StoreUnusable
-    return cls(f"database {name} {words}: {_detail(error)}", hint=hint)
+    return _class_of(situation)(f"database {name} {words}: {_detail(error)}", hint=hint)
+
+
+def _class_of(situation: str) -> type[StoreUnusable]:
+    if situation in ("CORRUPT", "NOTADB"):
+        return StoreDamaged
+    return StoreStrained if situation in ("FULL", "BUSY", "LOCKED", "IOERR") else StoreUnusable
 
 
 @contextmanager

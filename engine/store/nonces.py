@@ -19,7 +19,7 @@ class NonceRepository:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._spends: GroupCommit[SpentNonce, SpentNonce | None] = GroupCommit(database, self._spend)
+        self._spends: GroupCommit[SpentNonce, SpentNonce | None] = GroupCommit(database, self.spend_in)
 
     async def spend(self, record: SpentNonce) -> SpentNonce | None:
         """Use a nonce up, atomically: None when it was unused until now, else who used it first.
@@ -54,7 +54,8 @@ class NonceRepository:
         """Wait until everything spent so far is stored."""
         await self._spends.flush()
 
-    async def _spend(self, connection: AsyncConnection, records: Sequence[SpentNonce]) -> list[SpentNonce | None]:
+    async def spend_in(self, connection: AsyncConnection, records: Sequence[SpentNonce]) -> list[SpentNonce | None]:
+        """Use nonces up within a transaction that is open; the result is each one's earlier use."""
         used: dict[tuple[str, str], SpentNonce] = {}
         for chunk in in_chunks([(record.hotkey_hex, record.nonce) for record in records]):
             for row in await connection.execute(

@@ -27,6 +27,8 @@ class Grant:
     ended_at: float | None = None
     end_reason: str = ""
     removed_at: float | None = None
+    wrapped: bool = False
+    """Whether the line carries the forced command that marks sessions and ends them."""
 
     @property
     def is_open(self) -> bool:
@@ -75,6 +77,16 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Opening:
+    """A validator's session as its limits count it: from its first call with an SSH key until nothing of it holds."""
+
+    hotkey: str
+    key_fingerprint: str
+    opened_at: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class SpentNonce:
     """A nonce that an accepted request used up, with the answer for an identical retry."""
 
@@ -104,3 +116,126 @@ class Verification:
     gpu_uuids: tuple[str, ...] = ()
     error_code: str = ""
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One link of the audit chain; ``details`` is JSON text, hashed as it stands."""
+
+    seq: int
+    at: float
+    kind: str
+    actor: str
+    subject: str
+    outcome: str
+    details: str
+    prev_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRecord:
+    """One episode of one alert, from its beginning to its end."""
+
+    id: str
+    rule: str
+    subject: str
+    level: str
+    message: str
+    impact: str
+    hint: str
+    began_at: float
+    ended_at: float | None = None
+    acknowledged_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationStep:
+    """One step of a full verification. ``verdict``: ok, failed, skipped or impossible."""
+
+    verification_id: str
+    position: int
+    step: str
+    verdict: str
+    evidence: str
+    duration_ms: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedNode:
+    """What the validator holds of a node now. ``status``: online, verified or offline.
+
+    ``run_since`` began the unbroken run of passed checks (documents), ``full_run_since`` the one that the deployed
+    query sees; ``created_at`` is that of the row, which clean-up may delete.
+    """
+
+    miner_hotkey: str
+    node_id: str
+    miner_uid: int
+    endpoint: str
+    status: str
+    created_at: float
+    last_check_at: float
+    last_ok_at: float | None = None
+    last_full_at: float | None = None
+    last_full_ok: bool | None = None
+    full_ok_at: float | None = None
+    offline_since: float | None = None
+    run_since: float | None = None
+    full_run_since: float | None = None
+    last_reset_at: float | None = None
+    gpu_model: str = ""
+    gpu_count: int = 0
+    memory_mib: int | None = None
+    compute_capability: str = ""
+    cuda: str = ""
+    facts: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class GpuClaim:
+    """A GPU and the one node that it counts for."""
+
+    gpu_uuid: str
+    miner_hotkey: str
+    node_id: str
+    gpu_index: int
+    model: str
+    memory_mib: int
+    verified_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Misbehaviour:
+    """Something that a node did and that an honest one does not."""
+
+    miner_hotkey: str
+    node_id: str
+    at: float
+    reason: str
+    details: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSet:
+    """A vector that was, or should have been, set; ``vector`` and ``inputs`` are JSON."""
+
+    at: float
+    block: int
+    profile: str
+    version_key: int
+    ok: bool
+    attempts: int
+    error: str
+    vector: str
+    inputs: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckCounts:
+    """A node's checks in a window of time."""
+
+    passed: int = 0
+    logged_in: int = 0
+    total: int = 0

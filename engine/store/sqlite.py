@@ -37,6 +37,18 @@ def prepare_file(path: Path) -> None:
             os.close(descriptor)
 
 
+def pragmas(synchronous: Literal["FULL", "NORMAL"]) -> tuple[str, ...]:
+    """The settings of every connection."""
+    return (
+        "journal_mode=WAL",
+        f"synchronous={synchronous}",
+        f"busy_timeout={int(BUSY_TIMEOUT_S * 1000)}",
+        "foreign_keys=ON",
+        "trusted_schema=OFF",
+        f"journal_size_limit={JOURNAL_LIMIT_BYTES}",
+    )
+
+
 def open_engine(path: Path, *, synchronous: Literal["FULL", "NORMAL"]) -> AsyncEngine:
     """An engine whose every connection has our settings. Each connection is a thread, so there are few."""
     url = sa.URL.create("sqlite+aiosqlite", database=str(path))
@@ -54,14 +66,7 @@ def open_engine(path: Path, *, synchronous: Literal["FULL", "NORMAL"]) -> AsyncE
     @sa.event.listens_for(engine.sync_engine, "connect")
     def set_pragmas(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
-        for pragma in (
-            "journal_mode=WAL",
-            f"synchronous={synchronous}",
-            f"busy_timeout={int(BUSY_TIMEOUT_S * 1000)}",
-            "foreign_keys=ON",
-            "trusted_schema=OFF",
-            f"journal_size_limit={JOURNAL_LIMIT_BYTES}",
-        ):
+        for pragma in pragmas(synchronous):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

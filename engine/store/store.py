@@ -13,21 +13,30 @@ from engine.clock import Clock
 from engine.errors import StoreUnusable
 from engine.filelock import FileLock
 from engine.store import sqlite
-from engine.store.database import Database
+from engine.store.admissions import AdmissionRepository
+from engine.store.alerts import AlertRepository
+from engine.store.audit import AuditRepository
+from engine.store.database import Database, Observer
+from engine.store.direct import DirectConnection
 from engine.store.eventlog import EventLog, EventWriter
 from engine.store.failures import StoreDamaged, translated
 from engine.store.grants import GrantRepository
 from engine.store.keyvalue import KeyValueRepository
 from engine.store.migrate import EVENTS_SCHEMA, STATE_SCHEMA, Schema, inspect, migrate
+from engine.store.node_health import NodeHealthRepository
 from engine.store.nodes import NodeRepository
 from engine.store.nonces import NonceRepository
+from engine.store.openings import OpeningRepository
 from engine.store.sessions import SessionRepository
 from engine.store.url import SqliteFiles, parse_url
+from engine.store.validated import ValidatedRepository
 from engine.store.verifications import VerificationRepository
+from engine.store.weights import WeightRepository
 
 log = structlog.get_logger()
 
 FILE_CHECK_S = 60.0
+FLUSH_S = 5.0
 EVENTS_CHECK_LIMIT_BYTES = 64 * 1024 * 1024
 """A larger event log is opened unchecked: reading all of it would delay the start by seconds."""
 
@@ -46,11 +55,29 @@ class Store:
         self._inode = files.state.stat().st_ino if files is not None else 0
         self.grants = GrantRepository(state)
         self.nodes = NodeRepository(state)
+        self.node_health = NodeHealthRepository(state)
         self.sessions = SessionRepository(state)
         self.nonces = NonceRepository(state)
+        self.openings = OpeningRepository(state)
+        self._direct = None if files is None else DirectConnection(files.state)
+        self.admissions = AdmissionRepository(state, self._direct, self.nonces, self.sessions, self.openings)
         self.keyvalue = KeyValueRepository(state)
         self.verifications = VerificationRepository(state)
+        self.validated = ValidatedRepository(state)
+        self.weights = WeightRepository(state)
+        self.audit = AuditRepository(state)
+        self.alerts = AlertRepository(state)
         self.events = EventLog(events, EventWriter(events, clock))
+
+    def observe(self, observer: Observer) -> None:
+        """Have every operation of both databases told to ``observer``; it must not raise."""
+        self._state.observe = self._events.observe = observer
+
+    @property
+    def connections_active(self) -> int:
+        """Database connections in use at this moment."""
+        databases = {id(it.engine): it for it in (self._state, self._events)}
+        return sum(it.connections_active for it in databases.values())
 
     def check_files(self) -> None:
         """Raise StoreUnusable when the database file was deleted or replaced: writes to it would be lost."""
@@ -84,6 +111,8 @@ class Store:
         finally:
             try:
                 await asyncio.gather(self._state.close(), self._events.close())
+                if self._direct is not None:
+                    await self._direct.close()
             finally:
                 if self._lock is not None:
                     self._lock.release()
@@ -93,13 +122,14 @@ class Store:
             return
         await asyncio.gather(self.sessions.flush(), self.nonces.flush())
         try:
-            await self.events.flush()
+            async with asyncio.timeout(FLUSH_S):
+                await self.events.flush()
             if self._files is not None:
                 for database in (self._state, self._events):
                     with translated(database.name):
                         await sqlite.truncate_journal(database.engine)
-        except StoreUnusable as error:
-            log.warning("store.closed_unclean", error=str(error))
+        except (StoreUnusable, TimeoutError) as error:
+            log.warning("store.closed_unclean", error=str(error) or "took too long", queued=len(self.events.writer))
 
 
 async def open_store(url: str, *, clock: Clock) -> Store:

@@ -30,6 +30,7 @@ grants = sa.Table(
     sa.Column("ended_at", sa.Double),
     sa.Column("end_reason", sa.Text, nullable=False),
     sa.Column("removed_at", sa.Double),
+    sa.Column("wrapped", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("ix_engine_grants_removed_at_node_id", "removed_at", "node_id"),
 )
 
@@ -106,6 +107,135 @@ verifications = sa.Table(
     sa.Column("message", sa.Text, nullable=False),
     sa.Index("ix_engine_verifications_node", "miner_hotkey", "node_id", "seq"),
     sa.Index("ix_engine_verifications_at", "at"),
+)
+
+audit = sa.Table(
+    "engine_audit",
+    STATE,
+    # Numbered by the chain's writer: a hole is a finding, so no database may number the rows.
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("details", sa.Text, nullable=False),
+    sa.Column("prev_hash", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+    sa.Index("ix_engine_audit_at", "at"),
+)
+
+alerts = sa.Table(
+    "engine_alerts",
+    STATE,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("level", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("impact", sa.Text, nullable=False),
+    sa.Column("hint", sa.Text, nullable=False),
+    sa.Column("began_at", sa.Double, nullable=False),
+    sa.Column("ended_at", sa.Double),
+    sa.Column("acknowledged_at", sa.Double),
+    sa.Index("ix_engine_alerts_began_at", "began_at"),
+)
+
+node_health = sa.Table(
+    "engine_node_health",
+    STATE,
+    sa.Column("node_id", sa.Text, primary_key=True),
+    sa.Column("updated_at", sa.Double, nullable=False),
+    sa.Column("record", sa.Text, nullable=False),
+)
+
+openings = sa.Table(
+    "engine_openings",
+    STATE,
+    sa.Column("hotkey", sa.Text, primary_key=True),
+    sa.Column("key_fingerprint", sa.Text, primary_key=True),
+    sa.Column("opened_at", sa.Double, nullable=False),
+    sa.Column("until", sa.Double, nullable=False),
+)
+
+verification_steps = sa.Table(
+    "engine_verification_steps",
+    STATE,
+    sa.Column("verification_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("step", sa.Text, nullable=False),
+    sa.Column("verdict", sa.Text, nullable=False),
+    sa.Column("evidence", sa.Text, nullable=False),
+    sa.Column("duration_ms", sa.Double, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Index("ix_engine_verification_steps_at", "at"),
+)
+
+validated_nodes = sa.Table(
+    "engine_validated_nodes",
+    STATE,
+    sa.Column("miner_hotkey", sa.Text, primary_key=True),
+    sa.Column("node_id", sa.Text, primary_key=True),
+    sa.Column("miner_uid", sa.Integer, nullable=False),
+    sa.Column("endpoint", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("last_check_at", sa.Double, nullable=False),
+    sa.Column("last_ok_at", sa.Double),
+    sa.Column("last_full_at", sa.Double),
+    sa.Column("last_full_ok", sa.Boolean),
+    sa.Column("full_ok_at", sa.Double),
+    sa.Column("offline_since", sa.Double),
+    sa.Column("run_since", sa.Double),
+    sa.Column("full_run_since", sa.Double),
+    sa.Column("last_reset_at", sa.Double),
+    sa.Column("gpu_model", sa.Text, nullable=False),
+    sa.Column("gpu_count", sa.Integer, nullable=False),
+    sa.Column("memory_mib", sa.Integer),
+    sa.Column("compute_capability", sa.Text, nullable=False),
+    sa.Column("cuda", sa.Text, nullable=False),
+    sa.Column("facts", sa.Text, nullable=False),
+)
+
+gpu_claims = sa.Table(
+    "engine_gpu_claims",
+    STATE,
+    sa.Column("gpu_uuid", sa.Text, primary_key=True),
+    sa.Column("miner_hotkey", sa.Text, nullable=False),
+    sa.Column("node_id", sa.Text, nullable=False),
+    sa.Column("gpu_index", sa.Integer, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("memory_mib", sa.Integer, nullable=False),
+    sa.Column("verified_at", sa.Double, nullable=False),
+    sa.Index("ix_engine_gpu_claims_node", "miner_hotkey", "node_id"),
+)
+
+misbehaviour = sa.Table(
+    "engine_misbehaviour",
+    STATE,
+    sa.Column("id", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("miner_hotkey", sa.Text, nullable=False),
+    sa.Column("node_id", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("details", sa.Text, nullable=False),
+    sa.Index("ix_engine_misbehaviour_node", "miner_hotkey", "node_id", "at"),
+)
+
+weight_sets = sa.Table(
+    "engine_weight_sets",
+    STATE,
+    sa.Column("id", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("block", sa.BigInteger, nullable=False),
+    sa.Column("profile", sa.Text, nullable=False),
+    sa.Column("version_key", sa.BigInteger, nullable=False),
+    sa.Column("ok", sa.Boolean, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("vector", sa.Text, nullable=False),
+    sa.Column("inputs", sa.Text, nullable=False),
+    sa.Index("ix_engine_weight_sets_block", "block"),
 )
 
 events = sa.Table(

@@ -36,9 +36,18 @@ class VerificationRepository:
         )
         return await self._select(sa.select(verifications).where(verifications.c.seq.in_(newest)))
 
-    async def recent(self, limit: int) -> list[Verification]:
-        """The last ones of all nodes, newest first."""
-        return await self._select(sa.select(verifications).limit(limit))
+    async def recent(
+        self, limit: int, *, failed_only: bool = False, miner_hotkey: str | None = None, node_id: str | None = None
+    ) -> list[Verification]:
+        """The last ones, newest first; of all nodes, or of one miner or one node."""
+        statement = sa.select(verifications).limit(limit)
+        if failed_only:
+            statement = statement.where(sa.not_(verifications.c.ok))
+        if miner_hotkey is not None:
+            statement = statement.where(verifications.c.miner_hotkey == miner_hotkey)
+        if node_id is not None:
+            statement = statement.where(verifications.c.node_id == node_id)
+        return await self._select(statement)
 
     async def prune(self, before: float) -> int:
         """Delete those made before this time; returns how many."""

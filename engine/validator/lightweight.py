@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from engine.clock import Clock
-from engine.errors import BasilicaError, SshTimeout
+from engine.errors import BasilicaError, ProbeFailed, SshTimeout
 from engine.probes.gpu import GpuFacts, probe_gpus
 from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget
@@ -21,8 +21,18 @@ class Finding:
     error: BasilicaError | None
 
 
-async def check_lightly(pool: NodePool, target: NodeTarget, *, clock: Clock, timeout_s: float) -> Finding:
-    """Log in, ask, log out. The connection is closed so that it does not outlive the granted access."""
+async def check_lightly(
+    pool: NodePool,
+    target: NodeTarget,
+    *,
+    clock: Clock,
+    timeout_s: float,
+    held_uuids: frozenset[str] = frozenset(),
+) -> Finding:
+    """Log in, ask, log out. The connection is closed so that it does not outlive the granted access.
+
+    At least one GPU must be one of ``held_uuids``, those that the last full verification found; none means any.
+    """
     started = clock.monotonic()
     gpus: GpuFacts | None = None
     error: BasilicaError | None = None
@@ -37,5 +47,7 @@ async def check_lightly(pool: NodePool, target: NodeTarget, *, clock: Clock, tim
     finally:
         await pool.drop(target)
     if error is None and (gpus is None or not gpus.uuids):
-        error = BasilicaError("no GPU with a UUID answers", hint="check nvidia-smi on the node")
+        error = ProbeFailed("no GPU with a UUID answers", reason="no_gpu", hint="check nvidia-smi on the node")
+    if error is None and gpus is not None and held_uuids and held_uuids.isdisjoint(gpus.uuids):
+        error = ProbeFailed("none of the node's GPUs is one of those that were verified", reason="gpu_uuid_mismatch")
     return Finding((clock.monotonic() - started) * 1000, gpus, error)

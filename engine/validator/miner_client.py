@@ -71,6 +71,7 @@ class MinerClient:
     """Talks to the miner that the chain names at this endpoint. One discovery at a time.
 
     ``dialects`` remembers, per endpoint, miners that do not know dialect B; share one mapping between clients.
+    ``tls`` holds the PEM certificates to trust; None is plain text, as the deployed network speaks.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class MinerClient:
         attempts: int = ATTEMPTS,
         dialect: Literal["A", "B", "auto"] = "auto",
         dialects: dict[str, Dialect] | None = None,
+        tls: bytes | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._signer = signer
@@ -93,6 +95,7 @@ class MinerClient:
         self._attempts = attempts
         self._dialect = dialect
         self._dialects = {} if dialects is None else dialects
+        self._tls = tls
 
     async def discover(self, public_key_line: str) -> MinerNodes:
         """Authenticate and have this key put on the miner's nodes.
@@ -224,13 +227,19 @@ class MinerClient:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[grpc.aio.Channel]:
-        async with grpc.aio.insecure_channel(self._endpoint, options=_OPTIONS) as channel:
+        async with self._open_channel() as channel:
             try:
                 async with asyncio.timeout(self._timeouts.connect_s):
                     await self._first_attempt(channel)
             except TimeoutError:
                 raise self._unreachable(f"no connection within {self._timeouts.connect_s:g} s") from None
             yield channel
+
+    def _open_channel(self) -> grpc.aio.Channel:
+        if self._tls is None:
+            return grpc.aio.insecure_channel(self._endpoint, options=_OPTIONS)
+        credentials = grpc.ssl_channel_credentials(self._tls)
+        return grpc.aio.secure_channel(self._endpoint, credentials, options=_OPTIONS)
 
     async def _first_attempt(self, channel: grpc.aio.Channel) -> None:
         """Wait until connected; a refused connection is an answer, not something to wait out."""

@@ -1,43 +1,39 @@
-"""The validator role, assembled: rounds over all miners on chain, each node checked, each result stored."""
+"""The validator role, assembled: rounds over all miners on chain, clean-up, weights, and what an operator may ask."""
 
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from engine.chain import Chain
 from engine.chain.cached import MetagraphCache
 from engine.clock import Clock, sleep_or_wake
 from engine.config.validator import ValidatorConfig
 from engine.control.actions import ActionTable
-from engine.errors import BasilicaError, ChainUnavailable, SshAuthFailed
-from engine.events import (
-    AccessLost,
-    EventBus,
-    MinerAnswered,
-    MinerDiscovered,
-    MinerFailed,
-    NodeVerified,
-    VerificationRestored,
-)
+from engine.errors import ChainUnavailable
+from engine.events import EventBus, NodesCleanedUp, VerificationRestored
 from engine.identity import Signer
 from engine.ssh.host_keys import HostKeys
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
-from engine.ssh.target import NodeTarget
 from engine.store import Store
-from engine.store.records import Verification
 from engine.supervisor import Supervisor
-from engine.validator.lightweight import Finding, check_lightly
-from engine.validator.miner_client import MinerClient, OfferedNode
-from engine.validator.targets import MinerTarget, callable_miners
-from engine.wire.messages import Dialect
+from engine.validator.book import Book
+from engine.validator.cleanup import FAILED_WINDOW_S, Place, plan_clean_up
+from engine.validator.full import FullSettings
+from engine.validator.product import ProductTask
+from engine.validator.rounds import Rounds, event_fields
+from engine.validator.schedule import LIVE
+from engine.validator.weights import WeightSetter
 
-CONCURRENT_NODE_CHECKS = 64
 CHAIN_RETRY_S = 15.0
+CLEANUP_INTERVAL_S = 900.0
+HISTORY_S = 90 * 86400.0
+"""Verifications are kept this long."""
+WEIGHTS_HISTORY_S = 400 * 86400.0
+FOREVER_S = 100 * 366 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +42,7 @@ class ValidatorParts:
 
     config: ValidatorConfig
     store: Store
+    chain: Chain
     signer: Signer
     metagraph: MetagraphCache
     clock: Clock
@@ -58,147 +55,162 @@ class ValidatorRole:
 
     def __init__(self, parts: ValidatorParts) -> None:
         self._parts = parts
+        self._config = config = parts.config
         self._clock = parts.clock
         self._emit = parts.bus.emit
-        self._key = _own_key(parts.config.ssh_session.persistent_ssh_key_path, parts.signer.hotkey)
-        self._pool = NodePool(self._key, parts.host_keys, clock=parts.clock, emit=parts.bus.emit)
-        self._is_local = parts.config.bittensor.network == "local"
-        self._miner_slots = asyncio.Semaphore(parts.config.verification.max_concurrent_verifications)
-        self._node_slots = asyncio.Semaphore(CONCURRENT_NODE_CHECKS)
+        key = _own_key(config.ssh_session.persistent_ssh_key_path, parts.signer.hotkey)
+        self._pool = NodePool(key, parts.host_keys, clock=parts.clock, emit=parts.bus.emit)
+        self._book = Book(
+            parts.store, parts.clock, parts.bus.emit, failed_full_resets=config.scoring.failed_full_resets
+        )
+        self._rounds = Rounds(
+            config,
+            full_settings(config),
+            store=parts.store,
+            book=self._book,
+            pool=self._pool,
+            signer=parts.signer,
+            public_key_line=key.public_line,
+            metagraph=parts.metagraph,
+            clock=parts.clock,
+            emit=parts.bus.emit,
+        )
+        self._weights = WeightSetter(
+            config,
+            store=parts.store,
+            chain=parts.chain,
+            metagraph=parts.metagraph,
+            hotkey=parts.signer.hotkey,
+            clock=parts.clock,
+            emit=parts.bus.emit,
+        )
         self._again = asyncio.Event()
-        self._dialects: dict[str, Dialect] = {}
-        self._opened_at: dict[tuple[str, str], float] = {}
+        self._force_full = False
 
     async def start(self) -> None:
         """Show what earlier runs found."""
         for last in await self._parts.store.verifications.latest():
-            self._emit(VerificationRestored(**_event_fields(last)))
+            self._emit(VerificationRestored(**event_fields(last)))
 
     def add_services(self, supervisor: Supervisor) -> None:
         """Register the role's services."""
         supervisor.add("verification", self._keep_verifying)
+        supervisor.add("weights", self._weights.keep_setting)
+        supervisor.add("housekeeping", self._keep_house)
 
     def add_actions(self, actions: ActionTable) -> None:
         """Register what an operator may do."""
-        actions.register("verify.now", self._act_verify_now, help="start a verification round now", danger=False)
+        actions.register(
+            "verify.now",
+            self._act_verify_now,
+            help="start a verification round now; full=true verifies every node fully",
+            danger=False,
+        )
+        actions.register("weights.set", self._act_set_weights, help="score and set weights now", danger=True)
 
-    async def stop(self) -> None:
-        """Close all connections."""
+    async def stop(self, supervisor: Supervisor) -> None:
+        """End the rounds and close all connections."""
+        await supervisor.end("verification", "weights", "housekeeping")
+        await self._rounds.finish()
         await self._pool.close()
 
-    async def verify_all(self) -> None:
-        """One round: every miner on chain that can be called. Raises ChainUnavailable."""
-        metagraph = await self._parts.metagraph.refresh()
-        offset = self._parts.config.verification.grpc_port_offset or 0
-        miners = callable_miners(metagraph, is_local=self._is_local, port_offset=offset)
-        async with asyncio.TaskGroup() as group:
-            for miner in miners:
-                self._emit(
-                    MinerDiscovered(at=self._clock.now(), hotkey=miner.hotkey, uid=miner.uid, endpoint=miner.endpoint)
-                )
-                group.create_task(self._verify_miner(miner))
+    async def verify_all(self, *, force_full: bool = False) -> None:
+        """One round, and everything that it started, to its end. Raises ChainUnavailable."""
+        await self._rounds.run(patience_s=FOREVER_S, force_full=force_full)
+        await self._rounds.wait_idle()
 
-    async def _verify_miner(self, miner: MinerTarget) -> None:
-        started = self._clock.monotonic()
-        async with self._miner_slots:
-            client = MinerClient(
-                miner.endpoint, self._parts.signer, miner.hotkey, clock=self._clock, dialects=self._dialects
-            )
-            try:
-                offer = await client.discover(self._key.public_line)
-            except BasilicaError as error:
-                self._emit(
-                    MinerFailed(
-                        at=self._clock.now(),
-                        hotkey=miner.hotkey,
-                        uid=miner.uid,
-                        stage="discovery",
-                        error_code=error.code,
-                        message=error.message,
-                    )
-                )
-                return
-            self._emit(
-                MinerAnswered(
-                    at=self._clock.now(),
-                    hotkey=miner.hotkey,
-                    uid=miner.uid,
-                    dialect=offer.dialect,
-                    nodes=len(offer.nodes),
-                    duration_ms=round((self._clock.monotonic() - started) * 1000, 1),
-                )
-            )
-            async with asyncio.TaskGroup() as group:
-                for node in offer.nodes:
-                    group.create_task(self._verify_node(miner, node))
-
-    async def _verify_node(self, miner: MinerTarget, node: OfferedNode) -> None:
-        # Two miners may offer the same node id; connections and host keys are kept apart by the miner's hotkey.
-        target = NodeTarget(f"{miner.hotkey}/{node.node_id}", node.host, node.port, node.username)
-        async with self._node_slots:
-            finding = await check_lightly(
-                self._pool,
-                target,
-                clock=self._clock,
-                timeout_s=self._parts.config.ssh_session.ssh_command_timeout,
-            )
-        await self._record(miner, node, finding)
-
-    async def _record(self, miner: MinerTarget, node: OfferedNode, finding: Finding) -> None:
-        gpus, error = finding.gpus, finding.error
-        row = Verification(
-            id=str(uuid.uuid4()),
-            miner_hotkey=miner.hotkey,
-            miner_uid=miner.uid,
-            node_id=node.node_id,
-            endpoint=f"{node.username}@{node.host}:{node.port}",
-            tier="lightweight",
-            ok=error is None,
-            at=self._clock.now(),
-            duration_ms=round(finding.duration_ms, 1),
-            gpu_model="" if gpus is None else gpus.model,
-            gpu_uuids=() if gpus is None else gpus.uuids,
-            error_code="" if error is None else error.code,
-            message="" if error is None else error.message,
+    async def clean_up(self) -> None:
+        """Take GPUs from nodes that fail, and forget those that failed too long."""
+        store, now = self._parts.store, self._clock.now()
+        nodes, claims = await store.validated.nodes(), await store.validated.claims()
+        failed: set[Place] = set()
+        for node in nodes:
+            place = node.miner_hotkey, node.node_id
+            if node.status not in LIVE and await store.validated.last_two_failed(place, now - FAILED_WINDOW_S):
+                failed.add(place)
+        ttl_s = self._config.verification.gpu_assignment_cleanup_ttl
+        plan = plan_clean_up(
+            nodes,
+            claims,
+            now,
+            twice_failed=failed,
+            ttl_s=FOREVER_S if ttl_s is None else ttl_s,
+            interval_s=self._config.verification.verification_interval,
         )
-        await self._parts.store.verifications.add(row)
-        self._emit(NodeVerified(**_event_fields(row)))
-        self._watch_access(row)
-
-    def _watch_access(self, row: Verification) -> None:
-        place = (row.miner_hotkey, row.node_id)
-        if row.ok:
-            self._opened_at[place] = row.at
-        elif row.error_code == SshAuthFailed.code and place in self._opened_at:
-            self._emit(
-                AccessLost(
-                    at=row.at,
-                    miner_hotkey=row.miner_hotkey,
-                    node_id=row.node_id,
-                    endpoint=row.endpoint,
-                    after_s=row.at - self._opened_at.pop(place),
-                )
+        if not plan:
+            return
+        await store.validated.clean_up(drop_claims=plan.drop_claims, offline=plan.offline, forget=plan.forget)
+        self._emit(
+            NodesCleanedUp(
+                at=now,
+                lost_gpus=tuple(node_id for _, node_id in plan.drop_claims),
+                offline=tuple(node_id for _, node_id in plan.offline),
+                forgotten=tuple(node_id for _, node_id in plan.forget),
             )
+        )
 
     async def _keep_verifying(self) -> None:
-        interval_s = self._parts.config.verification.verification_interval
+        interval_s = self._config.verification.verification_interval
         while True:
             pause_s = interval_s
+            force_full, self._force_full = self._force_full, False
+            started = self._clock.monotonic()
             try:
-                await self.verify_all()
+                await self._rounds.run(patience_s=interval_s, force_full=force_full)
             except ChainUnavailable:
                 pause_s = min(interval_s, CHAIN_RETRY_S)
+            else:
+                pause_s = max(0.0, interval_s - (self._clock.monotonic() - started))
             await sleep_or_wake(self._clock, pause_s, self._again)
 
+    async def _keep_house(self) -> None:
+        store = self._parts.store
+        while True:
+            now = self._clock.now()
+            await self.clean_up()
+            await store.verifications.prune(now - HISTORY_S)
+            await store.validated.prune(now - HISTORY_S)
+            await store.weights.prune(now - WEIGHTS_HISTORY_S)
+            await self._clock.sleep(CLEANUP_INTERVAL_S)
+
     async def _act_verify_now(self, args: Mapping[str, object], report: Callable[[str], None]) -> Mapping[str, object]:
-        report("next round starts now")
+        self._force_full = bool(args.get("full"))
+        report("next round starts now" + (", every node fully" if self._force_full else ""))
         self._again.set()
         return {}
 
+    async def _act_set_weights(self, args: Mapping[str, object], report: Callable[[str], None]) -> Mapping[str, object]:
+        block = await self._parts.chain.block_number()
+        report(f"scoring at block {block}")
+        scored = await self._weights.set_now(block)
+        vector = [list(entry) for entry in scored.allocation.vector]
+        return {"block": block, "weights": vector, "burn": scored.allocation.burn}
 
-def _event_fields(row: Verification) -> dict[str, Any]:
-    fields = asdict(row)
-    return {"verification_id": fields.pop("id"), **fields}
+
+def full_settings(config: ValidatorConfig) -> FullSettings:
+    """What a full verification asks for, by the configuration."""
+    section = config.verification
+    is_local = config.bittensor.network == "local"
+    wanted = {
+        "attestation": section.attestation.enabled,
+        "compute": section.attestation.enabled
+        and (not is_local if section.attestation.require_compute is None else section.attestation.require_compute),
+        "docker": not is_local if section.gates.docker is None else section.gates.docker,
+        "docker_gpu": not is_local if section.gates.docker is None else section.gates.docker,
+        "storage": section.gates.storage,
+        "clock": section.gates.clock,
+    }
+    return FullSettings(
+        docker_image=section.docker_validation.docker_image,
+        docker_timeout_s=float(section.docker_validation.pull_timeout_secs),
+        min_storage_bytes=section.storage_validation.min_required_storage_bytes,
+        attestation=section.attestation.enabled,
+        attestation_timeout_s=section.attestation.timeout,
+        task=ProductTask(size=section.attestation.matrix_size),
+        gates=frozenset({"host_key", "ssh_login", "gpu", *(name for name, is_on in wanted.items() if is_on)}),
+        command_timeout_s=config.ssh_session.ssh_command_timeout,
+        is_local=is_local,
+    )
 
 
 def _own_key(path: Path | None, hotkey: str) -> ClientKey:

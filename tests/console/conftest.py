@@ -53,9 +53,9 @@ def make_app(engine: TestEngine, clock: ManualClock) -> MakeApp:
     return build
 
 
-def make_engine(nodes: int = 6, *, role: str = "miner") -> TestEngine:
+def make_engine(nodes: int = 6, *, role: str = "miner", with_ramp: bool = False) -> TestEngine:
     """A test engine with a folded world."""
     engine = TestEngine(log_lines=some_logs())
-    for event in miner_events(nodes) if role == "miner" else validator_events():
+    for event in miner_events(nodes, with_ramp=with_ramp) if role == "miner" else validator_events():
         engine.state.apply(event)
     return engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -12,7 +13,7 @@ from basilica_tui.columns import Query, place_columns, select
 from basilica_tui.filters import parse_filter
 from basilica_tui.fix_first import rank_fixes
 from basilica_tui.format import Look
-from basilica_tui.show import SHOWABLE, render_show
+from basilica_tui.show import SHOWABLE, render_config, render_logs, render_show
 from basilica_tui.store import ConsoleStore
 from basilica_tui.symbols import ASCII
 from basilica_tui.tables import ALL_TABLES, LOGS, NODES
@@ -67,6 +68,12 @@ def test_unknown_values_sort_last_in_both_directions(query: Query, ids: str) -> 
     assert "".join(select(NODES, NODES_BY_ID.items(), query, LOOK)) == ids
 
 
+def test_numbers_inside_names_sort_as_numbers() -> None:
+    """node-9 comes before node-10."""
+    rows = {n: NodeView(n, label=n) for n in ("node-10", "node-9", "node-100")}
+    assert select(NODES, rows.items(), Query(), LOOK) == ["node-9", "node-10", "node-100"]
+
+
 @pytest.mark.parametrize("name", [*ALL_TABLES, "logs"])
 @pytest.mark.parametrize("width", [40, 74, 76, 116, 196])
 def test_columns_fit_the_width_and_the_important_ones_stay(name: str, width: int) -> None:
@@ -74,7 +81,7 @@ def test_columns_fit_the_width_and_the_important_ones_stay(name: str, width: int
     table = LOGS if name == "logs" else ALL_TABLES[name]
     placed = place_columns(table.columns, width)
     assert placed[-1].x + placed[-1].width <= max(width, placed[-1].width)
-    assert all(a.x + a.width + 2 == b.x for a, b in zip(placed, placed[1:], strict=False))
+    assert all(a.x + a.width + 2 == b.x for a, b in pairwise(placed))
     assert len(place_columns(table.columns, width, everything=True)) == len(table.columns)
 
 
@@ -156,11 +163,23 @@ def test_everything_can_be_shown_as_json_and_as_text(what: str) -> None:
     """JSON carries every field; text keeps the width, in ASCII too."""
     snapshot = _snapshot()
     rows = json.loads(render_show(snapshot, what, json=True))
-    assert {row["id"] for row in rows} == set(snapshot.views.get(what, {}))
+    if what == "dashboard":
+        assert rows["fix_first"][0]["subject"] == "node-02"
+    else:
+        assert {row["id"] for row in rows} == set(snapshot.views.get("nodes" if what == "scores" else what, {}))
     text = render_show(snapshot, what, width=80, symbols=ASCII)
     assert text.endswith("\n")
     assert text.isascii()
     assert all(len(line) <= 80 for line in text.splitlines()) or not rows
+
+
+def test_the_log_and_the_configuration_have_their_twins_too() -> None:
+    """As text and as JSON."""
+    assert "door.refused" in render_logs(some_logs(5), at=NOW, width=80)
+    assert len(render_logs(some_logs(5), at=NOW, json=True).splitlines()) == 5
+    result = {"config": {"bittensor": {"netuid": 39}}, "sources": {"bittensor.netuid": "file"}}
+    assert "bittensor.netuid" in render_config(result)
+    assert json.loads(render_config(result, json=True)) == result
 
 
 def test_plain_text_is_as_safe_as_the_screen() -> None:

@@ -20,7 +20,7 @@ OTHER = "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"
 MINER = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 
 
-def miner_events(nodes: int = 6, *, now: float = NOW) -> list[ev.Event]:
+def miner_events(nodes: int = 6, *, now: float = NOW, with_ramp: bool = False) -> list[ev.Event]:
     """A miner whose fleet has a changed host key, a suspect node and a service that restarts."""
     out: list[ev.Event] = [
         ev.EngineStarted(
@@ -44,6 +44,9 @@ def miner_events(nodes: int = 6, *, now: float = NOW) -> list[ev.Event]:
     for number in range(1, nodes + 1):
         out += node_events(number, now=now)
     out += access_events(nodes, now=now)
+    if with_ramp:
+        for number in range(1, nodes + 1):
+            out += ramp_events(number, now=now)
     out += [
         ev.NodeStateChanged(at=now - 720, node_id=node_id(3), old="healthy", new="suspect", reason="docker runtime"),
         ev.HostKeyChanged(
@@ -59,6 +62,36 @@ def miner_events(nodes: int = 6, *, now: float = NOW) -> list[ev.Event]:
         ),
     ]  # fmt: skip
     return out
+
+
+def ramp_events(number: int, *, now: float = NOW) -> list[ev.Event]:
+    """A ramp of 14, 11.2, 8.4 ... days, one reset, and what a validator publishes."""
+    days = max(16.8 - 2.8 * number, 0.5)
+    share = min(days / 14, 1.0)
+    return [
+        ev.RampEstimated(
+            at=now - 30, node_id=node_id(number), validator_hotkey=ASSIGNED, minutes=int(days * 1440),
+            percent=100 * share, since=now - days * 86_400, full_at=now + (14 - days) * 86_400,
+            next_full_at=now + 6600, quiet_until=now + 5400, estimated_score=1.0 if number < 5 else 0.5,
+            resets=(f"{now - days * 86_400:.0f} 7200 docker runtime",) if number == 3 else (),
+            resets_total=int(number == 3), failure_cost_gpus=8 * share, failure_cost_percent=100 * share / 6,
+        ),
+        ev.NodeObserved(
+            at=now - 300, node_id=node_id(number), source="metrics", uptime_minutes=days * 1440, multiplier=share,
+            status="active",
+        ),
+        ev.NodeInspected(
+            at=now - 200, node_id=node_id(number), cuda="12.8", docker_ok=number != 3, docker_version="27.3",
+            docker_error="no nvidia runtime" if number == 3 else "", nvidia_runtime_ok=number != 3, disk_path="/var",
+            disk_free_bytes=1_400_000_000_000, disk_total_bytes=3_840_000_000_000, sshd_password_login=False,
+            sshd_root_login="prohibit-password", sshd_max_startups="10:30:100", sshd_max_sessions=10,
+            gpus=tuple(
+                f'{{"index": {i}, "uuid": "GPU-{number:04d}-{i}", "memory_mib": 81559, "memory_used_mib": 40960, '
+                f'"utilisation_percent": 62.0, "temperature_c": 5{i}.0, "power_w": 420.0}}'
+                for i in range(8)
+            ),
+        ),
+    ]  # fmt: skip
 
 
 def node_id(number: int) -> str:
@@ -192,6 +225,8 @@ class TestEngine:
     refusal: str = ""
     clients: list[TestClient] = field(default_factory=list)
     attempts: int = 0
+    verbs: frozenset[str] | None = None
+    answers: dict[str, Mapping[str, object]] = field(default_factory=dict)
 
     def emit(self, *events: ev.Event) -> None:
         """Fold events in and tell every watcher, as the composition root does."""
@@ -270,7 +305,12 @@ class TestClient:
         self._engine.acted.append((verb, dict(args)))
         if on_progress is not None:
             on_progress("working")
-        return {"message": "done"}
+        return self._engine.answers.get(verb, {"message": "done"})
+
+    async def actions(self) -> Mapping[str, str]:
+        if self._engine.verbs is None:
+            raise ControlRefused("this engine knows no verb 'actions'", reason="unknown_verb")
+        return dict.fromkeys(self._engine.verbs, "")
 
     async def logs(self, after_seq: int = 0, limit: int = 500) -> list[LogRecord]:
         return [r for r in self._engine.log_lines if r.seq > after_seq][:limit]

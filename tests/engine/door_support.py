@@ -32,6 +32,7 @@ from engine.wire.basilca.miner.v1 import miner_discovery_pb2 as pb_a
 from engine.wire.basilca.miner.v1 import miner_discovery_pb2_grpc as stub_a
 from engine.wire.basilica.miner.v1 import miner_discovery_pb2 as pb_b
 from engine.wire.basilica.miner.v1 import miner_discovery_pb2_grpc as stub_b
+from engine.wire.messages import Dialect
 
 PB: dict[str, Any] = {"A": pb_a, "B": pb_b}
 GENEROUS = DoorLimits(per_address=Rate(1000.0, 1000), per_hotkey=Rate(1000.0, 1000))
@@ -82,7 +83,7 @@ class FakeAdmission:
     def is_assigned(self, hotkey: str) -> bool:
         return self.assigned
 
-    async def admit(self, hotkey: str, key: PublicKey) -> Access:
+    async def admit(self, hotkey: str, key: PublicKey, dialect: Dialect) -> Access:
         self.admits.append((hotkey, key))
         if self.hold is not None:
             await self.hold.wait()
@@ -111,8 +112,7 @@ class World:
             self.port,
             self.miner,
             self.admission,
-            sessions=self.store.sessions,
-            nonces=self.store.nonces,
+            store=self.store,
             clock=self.clock,
             emit=self.events.append,
             limits=limits or GENEROUS,

@@ -21,6 +21,7 @@ from engine.control.actions import ActionTable, Report
 from engine.control.client import Batch, ControlClient
 from engine.control.frames import CLIENT_FRAME_BYTES, SERVER_FRAME_BYTES, encode, read_frame
 from engine.control.models import NodeView
+from engine.control.ring import LogRing
 from engine.control.server import ControlLimits, ControlServer
 from engine.control.state import LiveState
 from engine.errors import (
@@ -32,7 +33,6 @@ from engine.errors import (
     StoreUnusable,
 )
 from engine.events import AlertRaised, Event, NodeAdded, NodeChecked, NodeRemoved, OperatorActed
-from engine.observe.ring import LogRing
 
 QUICK = ControlLimits(hello_s=0.3, tick_s=0.01, stall_s=0.4, beat_s=0.05)
 WAIT_S = 20.0

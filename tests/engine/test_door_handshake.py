@@ -346,8 +346,7 @@ async def test_a_taken_port_is_named(here: World) -> None:
         here.port,
         here.miner,
         here.admission,
-        sessions=here.store.sessions,
-        nonces=here.store.nonces,
+        store=here.store,
         clock=ManualClock(),
         emit=here.events.append,
     )

@@ -6,7 +6,10 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,3 +137,45 @@ def engines_of(directory: Path) -> list[int]:
         except OSError:
             continue
     return [pid for pid in found if pid != os.getpid()]
+
+
+def test_a_subnet_ends_with_the_console_that_started_it(tmp_path: Path) -> None:
+    """When the process that started a subnet is killed, the subnet and its engines end by themselves."""
+    script = (
+        "import subprocess, sys, time\n"
+        "from engine.localnet.processes import end_with_parent\n"
+        "subprocess.Popen([sys.executable, '-m', 'basilica_tui', 'localnet', 'up', '--dir', sys.argv[1]],"
+        " start_new_session=True, preexec_fn=end_with_parent)\n"
+        "time.sleep(600)\n"
+    )
+    described = tmp_path / "net" / "localnet.json"
+    parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "net")])
+    try:
+        wait_until(described.exists)
+        children = processes_naming(str(tmp_path / "net"))
+        assert len(children) >= 4
+    finally:
+        parent.kill()
+        parent.wait()
+
+    wait_until(lambda: not processes_naming(str(tmp_path / "net")))
+
+
+def processes_naming(text: str) -> set[int]:
+    """Processes with this text in their command line."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if text.encode() in entry.read_bytes():
+                found.add(int(entry.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Poll for up to a minute."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

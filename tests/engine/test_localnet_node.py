@@ -246,8 +246,8 @@ async def test_the_gpu_tool_answers_every_form(node: StandInNode, client: Client
     assert all(0 <= int(row[5]) <= 100 and 20 < int(row[6]) < 95 for row in table)
     plain = (await client.run(node, "nvidia-smi")).stdout
     assert isinstance(plain, bytes)
-    assert b"Driver Version: 550.127.05" in plain
-    assert b"CUDA Version: 12.4" in plain
+    assert b"Driver Version: 570.124.06" in plain
+    assert b"CUDA Version: 12.8" in plain
     assert b"stand-in" in plain
     listed = (await client.run(node, "nvidia-smi -L")).stdout
     assert isinstance(listed, bytes)

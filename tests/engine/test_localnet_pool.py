@@ -17,7 +17,7 @@ from engine.localnet.stand_in_node import StandInNode
 from engine.probes.gpu import probe_gpus
 from engine.ssh.authorized_keys import Change, WantedKey, plan_change
 from engine.ssh.canary import prove_expiry
-from engine.ssh.capability import NodeCapability, expiry_texts, probe_capability
+from engine.ssh.capability import NodeCapability, deadlines, probe_capability
 from engine.ssh.host_keys import HostKeys
 from engine.ssh.keyfile import read_key_file, swap_key_file
 from engine.ssh.keys import ClientKey
@@ -102,8 +102,8 @@ async def test_many_commands_share_a_connection(bench: Bench) -> None:
 
 
 async def wanted(bench: Bench, key: ClientKey, capability: NodeCapability, at: int) -> WantedKey:
-    texts = await expiry_texts(bench.pool, bench.target, capability, [at])
-    return WantedKey(GRANT, f"validator-{VALIDATOR}", key.algorithm, key.blob_base64, at, texts[at])
+    ends = await deadlines(bench.pool, bench.target, capability, [at])
+    return WantedKey(GRANT, f"validator-{VALIDATOR}", key.algorithm, key.blob_base64, at, ends[at].expiry_text)
 
 
 async def put(bench: Bench, keys: list[WantedKey]) -> None:

@@ -51,7 +51,7 @@ def test_discovery_opens_every_node(sshd_nodes: Nodes, subnets: Callable[..., Mi
     """The assigned validator gets its key onto every node and logs in; one line each, with an end and restricted."""
     subnet = subnets([sshd_nodes(), sshd_nodes()])
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.views["engine"]["engine"].assigned_hotkey != ""))
+    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
     validator = subnet.validators[0]
 
     offer = asyncio.run(subnet.discover(validator, dialect))
@@ -70,7 +70,7 @@ def test_renewal_changes_only_the_end(sshd_nodes: Nodes, subnets: Callable[..., 
     """A second discovery with the same key prolongs the same grant."""
     subnet = subnets([sshd_nodes()])
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.views["engine"]["engine"].assigned_hotkey != ""))
+    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
     asyncio.run(subnet.discover(subnet.validators[0]))
     (first,) = our_lines(subnet.nodes[0])
     asyncio.run(asyncio.sleep(1.1))
@@ -86,7 +86,7 @@ def test_unassigned_validator_gets_an_empty_list(sshd_nodes: Nodes, subnets: Cal
     """A permitted validator that is not the assigned one is answered OK with no nodes, and no file changes."""
     subnet = subnets([sshd_nodes()])
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.views["engine"]["engine"].assigned_hotkey != ""))
+    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
 
     offer = asyncio.run(subnet.discover(subnet.validators[1]))
 
@@ -98,7 +98,7 @@ def test_access_ends_on_the_node_and_the_line_goes(sshd_nodes: Nodes, subnets: C
     """After the session's lifetime sshd denies the key, then the line is removed and the session is over."""
     subnet = subnets([sshd_nodes()], access={"session_lifetime": 3, "reconcile_interval": 1})
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.views["engine"]["engine"].assigned_hotkey != ""))
+    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
     validator = subnet.validators[0]
     asyncio.run(subnet.discover(validator))
     assert ssh_login(subnet.nodes[0], validator.key_path).returncode == 0
@@ -107,7 +107,7 @@ def test_access_ends_on_the_node_and_the_line_goes(sshd_nodes: Nodes, subnets: C
 
     assert our_lines(subnet.nodes[0]) == []
     assert ssh_login(subnet.nodes[0], validator.key_path).returncode == 255
-    assert snapshot.views["sessions"][validator.hotkey].state == "ended"
+    assert snapshot.sessions[validator.hotkey].state == "ended"
     assert_operator_untouched(subnet)
 
 
@@ -115,7 +115,7 @@ def test_access_ends_even_if_the_miner_is_dead(sshd_nodes: Nodes, subnets: Calla
     """With the engine killed the node itself closes at the end of the grant, and the next start removes the line."""
     subnet = subnets([sshd_nodes()], access={"session_lifetime": 4})
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.views["engine"]["engine"].assigned_hotkey != ""))
+    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
     validator = subnet.validators[0]
     asyncio.run(subnet.discover(validator))
     subnet.kill()
@@ -137,15 +137,16 @@ def test_killed_in_the_middle_of_a_discovery(
     """Killed after the grants were written, or with some keys on nodes: the next start completes what the rows say."""
     subnet = subnets([sshd_nodes(), sshd_nodes(), sshd_nodes()])
     subnet.start(die_at=moment)
-    asyncio.run(subnet.until(lambda s: s.views["engine"]["engine"].assigned_hotkey != ""))
+    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
     with pytest.raises(Exception):  # noqa: B017 - whatever the call ends with, the engine is gone
         asyncio.run(subnet.discover(subnet.validators[0], "A"))
     assert subnet.wait_dead() == -9
-    assert sum(len(our_lines(n)) for n in subnet.nodes) < len(subnet.nodes) or moment == "key.deployed"
+    granted = [line for n in subnet.nodes for line in our_lines(n) if " renter-canary " not in line]
+    assert len(granted) < len(subnet.nodes) or moment == "key.deployed"
 
     subnet.start()
 
-    asyncio.run(subnet.until(lambda s: sum(n.keys_in_place for n in s.views["nodes"].values()) == 3))
+    asyncio.run(subnet.until(lambda s: sum(n.keys_in_place for n in s.nodes.values()) == 3))
     assert [len(our_lines(n)) for n in subnet.nodes] == [1, 1, 1]
     assert_operator_untouched(subnet)
 
@@ -154,7 +155,7 @@ def test_operator_ends_a_session(sshd_nodes: Nodes, subnets: Callable[..., Miner
     """The operator's word removes the key from every node at once."""
     subnet = subnets([sshd_nodes(), sshd_nodes()])
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.views["engine"]["engine"].assigned_hotkey != ""))
+    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
     validator = subnet.validators[0]
     asyncio.run(subnet.discover(validator))
 
@@ -169,7 +170,7 @@ def test_losing_the_permit_ends_access(sshd_nodes: Nodes, subnets: Callable[...,
     """A validator that loses its permit on chain loses its keys at the next reading of the metagraph."""
     subnet = subnets([sshd_nodes()])
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.views["engine"]["engine"].assigned_hotkey != ""))
+    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
     validator = subnet.validators[0]
     asyncio.run(subnet.discover(validator))
 
@@ -178,7 +179,7 @@ def test_losing_the_permit_ends_access(sshd_nodes: Nodes, subnets: Callable[...,
 
     assert our_lines(subnet.nodes[0]) == []
     snapshot = asyncio.run(subnet.snapshot())
-    assert snapshot.views["engine"]["engine"].assigned_hotkey == subnet.validators[1].hotkey
+    assert snapshot.engine.assigned_hotkey == subnet.validators[1].hotkey
 
 
 def test_a_dead_node_costs_only_itself(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
@@ -186,17 +187,17 @@ def test_a_dead_node_costs_only_itself(sshd_nodes: Nodes, subnets: Callable[...,
     subnet = subnets([sshd_nodes(), sshd_nodes(), sshd_nodes()])
     subnet.nodes[1].stop()
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.views["engine"]["engine"].assigned_hotkey != ""))
+    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
 
     offer = asyncio.run(subnet.discover(subnet.validators[0]))
 
     assert {n.port for n in offer.nodes} == {subnet.nodes[0].port, subnet.nodes[2].port}
-    snapshot = asyncio.run(subnet.until(lambda s: any(n.state == "unhealthy" for n in s.views["nodes"].values())))
-    (dead,) = [n for n in snapshot.views["nodes"].values() if n.state == "unhealthy"]
+    snapshot = asyncio.run(subnet.until(lambda s: any(n.state == "unhealthy" for n in s.nodes.values())))
+    (dead,) = [n for n in snapshot.nodes.values() if n.state == "unhealthy"]
     assert dead.port == subnet.nodes[1].port
     assert "refuse" in (dead.reason + dead.last_trouble).lower()
     subnet.nodes[1].start()
-    asyncio.run(subnet.until(lambda s: sum(n.keys_in_place for n in s.views["nodes"].values()) == 3))
+    asyncio.run(subnet.until(lambda s: sum(n.keys_in_place for n in s.nodes.values()) == 3))
     assert len(our_lines(subnet.nodes[1])) == 1
 
 
@@ -206,12 +207,12 @@ def test_a_changed_host_key_stops_all_traffic_until_accepted(
     """A node with another host key gets nothing; a person compares the fingerprints and accepts, then it goes on."""
     subnet = subnets([sshd_nodes(), sshd_nodes()])
     subnet.start()
-    asyncio.run(subnet.until(lambda s: all(n.state == "healthy" for n in s.views["nodes"].values())))
+    asyncio.run(subnet.until(lambda s: all(n.state == "healthy" for n in s.nodes.values())))
     node = subnet.nodes[0]
     old = node.host_key_fingerprint
     node.restart(new_host_key=True)
-    snapshot = asyncio.run(subnet.until(lambda s: any(n.state == "stopped" for n in s.views["nodes"].values())))
-    (stopped,) = [n for n in snapshot.views["nodes"].values() if n.state == "stopped"]
+    snapshot = asyncio.run(subnet.until(lambda s: any(n.state == "stopped" for n in s.nodes.values())))
+    (stopped,) = [n for n in snapshot.nodes.values() if n.state == "stopped"]
 
     offer = asyncio.run(subnet.discover(subnet.validators[0]))
 
@@ -219,7 +220,7 @@ def test_a_changed_host_key_stops_all_traffic_until_accepted(
     assert our_lines(node) == []
     assert (stopped.host_key_fingerprint, stopped.host_key_presented) == (old, node.host_key_fingerprint)
     asyncio.run(subnet.act("node.accept_host_key", node_id=stopped.id, fingerprint=node.host_key_fingerprint))
-    asyncio.run(subnet.until(lambda s: s.views["nodes"][stopped.id].keys_in_place == 1))
+    asyncio.run(subnet.until(lambda s: s.nodes[stopped.id].keys_in_place == 1))
     assert len(our_lines(node)) == 1
 
 
@@ -229,7 +230,7 @@ def test_keys_that_are_not_the_validators_own_are_refused(
     """The operator's key, the miner's own, or another validator's is refused and changes no file."""
     subnet = subnets([sshd_nodes()], validator_assignment={"enabled": False})
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.views["engine"]["engine"].metagraph_at is not None))
+    asyncio.run(subnet.until(lambda s: s.engine.metagraph_at is not None))
     asyncio.run(subnet.discover(subnet.validators[0]))
     before = subnet.nodes[0].keys()
 
@@ -248,7 +249,7 @@ def test_a_node_removed_from_the_configuration_is_cleaned(
     first, second = sshd_nodes(), sshd_nodes()
     subnet = subnets([first, second])
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.views["engine"]["engine"].assigned_hotkey != ""))
+    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
     asyncio.run(subnet.discover(subnet.validators[0]))
     assert subnet.stop() == 0
     document = tomllib.loads(subnet.config_path.read_text())
@@ -267,7 +268,7 @@ def test_revoke_on_exit(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) 
     """With revoke_on_exit a clean stop takes every key away; without it the grants live on until their end."""
     subnet = subnets([sshd_nodes()], access={"revoke_on_exit": True})
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.views["engine"]["engine"].assigned_hotkey != ""))
+    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
     asyncio.run(subnet.discover(subnet.validators[0]))
     assert len(our_lines(subnet.nodes[0])) == 1
 

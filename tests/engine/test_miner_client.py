@@ -119,7 +119,13 @@ class Miner:
 
 def node_message(**changes: str) -> Any:
     """A correct node, changed."""
-    fields: dict[str, Any] = {"node_id": NODE_ID, "host": "10.0.0.1", "port": "22", "username": "root", "status": "available"}
+    fields: dict[str, Any] = {
+        "node_id": NODE_ID,
+        "host": "10.0.0.1",
+        "port": "22",
+        "username": "root",
+        "status": "available",
+    }
     return pb.NodeConnectionDetails(**{**fields, **changes})
 
 

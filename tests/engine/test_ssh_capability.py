@@ -11,8 +11,8 @@ import pytest
 
 from engine.clock import ManualClock
 from engine.errors import SshChannelFailed
-from engine.ssh.canary import prove_expiry
-from engine.ssh.capability import ExpiryForm, NodeCapability, expiry_form_of, expiry_texts, probe_capability
+from engine.ssh.canary import Verdict, prove_expiry
+from engine.ssh.capability import ExpiryForm, NodeCapability, deadlines, expiry_form_of, probe_capability
 from tests.support.pools import Pools
 from tests.support.sshd import NodeSshd
 
@@ -76,7 +76,7 @@ async def test_a_node_without_a_clock_is_refused_clearly(sshd_node: NodeSshd, po
     for form in ("utc", "local"):
         capability = NodeCapability("", form, 0.0)
         with pytest.raises(SshChannelFailed):
-            await expiry_texts(pool, sshd_node.target, capability, [2_000_000_000])
+            await deadlines(pool, sshd_node.target, capability, [2_000_000_000])
 
 
 @pytest.mark.sshd
@@ -89,16 +89,17 @@ async def test_deadlines_are_counted_in_the_nodes_time(sshd_node: NodeSshd, pool
     ends = [int(clock.now()) + 60, int(clock.now()) + 7200]
     for form in ("utc", "local"):
         capability = replace(known, expiry_form=form)
-        texts = await expiry_texts(pool, sshd_node.target, capability, ends)
-        assert list(texts) == ends
+        found = await deadlines(pool, sshd_node.target, capability, ends)
+        assert list(found) == ends
+        texts = {end: deadline.expiry_text for end, deadline in found.items()}
+        assert abs(found[ends[0]].unix - (ends[0] + 3600)) < 30
         times = [datetime.strptime(texts[end].rstrip("Z") + "+0000", "%Y%m%d%H%M%S%z") for end in ends]
         assert (times[1] - times[0]).total_seconds() == 7140
         assert texts[ends[0]].endswith("Z") is (form == "utc")
         if form == "utc":
             assert abs(times[0].timestamp() - (ends[0] + 3600)) < 30
-    assert await expiry_texts(pool, sshd_node.target, replace(known, expiry_form="none"), ends) == dict.fromkeys(
-        ends, ""
-    )
+    without = await deadlines(pool, sshd_node.target, replace(known, expiry_form="none"), ends)
+    assert [deadline.expiry_text for deadline in without.values()] == ["", ""]
 
 
 @pytest.mark.sshd
@@ -109,9 +110,9 @@ async def test_the_canary_proves_that_expiry_works_and_leaves_no_trace(sshd_node
     known = await probe_capability(pool, sshd_node.target)
     for form in ("utc", "local"):
         capability = replace(known, expiry_form=form)
-        assert await prove_expiry(pool, sshd_node.target, capability)
+        assert await prove_expiry(pool, sshd_node.target, capability) is Verdict.PROVED
+    assert await prove_expiry(pool, sshd_node.target, replace(known, expiry_form="none")) is Verdict.OPENS
     assert sshd_node.keys() == old
-    assert not await prove_expiry(pool, sshd_node.target, replace(known, expiry_form="none"))
 
 
 @pytest.mark.sshd
@@ -125,4 +126,4 @@ async def test_the_canary_fails_where_the_key_file_is_not_the_one_sshd_reads(
     (node.home / "elsewhere").write_text(pools.key.public_line + "\n")
     node.own(node.home / "elsewhere")
     pool = pools.make()
-    assert not await prove_expiry(pool, node.target, await probe_capability(pool, node.target))
+    assert await prove_expiry(pool, node.target, await probe_capability(pool, node.target)) is Verdict.NOT_READ

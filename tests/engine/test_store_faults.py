@@ -166,7 +166,7 @@ async def test_tables_of_the_deployed_miner_stay(tmp_path: Path) -> None:
     await reopened_is_sound(path)
     await reopened_is_sound(path)
     assert not Path(f"{path}-wal").exists()
-    for file in (path, tmp_path / "miner.db.before-state_0001"):
+    for file in (path, tmp_path / f"miner.db.before-{STATE_SCHEMA.head}"):
         check = sqlite3.connect(file)
         assert check.execute("SELECT * FROM node_uuids").fetchall() == [("a", "b")]
         check.close()

@@ -243,3 +243,18 @@ def test_a_full_queue_gives_up_debug_first() -> None:
     assert queue.dropped == 3
     queue.forget(last)
     assert [event.at for event in queue.oldest(10)[0]] == [9.0]
+
+
+async def test_ending_a_session_spares_a_newer_one(store: Store) -> None:
+    """A session that was replaced meanwhile is not ended by somebody who still holds the old one."""
+    old = session(token="old")
+    new = dataclasses.replace(old, token="new", issued_at=1.5)
+    await store.sessions.put(old)
+    await store.sessions.put(new)
+
+    assert not await store.sessions.end(old, 50.0, "expired")
+    assert await store.sessions.get(old.hotkey) == new
+    assert await store.sessions.end(new, 60.0, "expired")
+    ended = await store.sessions.get(old.hotkey)
+    assert ended == dataclasses.replace(new, ended_at=60.0, end_reason="expired")
+    assert not await store.sessions.end(new, 70.0, "again")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
@@ -51,15 +52,20 @@ class MinerSubnet:
     grpc_port: int
     config_path: Path
     socket: Path
+    launch: Callable[[Path, Path], Any] | None = field(default=None, repr=False)
+    """Starts an engine in another way: (config, log) -> something like a Popen."""
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
-    def start(self, *, die_at: str = "") -> None:
+    def start(self, *, die_at: str = "", flags: Sequence[str] = ()) -> None:
         """Start the engine and wait until its socket answers; with ``die_at`` it kills itself at that event."""
-        command = [sys.executable, "-m", "basilica_tui", "--daemon", "--config", str(self.config_path)]
+        command = [sys.executable, "-m", "basilica_tui", "--daemon", "--config", str(self.config_path), *flags]
         if die_at:
             command = [sys.executable, "-m", "tests.support.mortal_engine", str(self.config_path), die_at]
-        with (self.root / "engine.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[2])
+        if self.launch is not None and not die_at:
+            self._process = self.launch(self.config_path, self.root / "engine.log")
+        else:
+            self._start_process(command)
+        assert self._process is not None
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
@@ -68,6 +74,10 @@ class MinerSubnet:
                 return
             time.sleep(0.1)
         raise AssertionError(f"the engine does not answer: {self.log()}")
+
+    def _start_process(self, command: list[str]) -> None:
+        with (self.root / "engine.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[2])
 
     def stop(self) -> int:
         """End the engine with SIGTERM and return its exit status."""
@@ -81,6 +91,12 @@ class MinerSubnet:
         """Wait for an engine that ends by itself."""
         assert self._process is not None
         return self._process.wait(30)
+
+    @property
+    def pid(self) -> int:
+        """The engine's process."""
+        assert self._process is not None
+        return self._process.pid
 
     def log(self) -> str:
         """What the engine wrote."""

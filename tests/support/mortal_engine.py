@@ -1,5 +1,7 @@
 """``python -m tests.support.mortal_engine CONFIG EVENT``: the real engine, killed by itself at the first such event.
 
+EVENT is a kind, or ``kind:step`` for one with that ``step``.
+
 SIGKILL between two instructions: nothing is flushed, nothing is cleaned up.
 """
 
@@ -12,9 +14,9 @@ import sys
 from pathlib import Path
 
 from engine.app import Engine, load
+from engine.control.ring import LogRing
 from engine.events import Event
 from engine.identity.wallets import open_wallet
-from engine.observe.ring import LogRing
 
 
 def main(config_path: str, kind: str) -> None:
@@ -24,7 +26,7 @@ def main(config_path: str, kind: str) -> None:
     engine = Engine(config, wallet, LogRing())
 
     def die(event: Event) -> None:
-        if event.kind == kind:
+        if event.kind == kind.partition(":")[0] and getattr(event, "step", "") in (kind.partition(":")[2], ""):
             os.kill(os.getpid(), signal.SIGKILL)
 
     engine.bus.subscribe(die)

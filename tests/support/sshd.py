@@ -57,6 +57,8 @@ class NodeSshd:
     ssh_dir_kib: int = 0
     host: str = "127.0.0.1"
     options: tuple[str, ...] = ()
+    launcher: tuple[str, ...] = ()
+    """Words in front of sshd's command: another network namespace, another clock."""
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -121,7 +123,11 @@ class NodeSshd:
             enter = ["sh", "-c", _ENTER, "enter", str(self.root), str(self.ssh_dir_kib), str(USER_ID), str(SSHD)]
             command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *enter]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+            [*self.launcher, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
         deadline = time.monotonic() + 10
         while "Server listening on" not in self.log():
@@ -162,13 +168,20 @@ def write_host_key(root: Path) -> None:
     (root / "host_key.pub").write_bytes(key.export_public_key("openssh"))
 
 
-def create_node(*, max_startups: str = "100:30:200", ssh_dir_kib: int = 0, options: tuple[str, ...] = ()) -> NodeSshd:
+def create_node(
+    *,
+    max_startups: str = "100:30:200",
+    ssh_dir_kib: int = 0,
+    options: tuple[str, ...] = (),
+    host: str = "127.0.0.1",
+    launcher: tuple[str, ...] = (),
+) -> NodeSshd:
     """Build a node's directory and start its sshd. ``ssh_dir_kib`` gives ``~/.ssh`` a file system of that size."""
     is_private = os.geteuid() == 0
     root = Path(tempfile.mkdtemp(prefix="basilica-sshd-"))
     root.chmod(0o755)
     username = "basilica" if is_private else os.environ.get("USER") or _own_name()
-    node = NodeSshd(root, free_port(), username, is_private, max_startups, ssh_dir_kib, options=options)
+    node = NodeSshd(root, free_port(), username, is_private, max_startups, ssh_dir_kib, host, options, launcher)
     try:
         _furnish(node)
         node.start()

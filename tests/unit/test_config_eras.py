@@ -286,7 +286,13 @@ def test_a_deployed_validators_file_loads(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("axon", "bound", "expected"),
-    [(None, None, (50051, 50051)), (8091, None, (8091, 8091)), (8080, None, (8080, 8080)), (None, 8080, (8080, 8080)), (8080, 8080, (8080, 8080))],
+    [
+        (None, None, (50051, 50051)),
+        (8091, None, (8091, 8091)),
+        (8080, None, (8080, 8080)),
+        (None, 8080, (8080, 8080)),
+        (8080, 8080, (8080, 8080)),
+    ],
 )
 def test_a_port_that_was_not_set_follows_the_other(
     tmp_path: Path, axon: int | None, bound: int | None, expected: tuple[int, int]

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.identity.node_ids import chacha12_block, expand_seed, node_id_for, node_id_from_text, siphash_1_3
+from engine.identity.node_ids import (
+    chacha12_block,
+    expand_seed,
+    node_id_for,
+    node_id_from_text,
+    parse_address,
+    siphash_1_3,
+)
 
 VECTORS = [
     (
@@ -66,3 +73,23 @@ def test_every_id_is_a_version_4_uuid(text: str) -> None:
     parsed = uuid.UUID(node_id_from_text(text))
     assert parsed.version == 4
     assert parsed.variant == uuid.RFC_4122
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("basilica@192.168.1.100:22", ("basilica", "192.168.1.100", 22)),
+        ("root@2001:db8::1:2222", ("root", "2001:db8::1", 2222)),
+        ("a@b@host:1", ("a@b", "host", 1)),
+    ],
+)
+def test_addresses_are_split_as_configured(text: str, parts: tuple[str, str, int]) -> None:
+    """The last @ and the last colon separate user, host and port; nothing is normalised."""
+    assert parse_address(text) == parts
+
+
+@pytest.mark.parametrize("text", ["", "host:22", "user@host", "user@:22", "user@host:0", "user@host:70000", "u@h:²"])
+def test_incomplete_addresses_are_refused(text: str) -> None:
+    """Whatever is not USER@HOST:PORT is an error, never a guess."""
+    with pytest.raises(ValueError, match=r"USER@HOST:PORT|port"):
+        parse_address(text)

@@ -8,7 +8,9 @@ from collections.abc import Iterable
 import pytest
 
 from engine import events as ev
-from engine.control.folding import FOLDS, MAX_ALERTS, MAX_VERIFICATIONS
+from engine.control.folds import FOLDS
+from engine.control.folds.alerts import MAX_ALERTS
+from engine.control.folds.verification import MAX_VERIFICATIONS
 from engine.control.models import COLLECTIONS, view_from_json, view_to_json
 from engine.control.state import LiveState
 from engine.events import KINDS, Event
@@ -44,7 +46,7 @@ def ended(at: float = 20.0) -> ev.SessionEnded:
     return ev.SessionEnded(at=at, validator_hotkey=V1, reason="expired")
 
 
-def session_restored(access_until: float) -> ev.SessionRestored:
+def session_restored(access_until: float | None) -> ev.SessionRestored:
     return ev.SessionRestored(
         at=1.0,
         validator_hotkey=V1,
@@ -344,11 +346,17 @@ CASES: dict[str, tuple[list[Event], str, str, dict[str, object]]] = {
         V1,
         {"state": "active", "authenticated_at": 0.5, "last_discovery_at": 0.6, "nodes_ready": 2},
     ),
-    "a session of an earlier run whose access is over": (
-        [session_restored(access_until=0.9)],
+    "a session of an earlier run without access": (
+        [session_restored(access_until=None)],
         "sessions",
         V1,
         {"state": "authenticated"},
+    ),
+    "a session of an earlier run shows when validators last reached us": (
+        [session_restored(access_until=None)],
+        "engine",
+        "engine",
+        {"last_called_at": 0.6, "last_called_by": V1},
     ),
     "a validator that comes back after its end begins anew": (
         [authenticated(), discovered(), ended(), authenticated(at=30.0)],

@@ -111,6 +111,13 @@ def test_fields_of_an_event_are_in_its_line() -> None:
     assert str(line["timestamp"]).endswith("Z")
 
 
+def test_an_alert_keeps_its_own_level() -> None:
+    """An alert's level decides the line's level and stays readable beside it."""
+    alert = ev.AlertRaised(at=1.0, alert_id="a", level="error", subject="s", message="m", hint="")
+    line = logged(alert)[0]
+    assert (line["level"], line["alert_level"], line["event"]) == ("error", "error", "alert.raised")
+
+
 def test_the_level_filters_events() -> None:
     """Debug events are silent at the usual level."""
     assert logged(ev.ServiceStarted(at=1.0, service="door"), level="info") == []

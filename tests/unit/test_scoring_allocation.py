@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ScoresInvalid
 from engine.validator.scoring import CategoryRule, Emission, allocate, check_vector
 from engine.validator.scoring.arithmetic import TOTAL_WEIGHT, left_sum, percent_of, split_pool
+
+# No deadline and no complaint about slow drawing: a busy machine is not a wrong rule.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 Scores = Mapping[str, Sequence[tuple[int, float]]]
 
@@ -242,6 +245,7 @@ def settings_with_all_paid(draw: st.DrawFn) -> Emission:
     )
 
 
+@UNHURRIED
 @given(settings_with_all_paid(), RANKING)
 def test_nothing_is_made_and_little_is_lost(settings: Emission, scores: Scores) -> None:
     """Weights are above zero, fit 16 bits, and sum to everything but truncation and equal splits."""
@@ -254,6 +258,7 @@ def test_nothing_is_made_and_little_is_lost(settings: Emission, scores: Scores) 
     assert all(0 <= pool.lost < max(1, len(pool.portions)) for pool in allocation.pools)
 
 
+@UNHURRIED
 @given(settings_with_all_paid(), RANKING)
 def test_burn_is_the_percentage_and_what_nobody_earned(settings: Emission, scores: Scores) -> None:
     """The burn never falls below its percentage, and exactly the pools without enough miners are added."""
@@ -267,6 +272,7 @@ def test_burn_is_the_percentage_and_what_nobody_earned(settings: Emission, score
     assert allocation.weights.get(settings.burn_uid, 0) >= allocation.burn
 
 
+@UNHURRIED
 @given(st.integers(0, TOTAL_WEIGHT), st.lists(SCORE, min_size=1, max_size=50))
 def test_a_pool_is_never_overdrawn(pool: int, scores: list[float]) -> None:
     """Parts are whole, not negative, and together at most the pool; with a score above zero exactly the pool."""

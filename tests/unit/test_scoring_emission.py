@@ -6,11 +6,14 @@ import tomllib
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ConfigInvalid
 from engine.validator.scoring import CategoryRule, Emission, read_emission
+
+# No deadline and no complaint about slow drawing: a busy machine is not a wrong rule.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def of(*weights: float, burn: float = 0.0) -> Emission:
@@ -148,6 +151,7 @@ KEYS = st.sampled_from(
 )
 
 
+@UNHURRIED
 @given(st.dictionaries(KEYS, JUNK, max_size=4))
 def test_any_table_is_read_or_refused(table: dict[str, object]) -> None:
     """Whatever a file holds, the answer is valid settings or ConfigInvalid."""

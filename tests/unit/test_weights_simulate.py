@@ -134,7 +134,10 @@ def test_scores_of_an_unpaid_category_are_remarked_on(files: Files) -> None:
         ("emission = 3\n", ["emission = 3: write a section"]),
         ("", ["gpu_allocations = {}"]),
         ("[scoring]\nprofile = 3\n" + EMISSION, ["scoring.profile = 3: choose one of documented, deployed-2025-10"]),
-        ("[emission.gpu_allocations]\nH100 = 100.009\n", ["gpu_allocations weights sum to 100.009, which makes a vector of 65540"]),
+        (
+            "[emission.gpu_allocations]\nH100 = 100.009\n",
+            ["gpu_allocations weights sum to 100.009, which makes a vector of 65540"],
+        ),
     ],
 )
 def test_wrong_emission_files(files: Files, text: str, words: list[str]) -> None:

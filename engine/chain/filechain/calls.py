@@ -15,7 +15,7 @@ _U16_MAX = 65535
 _U128 = 1 << 128
 
 
-class CallFailed(Exception):  # noqa: N818 - an outcome that is recorded in the block, not a fault of the program
+class CallFailed(Exception):
     """The call was executed and refused; ``name`` is the error's name on the network."""
 
     def __init__(self, name: str, message: str) -> None:

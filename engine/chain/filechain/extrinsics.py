@@ -17,7 +17,7 @@ KEPT_EXTRINSICS = 10_000
 _CRYPTO_TYPES = frozenset({0, 1})  # ed25519, sr25519
 
 
-class ExtrinsicRefused(Exception):  # noqa: N818 - named like the network's outcomes
+class ExtrinsicRefused(Exception):
     """The extrinsic never entered a block; ``name`` is the transaction error's name on the network."""
 
     def __init__(self, name: str, message: str) -> None:

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from engine.scores.categories import (
+    GpuGroup,
+    NodeGpus,
+    deployed_category,
+    documented_category,
+    merge_groups,
+)
+from engine.scores.history import CheckLog, Rate, last_full_ok, pass_rate, ssh_rate
+from engine.scores.ramp import Forecast, Ramp, deployed_ramp, documented_ramp, ramp_since
 from engine.validator.scoring.allocation import (
     Allocation,
     CategoryPool,
@@ -10,21 +19,12 @@ from engine.validator.scoring.allocation import (
     allocate,
     check_vector,
 )
-from engine.validator.scoring.categories import (
-    GpuGroup,
-    NodeGpus,
-    deployed_category,
-    documented_category,
-    merge_groups,
-)
 from engine.validator.scoring.deployed_2025_10 import is_in_epoch, pass_ratio
 from engine.validator.scoring.emission import CategoryRule, Emission
 from engine.validator.scoring.emission_table import read_emission
 from engine.validator.scoring.facts import MinerFacts, NodeFacts, RoundContext
-from engine.validator.scoring.history import CheckLog, Rate, last_full_ok, pass_rate, ssh_rate
 from engine.validator.scoring.node_score import deployed_node_score, documented_node_score
 from engine.validator.scoring.profiles import PROFILES, Profile
-from engine.validator.scoring.ramp import Forecast, Ramp, deployed_ramp, documented_ramp, ramp_since
 from engine.validator.scoring.ranking_table import read_ranking
 from engine.validator.scoring.results import CategoryScore, MinerScore, NodeScore
 from engine.validator.scoring.round import Round, score_miner, score_round

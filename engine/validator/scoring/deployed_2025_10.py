@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from engine.validator.scoring.categories import deployed_category
+from engine.scores.categories import deployed_category
+from engine.scores.history import Rate
 from engine.validator.scoring.documented import category_scores
 from engine.validator.scoring.eligibility import emission_reasons
 from engine.validator.scoring.emission import Emission
 from engine.validator.scoring.facts import MinerFacts, NodeFacts, RoundContext, chain_exclusions
-from engine.validator.scoring.history import Rate
 from engine.validator.scoring.results import MinerScore, NodeScore
 
 PROFILE_MAX_AGE_S = 3 * 3600.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from engine.scores.categories import documented_category
 from engine.validator.scoring.arithmetic import left_sum
-from engine.validator.scoring.categories import documented_category
 from engine.validator.scoring.eligibility import documented_reasons
 from engine.validator.scoring.emission import Emission
 from engine.validator.scoring.facts import MinerFacts, NodeFacts, RoundContext, chain_exclusions

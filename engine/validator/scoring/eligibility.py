@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-
-from engine.validator.scoring.categories import DOCUMENTED_REWARDED, OTHER
+from engine.scores.categories import DOCUMENTED_REWARDED, OTHER
+from engine.scores.versions import version_reasons
 from engine.validator.scoring.emission import Emission
 from engine.validator.scoring.facts import NodeFacts
-
-MIN_COMPUTE_CAPABILITY = (8, 7)
-MIN_CUDA = (12, 8)
-
-_VERSION = re.compile(r"\s*v?([0-9]{1,4})(?:\.([0-9]{1,4}))?(?![0-9])", re.ASCII)
-
-
-def version_of(text: str) -> tuple[int, int] | None:
-    """Major and minor of a version text ("12.8", "12.8.1", "13"); None when it is none."""
-    found = _VERSION.match(text)
-    return (int(found.group(1)), int(found.group(2) or 0)) if found else None
 
 
 def documented_reasons(facts: NodeFacts, category: str, emission: Emission) -> tuple[str, ...]:
@@ -31,7 +18,7 @@ def documented_reasons(facts: NodeFacts, category: str, emission: Emission) -> t
         found.append(f"{name} is validated but not rewarded; rewarded are {', '.join(DOCUMENTED_REWARDED)}")
     else:
         found += emission_reasons(facts, category, emission)
-    found += _version_reasons(facts.compute_capability, facts.cuda)
+    found += version_reasons(facts.compute_capability, facts.cuda)
     if facts.ssh.total == 0:
         found.append("it was not checked within the rolling window")
     return tuple(found)
@@ -50,19 +37,3 @@ def emission_reasons(facts: NodeFacts, category: str, emission: Emission) -> tup
         known = "unknown GPU memory" if facts.gpus.memory_gb is None else f"{facts.gpus.memory_gb:g} GB of GPU memory"
         found.append(f"{known}, {category} needs {rule.min_gpu_vram} GB")
     return tuple(found)
-
-
-@lru_cache(maxsize=1024)
-def _version_reasons(compute_capability: str, cuda: str) -> tuple[str, ...]:
-    return (
-        *_version_reason("compute capability", compute_capability, MIN_COMPUTE_CAPABILITY),
-        *_version_reason("CUDA", cuda, MIN_CUDA),
-    )
-
-
-def _version_reason(what: str, text: str, minimum: tuple[int, int]) -> tuple[str, ...]:
-    version = version_of(text)
-    needed = f"{minimum[0]}.{minimum[1]}"
-    if version is None:
-        return (f"{what} is not known, {needed} or newer is needed",)
-    return () if version >= minimum else (f"{what} {text.strip()} is below {needed}",)

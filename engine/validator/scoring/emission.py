@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from engine.scores.categories import DEPLOYED_CATEGORIES, DOCUMENTED_REWARDED
 from engine.validator.scoring.arithmetic import left_sum
-from engine.validator.scoring.categories import DEPLOYED_CATEGORIES, DOCUMENTED_REWARDED
 from engine.validator.scoring.profiles import Profile
 
 DEFAULT_BURN_UID = 204

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.validator.scoring.categories import NodeGpus
-from engine.validator.scoring.history import NOTHING_TRIED, Rate
-from engine.validator.scoring.ramp import Ramp
+from engine.scores.categories import NodeGpus
+from engine.scores.history import NOTHING_TRIED, Rate
+from engine.scores.ramp import Ramp
 
 
 @dataclass(frozen=True, slots=True)

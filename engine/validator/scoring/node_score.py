@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
+from engine.scores.documented_score import FULL_PART, SSH_PART, documented_score
 from engine.validator.scoring.facts import NodeFacts
 
 Binary = Literal["disabled", "failed", "passed"]
 
-SSH_PART = 0.5
-FULL_PART = 0.5
 DEPLOYED_SSH_SCORE = 0.8
 DEPLOYED_BINARY_WEIGHT = 0.8
 
 
 def documented_node_score(facts: NodeFacts) -> float:
     """Half the SSH success rate, half the last full validation; a node never fully validated has no second half."""
-    return SSH_PART * facts.ssh.value + FULL_PART * bool(facts.last_full_ok)
+    return documented_score(facts.ssh, facts.last_full_ok)
 
 
 def explain_documented_node_score(facts: NodeFacts) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from engine.scores.categories import deployed_category
+from engine.scores.history import Rate
 from engine.validator.scoring.arithmetic import left_sum
-from engine.validator.scoring.categories import deployed_category
 from engine.validator.scoring.emission import Emission
-from engine.validator.scoring.history import Rate
 from engine.validator.scoring.results import MinerScore
 
 

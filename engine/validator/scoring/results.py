@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from engine.scores.ramp import Forecast
 from engine.validator.scoring.facts import MinerFacts, NodeFacts
 from engine.validator.scoring.node_score import explain_documented_node_score
 from engine.validator.scoring.profiles import Profile
-from engine.validator.scoring.ramp import Forecast
 
 
 @dataclass(frozen=True, slots=True)

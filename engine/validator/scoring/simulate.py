@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.scores.categories import DOCUMENTED_REWARDED
 from engine.validator.scoring.allocation import Allocation, Ranking, allocate
-from engine.validator.scoring.categories import DOCUMENTED_REWARDED
 from engine.validator.scoring.emission import Emission
 from engine.validator.scoring.profiles import Profile
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from engine.errors import ScoresInvalid
-from engine.validator.scoring.categories import NodeGpus
+from engine.scores.categories import NodeGpus
+from engine.scores.history import Tier
+from engine.scores.ramp import RAMP_MINUTES, Ramp
 from engine.validator.scoring.facts import NodeFacts
-from engine.validator.scoring.history import Tier
 from engine.validator.scoring.profiles import Profile
-from engine.validator.scoring.ramp import RAMP_MINUTES, Ramp
 from engine.validator.scoring.results import MinerScore
 from engine.validator.scoring.round import Round, finish_round, score_miner
 
@@ -66,7 +66,10 @@ class WhatIf:
     def full_at_after(self) -> float:
         """When the node's ramp is full at the earliest if it recovers at once."""
         ramp = next(node.facts.ramp for node in self.miner_after.nodes if node.facts.node_id == self.node_id)
-        return self.after.context.now + RAMP_MINUTES * 60 if ramp.full_at is None else ramp.full_at
+        if ramp.full_at is not None:
+            return ramp.full_at
+        now = self.after.context.now
+        return now if ramp.multiplier >= 1.0 else now + RAMP_MINUTES * 60
 
     def explain(self) -> tuple[str, ...]:
         """The changes, lines of text."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from engine.validator.scoring.history import CheckLog
+from engine.scores.history import CheckLog
 
 RAMP_MINUTES = 20_160
 DAY_S = 86_400
@@ -43,9 +43,11 @@ class Ramp:
     def explain(self) -> str:
         """One line: minutes, percentage and the day of 100 %."""
         line = f"ramp {min(self.minutes, RAMP_MINUTES)} of {RAMP_MINUTES} min = {self.multiplier:.2%}"
+        if self.multiplier >= 1.0:
+            return line
         if self.full_on is None:
             return f"{line}; starts with the next success"
-        return line if self.multiplier >= 1.0 else f"{line}; 100 % on {self.full_on.isoformat()} UTC"
+        return f"{line}; 100 % on {self.full_on.isoformat()} UTC"
 
 
 @dataclass(frozen=True, slots=True)

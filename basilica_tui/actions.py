@@ -1,0 +1,156 @@
+"""What the engine can be asked to do, as the console offers it: words, arguments, and what asks first. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+ArgKind = Literal["node", "session", "alert", "seconds", "key", "text"]
+Role = Literal["miner", "validator", ""]
+
+COLLECTION_OF: Mapping[str, str] = {"node": "nodes", "session": "sessions", "alert": "alerts"}
+"""The collection whose ids an argument of that kind names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """One argument: the name that the engine knows it by, and what may stand for it."""
+
+    name: str
+    kind: ArgKind = "text"
+    needed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAction:
+    """``words`` finish the sentence "do you want to ..."; ``danger`` asks first, and the dialog says ``warning``."""
+
+    verb: str
+    words: str
+    args: tuple[Arg, ...] = ()
+    danger: bool = False
+    role: Role = ""
+    warning: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The collection that its first argument comes from; empty for actions on the engine itself."""
+        return COLLECTION_OF.get(self.args[0].kind, "") if self.args else ""
+
+    @property
+    def is_for_rows(self) -> bool:
+        """Whether a selected row is all that it needs."""
+        return bool(self.subject) and not any(arg.needed for arg in self.args[1:])
+
+
+_NODE = Arg("node_id", "node")
+_ALERT = Arg("alert_id", "alert")
+
+ACTIONS: tuple[EngineAction, ...] = (
+    EngineAction("node.check", "check now", (_NODE,), role="miner"),
+    EngineAction("node.reconcile", "make the keys match now", (_NODE,), role="miner"),
+    EngineAction("node.inventory", "read all keys on the node", (_NODE,), role="miner"),
+    EngineAction("node.what_if", "say what a failure would cost", (_NODE,), role="miner"),
+    EngineAction("node.drain", "drain", (_NODE,), True, "miner", "New access is refused while it is drained."),
+    EngineAction("node.enable", "take back into service", (_NODE,), False, "miner"),
+    EngineAction("node.accept_host_key", "accept the new host key of", (_NODE, Arg("fingerprint")), True, "miner",
+                 "Accept it only if you know why the key changed."),
+    EngineAction("node.accept_keys", "accept the keys that are there now as yours", (_NODE,), True, "miner",
+                 "Keys that nobody knows become part of the baseline and are not reported again."),
+    EngineAction("node.remove_key", "remove a key from", (_NODE, Arg("fingerprint", "key")), True, "miner",
+                 "Whoever holds this key cannot sign in to the node any more."),
+    EngineAction("node.adopt_leftovers", "take over what an older miner left", (_NODE,), True, "miner",
+                 "Key lines of the older miner are removed."),
+    EngineAction("node_key.rotate", "rotate the key of this miner for its nodes", (), True, "miner",
+                 "Every node gets a new key; the old one is removed when all nodes took the new one."),
+    EngineAction("fleet.check", "check every node now", (), role="miner"),
+    EngineAction("session.end", "end the access of", (Arg("hotkey", "session"),), True, "miner",
+                 "Its keys are removed from every node at once. It may sign in again if it is still assigned."),
+    EngineAction("assignment.refresh", "read the chain and assign now", (), role="miner"),
+    EngineAction("verify.now", "start a verification round now", (), role="validator"),
+    EngineAction("alert.acknowledge", "acknowledge", (_ALERT,)),
+    EngineAction("alert.silence", "silence", (_ALERT, Arg("seconds", "seconds", needed=False))),
+    EngineAction("alert.test", "send a test to every receiver of alerts"),
+    EngineAction("config.plan", "say what a reload would change"),
+    EngineAction("engine.reload", "read the configuration file again", (), True, "",
+                 "Settings that can change while it runs are taken over."),
+    EngineAction("engine.stop", "stop the engine", (), True, "", "It stops serving validators."),
+)  # fmt: skip
+
+_BY_VERB: Mapping[str, EngineAction] = {a.verb: a for a in ACTIONS}
+_OPTIONAL = frozenset({"node.drain", "node.enable"})
+"""Offered only by engines that say that they know them."""
+_UNITS: Mapping[str, float] = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+
+
+def find_action(verb: str) -> EngineAction | None:
+    """The action of that name."""
+    return _BY_VERB.get(verb)
+
+
+def offered(role: str, verbs: frozenset[str] | None) -> list[EngineAction]:
+    """The actions for an engine's role; ``verbs`` is what the engine says it knows, None while that is not known."""
+    fitting = [a for a in ACTIONS if a.role in {"", role or a.role}]
+    if verbs is None:
+        return [a for a in fitting if a.verb not in _OPTIONAL]
+    return [a for a in fitting if a.verb in verbs]
+
+
+def for_rows(collection: str, role: str, verbs: frozenset[str] | None) -> list[EngineAction]:
+    """What can be done with rows of a collection and nothing else to be said."""
+    return [a for a in offered(role, verbs) if a.subject == collection and a.is_for_rows]
+
+
+def parse_seconds(text: str) -> float | None:
+    """``90``, ``30m``, ``4h``, ``2d`` in seconds; None for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?", text.strip())
+    return None if found is None else float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def parse_args(
+    action: EngineAction, words: Sequence[str], names: Mapping[str, Mapping[str, str]]
+) -> tuple[dict[str, object], str]:
+    """Arguments from what was typed, in order or as ``name=value``; the text says what is wrong with them.
+
+    ``names`` leads from what people type to ids, by collection.
+    """
+    given: dict[str, object] = {}
+    rest = list(words)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals and any(arg.name == name for arg in action.args):
+            given[name] = value
+            rest.remove(word)
+    for arg in action.args:
+        if arg.name not in given and rest:
+            given[arg.name] = rest.pop(0)
+        if arg.name not in given:
+            if arg.needed:
+                return {}, f"{action.verb} wants {' '.join(_form(a) for a in action.args)}"
+            continue
+        found, problem = _value(arg, str(given[arg.name]), names)
+        if problem:
+            return {}, problem
+        given[arg.name] = found
+    if rest:
+        return {}, f"{action.verb} does not know what to do with {' '.join(rest)}"
+    return given, ""
+
+
+def _value(arg: Arg, text: str, names: Mapping[str, Mapping[str, str]]) -> tuple[object, str]:
+    if arg.kind == "seconds":
+        seconds = parse_seconds(text)
+        return seconds, "" if seconds is not None else f"{text} is no length of time; 30m, 4h and 2d are"
+    if arg.kind in COLLECTION_OF:
+        known = names.get(COLLECTION_OF[arg.kind], {})
+        if text in known:
+            return known[text], ""
+        return text, "" if text in known.values() else f"there is no {arg.kind} called {text}"
+    return text, ""
+
+
+def _form(arg: Arg) -> str:
+    word = {"seconds": "TIME", "node": "NODE", "session": "HOTKEY", "alert": "ALERT"}.get(arg.kind, arg.name.upper())
+    return word if arg.needed else f"[{word}]"

@@ -1,0 +1,195 @@
+"""``basilica-tui config``: check, show, compare and copy configuration files."""
+
+# ruff: noqa: PLC0415 - --help must not import what a verb needs
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from engine.config.common import RoleConfig
+    from engine.lifecycle.plan import ReloadPlan
+
+config_app = typer.Typer(
+    help="The configuration file: check it, show it, compare it, copy it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # help texts hold [brackets]
+)
+
+NAMES = ("miner.toml", "validator.toml")
+FileOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", "--path", "-p", help="Default: BASILICA_CONFIG_PATH, miner.toml, validator.toml."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def config_path(context: typer.Context, given: Path | None) -> Path:
+    """The file that a verb works on: its own option, the program's, the environment's, or the one in this directory."""
+    named = given or context.find_root().params.get("config") or os.environ.get("BASILICA_CONFIG_PATH")
+    if named:
+        return Path(named)
+    found = [Path(name) for name in NAMES if Path(name).is_file()]
+    if len(found) == 1:
+        return found[0]
+    from engine.errors import ConfigInvalid
+
+    what = "both miner.toml and validator.toml are here" if found else "there is no miner.toml or validator.toml here"
+    raise ConfigInvalid(what, hint="name the file with --config")
+
+
+@config_app.command("validate")
+def validate(context: typer.Context, config: FileOption = None, as_json: JsonOption = False) -> None:
+    """Check a file as the engine would; exit status 2 when the engine would refuse it."""
+    from engine.app import load
+    from engine.errors import ConfigInvalid
+
+    path = config_path(context, config)
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    try:
+        warnings = load(path).warnings
+    except ConfigInvalid as error:
+        problems = error.problems or (error.message,)
+    if as_json:
+        answer = {"path": str(path), "valid": not problems, "problems": problems, "warnings": warnings}
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        for problem in problems:
+            typer.echo(f"problem: {problem}")
+        for warning in warnings:
+            typer.echo(f"warning: {warning}")
+        count = len(problems)
+        words = f"{count} problem{'' if count == 1 else 's'}" if problems else f"valid, {len(warnings)} warnings"
+        typer.echo(f"{path}: {words}")
+    raise typer.Exit(2 if problems else 0)
+
+
+@config_app.command("show")
+def show(
+    context: typer.Context,
+    config: FileOption = None,
+    only_set: Annotated[bool, typer.Option("--set", help="Without what stands at its default.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print every value in force and where it comes from; secrets are masked."""
+    from engine.config import describe, detect_role, load_miner_config, load_validator_config
+
+    path = config_path(context, config)
+    is_validator = detect_role(path) == "validator"
+    loaded: Any = load_validator_config(path, check=False) if is_validator else load_miner_config(path, check=False)
+    rows = [row for row in describe(loaded) if row[2] != "default" or not only_set]
+    if as_json:
+        values = {key: {"value": value, "source": source} for key, value, source in rows}
+        typer.echo(json.dumps({"path": str(path), "values": values}, indent=2))
+        return
+    width = max((len(key) for key, _, _ in rows), default=0)
+    for key, value, source in rows:
+        typer.echo(f"{key:<{width}}  {value}  ({source})")
+    for warning in loaded.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+@config_app.command("diff")
+def diff(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="The file to compare with.")] = None,
+    config: FileOption = None,
+    running: Annotated[bool, typer.Option("--running", help="Compare with what the running engine has.")] = False,
+    socket: Annotated[Path | None, typer.Option("--socket", help="That engine's control socket.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the configuration with FILE, or the running engine's with FILE or with its configuration."""
+    from engine.errors import ConfigInvalid
+    from engine.lifecycle.plan import is_same_role, plan_reload
+
+    if running:
+        path = file or config_path(context, config)
+        new = _masked(_load(path))  # as the engine masks what it tells
+        old = asyncio.run(_running_config(_socket(socket, path), type(new)))
+        names = ("the running engine", str(path))
+    elif file is not None:
+        path = config_path(context, config)
+        old, new = _load(path), _load(file)
+        names = (str(path), str(file))
+    else:
+        raise ConfigInvalid("there is nothing to compare with", hint="name another FILE, or use --running")
+    if not is_same_role(old, new):
+        raise ConfigInvalid(f"{names[0]} and {names[1]} configure different roles")
+    plan = plan_reload(old, new)
+    if as_json:
+        typer.echo(json.dumps(_plan_json(plan, names), indent=2))
+        return
+    typer.echo(f"from {names[0]} to {names[1]}:")
+    for title, changes in (("a reload applies", plan.apply), ("a restart is needed for", plan.waiting)):
+        for change in changes:
+            typer.echo(f"  {title}: {change.words}")
+    if not (plan.apply or plan.waiting):
+        typer.echo("  no difference")
+
+
+@config_app.command("backup")
+def backup(context: typer.Context, config: FileOption = None) -> None:
+    """Copy the file as it is to NAME.bak-TIME beside it, as every change by this program does first."""
+    from engine.config import back_up_config
+
+    typer.echo(str(back_up_config(config_path(context, config))))
+
+
+def _load(path: Path) -> RoleConfig:
+    from engine.config import detect_role, load_miner_config, load_validator_config
+
+    if detect_role(path) == "validator":
+        return load_validator_config(path, check=False).config
+    return load_miner_config(path, check=False).config
+
+
+def _masked(config: RoleConfig) -> RoleConfig:
+    from engine.config import mask_config
+
+    data = config.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+    return type(config).model_validate(mask_config(data))
+
+
+def _socket(socket: Path | None, path: Path) -> Path:
+    if socket is not None:
+        return socket
+    from engine.app import socket_of
+
+    return socket_of(path)
+
+
+async def _running_config(socket: Path, model: type[RoleConfig]) -> RoleConfig:
+    from pydantic import ValidationError
+
+    from engine.control.client import ControlClient
+    from engine.errors import ControlRefused
+
+    client = await ControlClient.connect(socket)
+    try:
+        answer = await client.act("config.show", {})
+    finally:
+        await client.close()
+    try:
+        return model.model_validate(answer.get("config"))
+    except ValidationError as error:
+        raise ControlRefused(
+            "the engine's configuration cannot be read here", hint="it may be another role's"
+        ) from error
+
+
+def _plan_json(plan: ReloadPlan, names: tuple[str, str]) -> dict[str, object]:
+    return {
+        "from": names[0],
+        "to": names[1],
+        "changes": [
+            {"key": c.key, "old": c.old, "new": c.new, "needs_restart": c.area is None}
+            for c in (*plan.apply, *plan.waiting)
+        ],
+    }

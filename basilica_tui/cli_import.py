@@ -1,0 +1,48 @@
+"""``basilica-tui import``: take over a deployed miner's set-up. Shows what would change; writes only when told."""
+
+# ruff: noqa: PLC0415 - --help must not import what a verb needs
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def import_set_up(
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="DIR|FILE",
+            help="The deployed miner's directory, miner.toml, systemd unit or compose file; default: the usual places.",
+        ),
+    ] = None,
+    to: Annotated[Path, typer.Option("--to", help="The new configuration file.")] = Path("miner.toml"),
+    write: Annotated[bool, typer.Option("--write", help="Write it; an existing one is copied aside first.")] = False,
+    root: Annotated[
+        Path, typer.Option("--root", help="Where the old machine's file system is mounted, if not here.")
+    ] = Path("/"),
+    honour_assignment: Annotated[
+        bool,
+        typer.Option(
+            "--honour-assignment", help="Keep assignment keys that the deployed miner ignored and that act here."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Read a deployed miner's set-up, show the differences, and write a miner.toml with --write."""
+    from engine.lifecycle.imports import find_deployment, plan_import, render_import, report_json, report_text
+    from engine.lifecycle.imports.write import problems_of, write_import
+
+    deployment = find_deployment(source, root=root)
+    plan = plan_import(deployment, target=to, honour_assignment=honour_assignment)
+    text = render_import(plan)
+    problems = problems_of(text, to)
+    backup = write_import(plan, to, text) if write else None
+    if as_json:
+        typer.echo(json.dumps(report_json(plan, to, problems, written=write, backup=backup), indent=2))
+    else:
+        typer.echo(report_text(plan, to, problems, written=write, backup=backup))

@@ -1,0 +1,77 @@
+"""A table as a file: CSV for spreadsheets, JSON for programs. The rows that are shown, all columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from basilica_tui.columns import Table
+from basilica_tui.format import Look
+from basilica_tui.text import clean
+
+ExportFormat = Literal["csv", "json"]
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def table_text(table: Table[Any], rows: Sequence[Any], look: Look, form: ExportFormat) -> str:
+    """The rows as text in that form; cells read as on the screen, JSON carries every field."""
+    if form == "json":
+        return "[\n" + ",\n".join(table.copy_text(row) for row in rows) + "\n]\n"
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([column.id for column in table.columns])
+    for row in rows:
+        writer.writerow([_cell(c.value(row) if c.value else c.cell(row, look)[0], look) for c in table.columns])
+    return out.getvalue()
+
+
+def export_path(folder: Path, name: str, form: ExportFormat, now: float) -> Path:
+    """A new file's name, in UTC."""
+    return folder / "exports" / f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}.{form}"
+
+
+def write_export(path: Path, text: str) -> None:
+    """Write the file for the operator's eyes only. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def parse_export(argument: str) -> tuple[ExportFormat, Path | None]:
+    """``json``, ``csv PATH`` or ``PATH``, whose ending then says the form."""
+    first, _, rest = argument.strip().partition(" ")
+    if first in {"csv", "json"}:
+        form: ExportFormat = "json" if first == "json" else "csv"
+        return form, Path(rest.strip()).expanduser() if rest.strip() else None
+    path = Path(argument.strip()).expanduser() if argument.strip() else None
+    return "json" if path is not None and path.suffix == ".json" else "csv", path
+
+
+def _cell(text: str, look: Look) -> str:
+    """One cell; a dash that stands for "not known" is empty, and no spreadsheet takes the text for a formula."""
+    text = clean(text).strip()
+    if text == look.symbols.dash:
+        return ""
+    return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def log_text(rows: Sequence[Any]) -> str:
+    """Log lines as one JSON object each, for ``jq`` and for support."""
+    return "".join(
+        json.dumps({"at": r.at, "level": r.level, "event": r.event, **r.fields}, ensure_ascii=False) + "\n"
+        for r in rows
+    )

@@ -1,0 +1,113 @@
+"""``console.toml``: the operator's keys, theme and marks, and themes of their own; no mistake in it is fatal."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from textual.color import Color, ColorParseError
+from textual.theme import Theme
+
+from basilica_tui.bindings import BINDINGS, KeyBinding, remap
+from basilica_tui.themes import THEME_NAMES, TONES, make_theme
+
+KEY_NAMES: Mapping[str, str] = {
+    "/": "slash", "!": "exclamation_mark", "<": "less_than_sign", ">": "greater_than_sign", "?": "question_mark",
+    ":": "colon", "-": "minus", "&": "ampersand", "{": "left_curly_bracket", "}": "right_curly_bracket",
+    "esc": "escape", "pgup": "pageup", "pgdn": "pagedown", " ": "space", ",": "comma", ".": "full_stop",
+    "+": "plus", "*": "asterisk", "#": "number_sign", "=": "equals_sign", "_": "underscore", ";": "semicolon",
+    "(": "left_parenthesis", ")": "right_parenthesis", "[": "left_square_bracket", "]": "right_square_bracket",
+}  # fmt: skip
+"""As people write keys, as Textual names them."""
+COLOURS = ("foreground", "background", "panel", *TONES, "cursor", "edge")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the file says; ``problems`` holds a sentence for each line that means nothing."""
+
+    bindings: tuple[KeyBinding, ...] = BINDINGS
+    theme: str | None = None
+    ascii_only: bool | None = None
+    themes: tuple[Theme, ...] = ()
+    problems: tuple[str, ...] = field(default=())
+
+
+def load_settings(folder: Path) -> Settings:
+    """Read ``console.toml`` and ``themes/*.toml`` in the folder; what is missing stays as it is."""
+    themes, problems = _themes(folder / "themes")
+    data, unreadable = _read(folder / "console.toml")
+    problems += unreadable
+    for name in data.keys() - {"keys", "theme", "ascii"}:
+        problems.append(f"console.toml: {name} is not known; keys, theme and ascii are")
+    keymap, key_problems = _keymap(data.get("keys", {}))
+    bindings, clashes = remap(BINDINGS, keymap)
+    theme, ascii_only = data.get("theme"), data.get("ascii")
+    names = [*THEME_NAMES, *(t.name for t in themes)]
+    if theme is not None and theme not in names:
+        problems.append(f"console.toml: there is no theme {theme}; there are {', '.join(names)}")
+        theme = None
+    if ascii_only is not None and not isinstance(ascii_only, bool):
+        problems.append("console.toml: ascii is true or false")
+        ascii_only = None
+    return Settings(
+        bindings,
+        theme if isinstance(theme, str) else None,
+        ascii_only if isinstance(ascii_only, bool) else None,
+        tuple(themes),
+        (*problems, *key_problems, *clashes),
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, object], list[str]]:
+    try:
+        return tomllib.loads(path.read_text()), []
+    except FileNotFoundError:
+        return {}, []
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return {}, [f"{path.name} cannot be read: {error}"]
+
+
+def _keymap(table: object) -> tuple[dict[str, Sequence[str]], list[str]]:
+    if not isinstance(table, dict):
+        return {}, ["console.toml: [keys] is a table of id = key"]
+    keymap: dict[str, Sequence[str]] = {}
+    problems = []
+    for name, value in _flat(table):
+        keys = [value] if isinstance(value, str) else value
+        if isinstance(keys, list) and all(isinstance(key, str) for key in keys):
+            keymap[name] = [KEY_NAMES.get(key, key) for key in keys if key]
+        else:
+            problems.append(f"console.toml: keys.{name} is a key or a list of keys")
+    return keymap, problems
+
+
+def _flat(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
+    """Ids hold dots, which TOML reads as tables."""
+    pairs: list[tuple[str, object]] = []
+    for name, value in table.items():
+        pairs += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
+    return pairs
+
+
+def _themes(folder: Path) -> tuple[list[Theme], list[str]]:
+    themes, problems = [], []
+    for path in sorted(folder.glob("*.toml")):
+        data, unreadable = _read(path)
+        problems += unreadable
+        wrong = [name for name in COLOURS if name in data and not _is_colour(data[name])]
+        if wrong:
+            problems.append(f"themes/{path.name}: {', '.join(wrong)} is no colour")
+        elif not unreadable and path.stem not in THEME_NAMES:
+            colours = {name: str(data[name]) for name in COLOURS if name in data}
+            themes.append(make_theme(path.stem, colours, dark=data.get("dark", True) is not False))
+    return themes, problems
+
+
+def _is_colour(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(Color.parse(value))
+    except ColorParseError:
+        return False

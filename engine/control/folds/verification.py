@@ -1,0 +1,153 @@
+"""Folding rules of the validator role: miners and the verification of their nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine import events as ev
+from engine.control.folds.common import ENGINE, bounded, on
+from engine.control.models import MinerView, VerificationView
+
+if TYPE_CHECKING:
+    from engine.control.state import LiveState, Touched
+
+MAX_MINERS = 1_000
+MAX_VERIFICATIONS = 5_000
+"""Ids of verified nodes are chosen by miners, so their number needs a bound of ours."""
+MAX_STEPS = 32
+
+
+def _miner(state: LiveState, hotkey: str, uid: int) -> tuple[MinerView, Touched]:
+    view = state.miners.setdefault(hotkey, MinerView(id=hotkey, hotkey=hotkey))
+    view.uid = uid
+    return view, {("miners", hotkey)} | bounded(state.miners, MAX_MINERS, "miners", keep=lambda it: it is view)
+
+
+@on(ev.MinerDiscovered)
+def _miner_discovered(state: LiveState, event: ev.MinerDiscovered) -> Touched:
+    view, touched = _miner(state, event.hotkey, event.uid)
+    view.endpoint = event.endpoint
+    return touched
+
+
+@on(ev.MinerAnswered)
+def _miner_answered(state: LiveState, event: ev.MinerAnswered) -> Touched:
+    view, touched = _miner(state, event.hotkey, event.uid)
+    view.state, view.dialect, view.nodes = "answered", event.dialect, event.nodes
+    view.last_answer_at, view.duration_ms = event.at, event.duration_ms
+    return touched
+
+
+@on(ev.MinerFailed)
+def _miner_failed(state: LiveState, event: ev.MinerFailed) -> Touched:
+    view, touched = _miner(state, event.hotkey, event.uid)
+    view.state, view.last_error_at = "failed", event.at
+    view.last_error = f"{event.stage}: {event.message or event.error_code}"
+    return touched
+
+
+def _verification(state: LiveState, node_id: str) -> tuple[VerificationView, Touched]:
+    view = state.verifications.setdefault(node_id, VerificationView(id=node_id))
+    dropped = bounded(state.verifications, MAX_VERIFICATIONS, "verifications", keep=lambda it: it is view)
+    return view, {("verifications", node_id)} | dropped
+
+
+@on(ev.VerificationRestored)
+def _verification_restored(state: LiveState, event: ev.VerificationRestored) -> Touched:
+    return _show_verification(state, event)[1]
+
+
+@on(ev.NodeVerified)
+def _node_verified(state: LiveState, event: ev.NodeVerified) -> Touched:
+    view, touched = _show_verification(state, event)
+    view.passed += event.ok
+    view.failed += not event.ok
+    state.counters["verifications"] += 1
+    state.counters["verifications_failed"] += not event.ok
+    return touched
+
+
+def _show_verification(state: LiveState, event: ev.NodeVerified) -> tuple[VerificationView, Touched]:
+    view, touched = _verification(state, event.node_id)
+    view.miner_hotkey, view.miner_uid, view.endpoint = event.miner_hotkey, event.miner_uid, event.endpoint
+    view.tier, view.at, view.duration_ms = event.tier, event.at, event.duration_ms
+    view.state, view.message = ("passed", "") if event.ok else ("failed", event.message or event.error_code)
+    if view.phase_tier == event.tier:
+        view.phase, view.phase_tier, view.phase_reason = "", "", ""
+        view.phase_since, view.progress = None, 1.0
+    view.gpu_model = event.gpu_model or view.gpu_model
+    view.gpu_uuids = event.gpu_uuids or view.gpu_uuids
+    return view, touched
+
+
+@on(ev.AccessLost)
+def _access_lost(state: LiveState, event: ev.AccessLost) -> Touched:
+    view, touched = _verification(state, event.node_id)
+    view.miner_hotkey, view.endpoint = event.miner_hotkey, event.endpoint
+    view.state, view.at = "access_lost", event.at
+    view.message = f"our key stopped working after {event.after_s:.0f} s"
+    state.counters["access_lost"] += 1
+    return touched
+
+
+@on(ev.VerificationQueued)
+def _verification_queued(state: LiveState, event: ev.VerificationQueued) -> Touched:
+    view, touched = _verification(state, event.node_id)
+    view.miner_hotkey, view.miner_uid, view.endpoint = event.miner_hotkey, event.miner_uid, event.endpoint
+    view.phase, view.phase_tier, view.phase_reason = "queued", event.tier, event.reason
+    view.phase_since, view.progress = event.at, 0.0
+    return touched
+
+
+@on(ev.VerificationStarted)
+def _verification_started(state: LiveState, event: ev.VerificationStarted) -> Touched:
+    view, touched = _verification(state, event.node_id)
+    view.phase, view.phase_tier, view.phase_since = "running", event.tier, event.at
+    view.progress = 0.0
+    if event.tier == "full":
+        view.steps, view.steps_total = (), event.steps
+    return touched
+
+
+@on(ev.VerificationStepFinished)
+def _step_finished(state: LiveState, event: ev.VerificationStepFinished) -> Touched:
+    view, touched = _verification(state, event.node_id)
+    line = f"{event.step} {event.verdict} {event.duration_ms:.0f} {event.evidence}"
+    view.steps = (*view.steps, line)[-MAX_STEPS:]
+    view.progress = min(1.0, len(view.steps) / view.steps_total) if view.steps_total else 0.0
+    return touched
+
+
+@on(ev.NodeMisbehaved)
+def _node_misbehaved(state: LiveState, event: ev.NodeMisbehaved) -> Touched:
+    view, touched = _verification(state, event.node_id)
+    view.banned_until = event.banned_until
+    return touched
+
+
+@on(ev.WeightsSet)
+def _weights_set(state: LiveState, event: ev.WeightsSet) -> Touched:
+    engine = state.engine
+    engine.weights_block, engine.weights_at, engine.weights_next_block = event.block, event.at, event.next_block
+    engine.weights_uids, engine.weights_burn, engine.weights_error = event.uids, event.burn, ""
+    return {ENGINE}
+
+
+@on(ev.WeightsFailed)
+def _weights_failed(state: LiveState, event: ev.WeightsFailed) -> Touched:
+    state.engine.weights_error = event.message or event.error_code
+    return {ENGINE}
+
+
+@on(ev.NodesCleanedUp)
+def _nodes_cleaned_up(state: LiveState, event: ev.NodesCleanedUp) -> Touched:
+    touched: Touched = set()
+    for node_id in event.forgotten:
+        if state.verifications.pop(node_id, None) is not None:
+            touched.add(("verifications", node_id))
+    for node_id in (*event.lost_gpus, *event.offline):
+        view = state.verifications.get(node_id)
+        if view is not None:
+            view.gpu_uuids = ()
+            touched.add(("verifications", node_id))
+    return touched

@@ -1,0 +1,137 @@
+"""Getting to know a node before it holds keys of others: tools, clock, key file, and two canary logins.
+
+What the canary showed is kept in the store and holds for that address, banner and host key; tools and clock are
+measured again every ten minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from engine.clock import Clock
+from engine.events import ClockSkewSeen, EventSink, NodeEnrolled
+from engine.miner.capabilities import LASTING, Enrolled, SkewLevel, judge, skew_level
+from engine.ssh.canary import Verdict, prove_expiry
+from engine.ssh.capability import NodeCapability, probe_capability
+from engine.ssh.keyfile import read_key_file
+from engine.ssh.pool import ConnectionInfo, NodePool
+from engine.ssh.target import NodeTarget
+from engine.store.keyvalue import KeyValueRepository
+
+REMEASURE_S = 600.0
+
+
+Identity = tuple[str, str, str]
+"""Address, banner and host key: what a verdict holds for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """What the canary showed, and the key file as it was then."""
+
+    verdict: Verdict
+    key_file: str
+    key_file_mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    identity: Identity
+    measured_at: float
+    enrolled: Enrolled
+
+
+class Enrolment:
+    """The capability record of every node; the reconciler asks it before each change, under the node's lock."""
+
+    def __init__(self, pool: NodePool, keyvalue: KeyValueRepository, *, clock: Clock, emit: EventSink) -> None:
+        self._pool = pool
+        self._keyvalue = keyvalue
+        self._clock = clock
+        self._emit = emit
+        self._known: dict[str, _Known] = {}
+        self._skew: dict[str, SkewLevel] = {}
+
+    async def enrolled(self, target: NodeTarget) -> Enrolled:
+        """See ``CapabilitySource``; the first time for a node its canary is sent."""
+        identity = _identity(target, await self._pool.connect(target))
+        known = self._known.get(target.node_id)
+        if known is not None and known.identity == identity and not self._is_stale(known):
+            return known.enrolled
+        capability = await probe_capability(self._pool, target)
+        stored = await self._stored(target, identity)
+        proof = stored or await self._prove(target, identity, capability)
+        enrolled = judge(target, capability, proof.verdict)
+        self._known[target.node_id] = _Known(identity, self._clock.monotonic(), enrolled)
+        self._say(target, enrolled, proof, canary=stored is None)
+        return enrolled
+
+    def ask_again(self, node_id: str) -> None:
+        """The operator has changed something: measure at the next visit, not in ten minutes."""
+        self._known.pop(node_id, None)
+
+    def _is_stale(self, known: _Known) -> bool:
+        refusal = known.enrolled.refusal
+        if refusal is not None and refusal.reason == "clock_skew":
+            return True  # one cheap question, and the node serves again as soon as its clock is right
+        return self._clock.monotonic() - known.measured_at >= REMEASURE_S
+
+    async def _stored(self, target: NodeTarget, identity: Identity) -> _Proof | None:
+        record = await self._keyvalue.get(_key(target))
+        if not isinstance(record, Mapping) or record.get("identity") != list(identity):
+            return None
+        try:
+            verdict = Verdict(record.get("verdict"))
+        except ValueError:
+            return None
+        if verdict not in LASTING:
+            return None
+        return _Proof(verdict, str(record.get("key_file", "")), str(record.get("key_file_mode", "")))
+
+    async def _prove(self, target: NodeTarget, identity: Identity, capability: NodeCapability) -> _Proof:
+        state = await read_key_file(self._pool, target)
+        proof = _Proof(await prove_expiry(self._pool, target, capability), state.path, state.mode)
+        record = {
+            "identity": list(identity),
+            "verdict": proof.verdict.value,
+            "key_file": proof.key_file,
+            "key_file_mode": proof.key_file_mode,
+            "at": self._clock.now(),
+        }
+        await self._keyvalue.put(_key(target), record)
+        return proof
+
+    def _say(self, target: NodeTarget, enrolled: Enrolled, proof: _Proof, *, canary: bool) -> None:
+        capability, now = enrolled.capability, self._clock.now()
+        self._emit(
+            NodeEnrolled(
+                at=now,
+                node_id=target.node_id,
+                sshd_version=capability.server_version,
+                expiry_form=capability.expiry_form,
+                expiry_enforced=enrolled.enforced,
+                clock_skew_s=round(capability.clock_skew_s, 3),
+                tools=tuple(sorted(capability.tools)),
+                key_file=proof.key_file,
+                key_file_mode=proof.key_file_mode,
+                can_wrap=enrolled.can_wrap,
+                refusal=enrolled.refusal.reason if enrolled.refusal else "",
+                message=enrolled.refusal.message if enrolled.refusal else "",
+                canary=canary,
+            )
+        )
+        level = skew_level(capability.clock_skew_s)
+        if self._skew.get(target.node_id, "ok") != level:
+            self._emit(
+                ClockSkewSeen(at=now, node_id=target.node_id, skew_s=round(capability.clock_skew_s, 1), level=level)
+            )
+        self._skew[target.node_id] = level
+
+
+def _identity(target: NodeTarget, info: ConnectionInfo) -> Identity:
+    return target.label, info.server_version, info.host_key_fingerprint
+
+
+def _key(target: NodeTarget) -> str:
+    return f"access.enrolment.{target.node_id}"

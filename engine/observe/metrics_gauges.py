@@ -1,0 +1,158 @@
+"""Gauges that are read from the live state at the moment of a scrape.
+
+Two names of the documents end like a counter or a histogram although their values go up and down. They are exposed
+without a type, which is true and which ``promtool`` accepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client.core import GaugeMetricFamily, UnknownMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from engine.clock import Clock
+from engine.control.models import NodeView
+from engine.control.state import LiveState
+from engine.observe.metrics_process import CpuMeter, resident_bytes
+
+
+class MinerGauges(Collector):
+    """The miner's nodes, sessions, place on chain, and process."""
+
+    def __init__(
+        self, state: LiveState, clock: Clock, *, healthy_since: dict[str, float], connections: Callable[[], int]
+    ) -> None:
+        self._state = state
+        self._clock = clock
+        self._healthy_since = healthy_since
+        self._connections = connections
+        self._cpu = CpuMeter()
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything, as it is now."""
+        yield from self._process()
+        yield from self._fleet(list(self._state.nodes.values()))
+        yield from self._access()
+        yield from self._chain()
+        yield from common_gauges(self._state)
+
+    def _process(self) -> Iterator[Metric]:
+        started_at = self._state.engine.started_at
+        if started_at is not None:
+            uptime_s = max(0.0, self._clock.now() - started_at)
+            yield gauge("basilica_miner_uptime_seconds", "Time since the engine started", uptime_s)
+        memory = resident_bytes()
+        if memory is not None:
+            yield gauge("basilica_miner_memory_usage_bytes", "Resident memory of this process", memory)
+        yield gauge(
+            "basilica_miner_cpu_usage_percent",
+            "Processor time of this process since the last scrape, 100 is one core",
+            self._cpu.percent(),
+        )
+        yield gauge("basilica_miner_database_connections_active", "Database connections in use", self._connections())
+
+    def _fleet(self, nodes: list[NodeView]) -> Iterator[Metric]:
+        healthy = sum(n.state == "healthy" for n in nodes)
+        failing = sum(n.state in ("unhealthy", "stopped") for n in nodes)
+        yield untyped("basilica_miner_nodes_total", "Configured nodes", len(nodes))
+        yield untyped("basilica_miner_node_count", "Configured nodes", len(nodes))
+        yield gauge("basilica_miner_nodes_healthy", "Nodes whose checks pass", healthy)
+        yield gauge("basilica_miner_nodes_unhealthy", "Nodes that failed several checks or changed host key", failing)
+        yield gauge(
+            "basilica_miner_remote_nodes_deployed",
+            "Nodes that hold a validator's key",
+            sum(n.keys_in_place > 0 for n in nodes),
+        )
+        yield per_node("basilica_miner_node_up", "1 while the node is healthy", nodes, lambda n: n.state == "healthy")
+        yield per_node("basilica_miner_node_keys", "Keys of validators on the node", nodes, lambda n: n.keys_in_place)
+        yield per_node(
+            "basilica_miner_node_clock_skew_seconds", "Node's clock less ours", nodes, lambda n: n.clock_skew_s
+        )
+        yield per_node(
+            "basilica_miner_node_disk_free_bytes", "Free space on the node", nodes, lambda n: n.disk_free_bytes
+        )
+        yield per_node(
+            "basilica_gpu_utilization", "Mean use of the node's GPUs, 0 to 100", nodes, lambda n: n.utilisation_percent
+        )
+        now = self._clock.now()
+        yield per_node(
+            "basilica_node_uptime_seconds",
+            "Time since the node became healthy, by this miner's checks; 0 while it is not",
+            nodes,
+            lambda n: max(0.0, now - self._healthy_since[n.id]) if n.id in self._healthy_since else 0.0,
+        )
+
+    def _access(self) -> Iterator[Metric]:
+        active = sum(s.state == "active" for s in self._state.sessions.values())
+        for name in ("basilica_miner_validator_sessions_active", "basilica_validator_sessions_active"):
+            yield gauge(name, "Validators with access", active)
+        yield gauge(
+            "basilica_miner_ssh_sessions_active",
+            "Accesses of a validator to a node: keys in place",
+            sum(n.keys_in_place for n in self._state.nodes.values()),
+        )
+
+    def _chain(self) -> Iterator[Metric]:
+        engine = self._state.engine
+        if engine.uid is not None:
+            yield gauge("basilica_miner_bittensor_uid", "Own uid on the subnet", engine.uid)
+        if engine.stake_tao is not None:
+            yield gauge("basilica_miner_bittensor_stake", "Own stake in TAO", engine.stake_tao)
+        if engine.metagraph_at is not None:
+            age_s = max(0.0, self._clock.now() - engine.metagraph_at)
+            yield gauge("basilica_miner_metagraph_age_seconds", "Time since the chain was last read", age_s)
+
+
+class ValidatorGauges(Collector):
+    """The validator's miners and their nodes."""
+
+    def __init__(self, state: LiveState) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything, as it is now."""
+        yield untyped(
+            "basilica_validator_discovered_miners_total", "Miners on chain that can be called", len(self._state.miners)
+        )
+        status = GaugeMetricFamily(
+            "basilica_validator_node_health_status", "1 when the last verification passed", labels=["node_id"]
+        )
+        for verification in self._state.verifications.values():
+            status.add_metric([verification.id], 1.0 if verification.state == "passed" else 0.0)
+        yield status
+        yield from common_gauges(self._state)
+
+
+def common_gauges(state: LiveState) -> Iterator[Metric]:
+    """Alerts and the audit log, for both roles."""
+    alerts = GaugeMetricFamily("basilica_alerts_active", "Alerts that are active", labels=["level"])
+    for level in ("info", "warning", "error"):
+        alerts.add_metric([level], sum(a.active and a.level == level for a in state.alerts.values()))
+    yield alerts
+    if state.engine.audit_seq is not None and state.engine.audit_bytes is not None:
+        yield gauge("basilica_audit_records", "Records of the audit log, as last written down", state.engine.audit_seq)
+        yield gauge("basilica_audit_bytes", "Size of the audit log, as last written down", state.engine.audit_bytes)
+
+
+def gauge(name: str, text: str, value: float) -> Metric:
+    """One value without labels."""
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def untyped(name: str, text: str, value: float) -> Metric:
+    """One value whose name promises another type."""
+    return UnknownMetricFamily(name, text, value=value)
+
+
+def per_node(
+    name: str, text: str, nodes: Iterable[NodeView], value: Callable[[NodeView], float | None]
+) -> GaugeMetricFamily:
+    """One value for each node where it is known; the configuration bounds how many there are."""
+    family = GaugeMetricFamily(name, text, labels=["node_id"])
+    for node in nodes:
+        number = value(node)
+        if number is not None:
+            family.add_metric([node.id], float(number))
+    return family

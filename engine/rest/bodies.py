@@ -1,0 +1,150 @@
+"""The bodies of the answers, with the deployed field names."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Body(BaseModel):
+    """Base of every body."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Health(Body):
+    status: str
+    timestamp: str
+    version: str
+    checks: dict[str, str]
+
+
+class Miner(Body):
+    miner_id: str
+    hotkey: str
+    endpoint: str
+    status: str
+    node_count: int
+    total_gpu_count: int
+    verification_score: float
+    uptime_percentage: float
+    last_seen: str | None
+    registered_at: str | None
+
+
+class Miners(Body):
+    miners: list[Miner]
+    total_count: int
+    page: int
+    page_size: int
+
+
+class GpuSpec(Body):
+    name: str
+    memory_gb: int
+    compute_capability: str
+    uuid: str
+
+
+class CpuSpec(Body):
+    cores: int
+    model: str
+    memory_gb: int
+
+
+class Node(Body):
+    id: str
+    miner_id: str
+    status: str
+    gpu_specs: list[GpuSpec]
+    cpu_specs: CpuSpec
+    location: str | None = None
+    ramp_minutes: int
+    ramp_multiplier: float
+    last_full_validation: str | None
+    last_check: str | None
+
+
+class NodeEntry(Body):
+    node: Node
+    availability: dict[str, str | None]
+
+
+class Nodes(Body):
+    available_nodes: list[NodeEntry]
+    total_count: int
+    page: int
+    page_size: int
+
+
+class NodeHealth(Body):
+    node_id: str
+    status: str
+    last_health_check: str | None
+
+
+class MinerHealth(Body):
+    miner_id: str
+    overall_status: str
+    last_health_check: str | None
+    node_health: list[NodeHealth]
+    response_time_ms: float | None
+
+
+class GpuProfile(Body):
+    miner_uid: int
+    gpu_counts: dict[str, int]
+    total_score: float
+    verification_count: int
+    last_updated: str
+    last_successful_validation: str | None
+
+
+class Step(Body):
+    step: str
+    verdict: str
+    evidence: str
+    duration_ms: float
+
+
+class VerificationLog(Body):
+    id: str
+    node_id: str
+    miner_hotkey: str
+    validator_hotkey: str
+    verification_type: str
+    timestamp: str
+    success: bool
+    duration_ms: float
+    error_message: str | None
+    steps: list[Step] = []
+
+
+class Verifying(Body):
+    node_id: str
+    miner_hotkey: str
+    tier: str
+    phase: str
+    since: str | None
+    reason: str
+    progress: float
+
+
+class Active(Body):
+    in_progress: list[Verifying]
+    recent_failures: list[VerificationLog]
+
+
+class Problem(Body):
+    """RFC 9457."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = ""
+
+
+def stamp(at: float | None) -> str | None:
+    """RFC 3339, None for never."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,50 @@
+"""The forced command of a grant's key line: it marks a session with its grant and ends it at the deadline. Pure.
+
+``expiry-time`` and a removed line stop new logins only: what already runs goes on, and an open connection may start
+more. The forced command closes that gap without root on the node:
+
+* it reads the deadline afresh from the key file at each command, so that a renewal counts for connections that are
+  already open, and a line that is gone refuses at once;
+* ``timeout`` ends the command at that deadline, with SIGKILL after ten seconds of grace;
+* ``BASILICA_GRANT`` in the environment lets ``engine.ssh.sessions`` find what is left of the session.
+
+``sshd`` hands the whole text to the account's login shell, of whatever make, which becomes ``sh`` at once.
+"""
+
+from __future__ import annotations
+
+import re
+
+MARKER = "BASILICA_GRANT"
+EXPIRED_STATUS = 126
+TIMEOUT_STATUS = 124
+GRACE_S = 10
+
+_DEADLINE = re.compile(rb"basilica_end=([0-9]{1,12});")
+# It travels inside '…' and that inside "…": no single quote, no backslash and no line feed may stand in here.
+_SCRIPT = (
+    "basilica_end={end:d}; f=$HOME/.ssh/authorized_keys; "
+    'if [ -r "$f" ]; then l=$(LC_ALL=C grep -a "[ ]grant={grant}[ ]" "$f") && case $l in '
+    "*basilica_end=*) l=${{l#*basilica_end=}}; basilica_end=${{l%%;*}} ;; esac || basilica_end=0; fi; "
+    "d=$((basilica_end-$(date +%s))); "
+    '[ "$d" -gt 0 ] || {{ echo "basilica: this access has ended" >&2; exit {expired:d}; }}; '
+    "export {marker}={grant}; s=${{SHELL:-/bin/sh}}; c=${{SSH_ORIGINAL_COMMAND-}}; "
+    'case $c in "") c="exec $s -l" ;; "internal-sftp"|"internal-sftp "*) '
+    "for p in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec; do "
+    '[ -x "$p/sftp-server" ] && c=$p/sftp-server${{c#internal-sftp}} && break; done ;; esac; '
+    'exec timeout -s HUP -k {grace:d} "$d" "$s" -c "$c"'
+)
+
+
+def option(grant_id: str, deadline_unix: int) -> str:
+    """The option ``command="…"`` of the key line; ``deadline_unix`` in the node's own time."""
+    script = _SCRIPT.format(end=deadline_unix, grant=grant_id, expired=EXPIRED_STATUS, marker=MARKER, grace=GRACE_S)
+    # Inside an option's quotes sshd knows one escape, \", and keeps every other backslash.
+    text = f"exec /bin/sh -c '{script}'".replace('"', '\\"')
+    return f'command="{text}"'
+
+
+def deadline_of(options: bytes) -> int | None:
+    """The deadline in a line's options, if they hold our command."""
+    match = _DEADLINE.search(options)
+    return None if match is None else int(match[1])

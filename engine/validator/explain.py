@@ -1,0 +1,97 @@
+"""Why a weight is what it is: the kept vector and its inputs, scored again, in words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from engine.errors import StoreUnusable
+from engine.store.database import Database
+from engine.store.records import WeightSet
+from engine.store.tables import weight_sets
+from engine.store.url import SqliteFiles, parse_url
+from engine.store.weights import WeightRepository
+from engine.validator.miner_facts import inputs_from_json
+from engine.validator.scoring import PROFILES, Round, score_round
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """``lines`` lead from the weight down to the nodes; ``agrees`` is false when today's rules give another vector."""
+
+    uid: int
+    weight: int
+    share: float
+    block: int
+    profile: str
+    agrees: bool
+    lines: tuple[str, ...]
+
+
+async def read_set(url: str, *, at_block: int | None = None) -> WeightSet:
+    """The vector in force, read without changing or locking anything.
+
+    Raises StoreUnusable when there is no database or no vector in it.
+    """
+    place = parse_url(url)
+    if isinstance(place, SqliteFiles):
+        if not place.state.is_file():
+            raise StoreUnusable(f"there is no database {place.state}", hint="give the validator's --config")
+        engine = create_async_engine(f"sqlite+aiosqlite:///file:{place.state}?mode=ro&uri=true")
+        name = str(place.state)
+    else:
+        engine, name = create_async_engine(place.url), "of the configuration"
+    database = Database(engine, name)
+    try:
+        async with engine.connect() as connection:
+            tables = await connection.run_sync(lambda plain: sa.inspect(plain).get_table_names())
+        if weight_sets.name not in tables:
+            raise StoreUnusable(f"database {name} has no weights", hint="no validator of this version ran with it")
+        found = await WeightRepository(database).newest(at_block=at_block)
+    finally:
+        await database.close()
+    if found is None:
+        when = "" if at_block is None else f" at block {at_block} or before"
+        raise StoreUnusable(f"no weights were set{when}", hint="the validator sets them by its block interval")
+    return found
+
+
+def explain_set(record: WeightSet, uid: int) -> Explanation:
+    """Everything that led to one uid's weight in a kept vector."""
+    scored = rescore(record)
+    vector = dict(json.loads(record.vector))
+    weights = {uid_: value for uid_, value in scored.allocation.weights.items() if uid_ in vector}
+    total = sum(vector.values())
+    weight = vector.get(uid, 0)
+    when = datetime.fromtimestamp(record.at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    head = (
+        f"uid {uid}: weight {weight} of {total}, set at block {record.block} ({when}), profile {record.profile}, "
+        f"version key {record.version_key}"
+    )
+    dropped = sorted(set(scored.allocation.weights) - set(vector))
+    notes = [f"uid {one} is not registered, so its part was not set" for one in dropped]
+    if weights != vector:
+        notes.append("the rules of this program give another vector than the one that was set")
+    return Explanation(
+        uid=uid,
+        weight=weight,
+        share=weight / total if total else 0.0,
+        block=record.block,
+        profile=record.profile,
+        agrees=weights == vector,
+        lines=(head, *notes, *scored.explain(uid)),
+    )
+
+
+def rescore(record: WeightSet) -> Round:
+    """The round behind a kept vector. Raises StoreUnusable when its inputs cannot be read."""
+    try:
+        miners, emission, context = inputs_from_json(record.inputs)
+        profile = next(name for name in PROFILES if name == record.profile)
+    except (ValueError, TypeError, KeyError, AttributeError, StopIteration) as error:
+        raise StoreUnusable("the inputs of that vector cannot be read", hint="another version wrote them") from error
+    return score_round(profile, miners, emission, context)

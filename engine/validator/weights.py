@@ -1,0 +1,213 @@
+"""Setting weights: when it is time, from what the store holds, with every vector and its inputs kept.
+
+Blocks decide: a vector is set when ``weight_set_interval_blocks`` have passed since the last one; the first time
+after half of that. The version key grows with each attempt, failed ones included, as the deployed validator's does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from engine.chain import Chain, Metagraph, MetagraphCache
+from engine.clock import Clock
+from engine.config.validator import ValidatorConfig
+from engine.errors import (
+    BasilicaError,
+    ChainRateLimited,
+    ChainRefused,
+    ChainUnavailable,
+    ConfigInvalid,
+    ScoresInvalid,
+)
+from engine.events import EventSink, WeightsFailed, WeightsSet
+from engine.store import Store
+from engine.store.records import WeightSet
+from engine.validator.miner_facts import emission_of, gather_facts, inputs_to_json
+from engine.validator.scoring import Round, RoundContext, score_round
+
+TICK_S = 12.0
+ATTEMPTS = 3
+PAUSE_S = 5.0
+RATE_LIMIT_PAUSE_S = 60.0
+REFUSED_PAUSE_S = 120.0
+MAX_VERSION_KEY = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    last_block: str
+    last_at: str
+    version: str
+
+
+class WeightSetter:
+    """Scores and sets, one vector at a time. ``now`` sets without waiting for the interval."""
+
+    def __init__(
+        self,
+        config: ValidatorConfig,
+        *,
+        store: Store,
+        chain: Chain,
+        metagraph: MetagraphCache,
+        hotkey: str,
+        clock: Clock,
+        emit: EventSink,
+    ) -> None:
+        self._emission = emission_of(config.emission)
+        self._profile = config.scoring.profile
+        self._store = store
+        self._chain = chain
+        self._metagraph = metagraph
+        self._hotkey = hotkey
+        self._clock = clock
+        self._emit = emit
+        netuid = config.bittensor.netuid
+        self._keys = _Keys(f"weights.last_block:{netuid}", f"weights.last_at:{netuid}", f"weights.version_key:{netuid}")
+
+    async def keep_setting(self) -> None:
+        """The service: look at the block clock, set when it is time. Ends when nothing could ever be set."""
+        problems = self._emission.problems()
+        if problems:
+            error = ConfigInvalid(f"weights cannot be set: {'; '.join(problems)}", problems=problems)
+            self._failed(0, error, 0.0)
+            return
+        while True:
+            pause_s = TICK_S
+            try:
+                block = await self._chain.block_number()
+                if block >= await self.next_block(block):
+                    await self.set_now(block)
+            except ChainRateLimited as error:
+                pause_s = RATE_LIMIT_PAUSE_S
+                self._failed(0, error, pause_s)
+            except (ChainRefused, ScoresInvalid) as error:
+                pause_s = REFUSED_PAUSE_S
+                self._failed(0, error, pause_s)
+            except ChainUnavailable as error:
+                self._failed(0, error, pause_s)
+            await self._clock.sleep(pause_s)
+
+    async def next_block(self, block: int) -> int:
+        """The block from which the next vector is due; remembers a start when there was none."""
+        interval = self._emission.weight_set_interval_blocks
+        last = await self._store.keyvalue.get(self._keys.last_block)
+        if not isinstance(last, int) or last > block:  # never, or another chain's
+            last = block - interval // 2
+            await self._store.keyvalue.put(self._keys.last_block, last)
+        return last + interval
+
+    async def set_now(self, block: int) -> Round:
+        """Score, set, keep. Raises ChainUnavailable, ChainRefused, ChainRateLimited or ScoresInvalid."""
+        now = self._clock.now()
+        metagraph = await self._metagraph.refresh()
+        epoch = await self._store.keyvalue.get(self._keys.last_at)
+        context = RoundContext(
+            now=now,
+            metagraph_size=len(metagraph.neurons),
+            epoch_start=float(epoch) if isinstance(epoch, int | float) else None,
+        )
+        miners = await gather_facts(self._store, metagraph, self._profile, now)
+        scored = score_round(self._profile, miners, self._emission, context)
+        vector = settable(scored.allocation.weights, metagraph)
+        record = WeightSet(
+            at=now,
+            block=block,
+            profile=self._profile,
+            version_key=0,
+            ok=False,
+            attempts=0,
+            error="",
+            vector=json.dumps(sorted(vector.items())),
+            inputs=inputs_to_json(miners, self._emission, context),
+        )
+        await self._submit(record, vector, scored)
+        return scored
+
+    async def _submit(self, record: WeightSet, vector: Mapping[int, int], scored: Round) -> None:
+        version, attempts = 0, 0
+        failure: BasilicaError | None = None
+        for attempt in range(1, ATTEMPTS + 1):
+            attempts, version = attempt, await self._next_version()
+            try:
+                if not vector:
+                    raise ScoresInvalid(
+                        "no uid of the vector is registered",
+                        hint="the burn uid does not exist on this subnet; set emission.burn_uid",
+                    )
+                await self._chain.set_weights({uid: float(value) for uid, value in vector.items()}, version)
+                failure = None
+            except (ChainRefused, ScoresInvalid) as error:  # asking again will not change the answer
+                failure = error
+                break
+            except ChainUnavailable as error:
+                failure = error
+                if await self._was_taken(record.block):
+                    failure = None
+            if failure is None or attempt == ATTEMPTS:
+                break
+            await self._clock.sleep(PAUSE_S)
+        await self._store.weights.add(
+            WeightSet(
+                at=record.at,
+                block=record.block,
+                profile=record.profile,
+                version_key=version,
+                ok=failure is None,
+                attempts=attempts,
+                error="" if failure is None else failure.message,
+                vector=record.vector,
+                inputs=record.inputs,
+            )
+        )
+        if failure is not None:
+            raise failure
+        await self._store.keyvalue.put(self._keys.last_block, record.block)
+        await self._store.keyvalue.put(self._keys.last_at, record.at)
+        self._emit(
+            WeightsSet(
+                at=record.at,
+                block=record.block,
+                profile=record.profile,
+                version_key=version,
+                uids=len(vector),
+                burn=scored.allocation.burn,
+                total=sum(vector.values()),
+                next_block=record.block + self._emission.weight_set_interval_blocks,
+            )
+        )
+
+    async def _next_version(self) -> int:
+        stored = await self._store.keyvalue.get(self._keys.version)
+        last = stored if isinstance(stored, int) else self._emission.weight_version_key
+        version = min(last + 1, MAX_VERSION_KEY)
+        await self._store.keyvalue.put(self._keys.version, version)
+        return version
+
+    async def _was_taken(self, block: int) -> bool:
+        """Whether the chain says that our weights were set after all; an unanswered call may have arrived."""
+        try:
+            metagraph = await self._metagraph.refresh()
+        except ChainUnavailable:
+            return False
+        own = metagraph.by_hotkey(self._hotkey)
+        return own is not None and own.last_update >= block
+
+    def _failed(self, block: int, error: BasilicaError, retry_in_s: float) -> None:
+        self._emit(
+            WeightsFailed(
+                at=self._clock.now(),
+                block=block,
+                error_code=error.code,
+                message=str(error),
+                retry_in_s=retry_in_s,
+            )
+        )
+
+
+def settable(weights: Mapping[int, int], metagraph: Metagraph) -> dict[int, int]:
+    """The part of a vector that the chain can take: it refuses the whole for one uid that is not registered."""
+    known = {neuron.uid for neuron in metagraph.neurons}
+    return {uid: value for uid, value in weights.items() if uid in known}

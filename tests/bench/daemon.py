@@ -1,0 +1,28 @@
+"""How long the engine takes from its command to answering validators."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from tests.bench import Figure
+from tests.support.miner_subnet import create_subnet
+
+RUNS = 5
+
+
+def measure() -> list[Figure]:
+    """Seconds from starting the process to an answer on its control socket, over an empty fleet."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as root:
+        subnet = create_subnet(Path(root), [], validators=1)
+        times = []
+        for _ in range(RUNS):
+            started = time.monotonic()
+            subnet.start()
+            times.append(time.monotonic() - started)
+            subnet.stop()
+    return [
+        Figure("daemon start to serving", f"{statistics.median(times):.2f} s", "<= 3 s", f"worst {max(times):.2f} s")
+    ]

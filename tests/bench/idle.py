@@ -1,0 +1,57 @@
+"""What an engine with a hundred nodes costs while nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from tests.bench import Figure
+from tests.support.miner_subnet import create_subnet
+from tests.support.sshd import free_port
+from tests.support.stand_in_farm import StandInFarm
+
+NODES = 100
+WATCHED_S = 60.0
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def measure() -> list[Figure]:
+    """Memory and CPU of the engine's process over a minute of health checks at the default interval."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as root, StandInFarm(Path(root) / "nodes", NODES) as farm:
+        subnet = create_subnet(
+            Path(root),
+            [],
+            validators=1,
+            node_entries=farm.entries,
+            node_management={"health_check_interval": 60},
+            access={"reconcile_interval": 30, "node_deadline": 20},
+            validator_assignment={"interval": 600},
+            metrics={"enabled": True, "prometheus": {"port": free_port()}},
+            health={"enabled": True, "port": free_port()},
+        )
+        farm.authorize(subnet.root / "node_key")
+        subnet.start()  # the first start also makes the database
+        subnet.stop()
+        subnet.start()
+        asyncio.run(subnet.until(lambda s: all(n.state == "healthy" for n in s.nodes.values()), seconds=90))
+        before, started = _cpu_ticks(subnet.pid), time.monotonic()
+        time.sleep(WATCHED_S)
+        share = (_cpu_ticks(subnet.pid) - before) / TICKS / (time.monotonic() - started)
+        memory_mb = _rss_bytes(subnet.pid) / 1e6
+        subnet.stop()
+    return [
+        Figure(f"engine with {NODES} nodes, resident memory", f"{memory_mb:.0f} MB", "<= 150 MB"),
+        Figure(f"engine with {NODES} nodes, CPU", f"{share:.1%} of a core", "<= 5 % of a core", "checks every 60 s"),
+    ]
+
+
+def _cpu_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def _rss_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

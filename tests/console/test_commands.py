@@ -1,0 +1,213 @@
+"""The command line, the engine's actions, exports, settings and what is remembered: rules without a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from basilica_tui.actions import ACTIONS, find_action, for_rows, offered, parse_args, parse_seconds
+from basilica_tui.commands import ActionCall, Vocabulary, completions, parse_command
+from basilica_tui.config_table import config_rows
+from basilica_tui.exports import export_path, parse_export, table_text, write_export
+from basilica_tui.filters import is_subsequence
+from basilica_tui.format import Look
+from basilica_tui.log_query import LogLines, LogQuery, find, parse_time
+from basilica_tui.preferences import Preferences, ViewPreferences, state_folder
+from basilica_tui.scores_table import SCORES, effective_gpus, resets, what_if
+from basilica_tui.screens.chooser import Choice, best_matches, with_letters
+from basilica_tui.settings import load_settings
+from basilica_tui.tables import NODES, item_words, keys_cell
+from engine.control.models import NodeView
+from tests.console.world import NOW, some_logs
+
+LOOK = Look(NOW)
+WORDS = Vocabulary("miner", None, {"nodes": {"node-01": "id1", "node-02": "id2"}}, {"theme": ("dark", "light")})
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("node.ch", "node.check"),
+        ("node.check n", "node.check node-01"),
+        ("node.check node-02", "node.check node-02"),
+        ("alert.silence a1 1", "alert.silence a1 1d"),
+        ("theme l", "theme light"),
+        ("engine s", "engine stop"),
+    ],
+)
+def test_lines_are_completed_with_what_is_there_now(typed: str, line: str) -> None:
+    """Commands, verbs, and arguments by the names of the fleet."""
+    assert line in completions(typed, vocabulary=WORDS)
+
+
+def test_read_only_completes_no_action() -> None:
+    """What would be refused is not offered."""
+    assert [c for c in completions("", read_only=True, vocabulary=WORDS) if "." in c] == []
+    assert parse_command("node.check node-01", read_only=True, vocabulary=WORDS) is None
+
+
+def test_actions_are_typed_with_names_and_become_ids() -> None:
+    """In order or by name; mistakes are told in words."""
+    call = parse_command("node.remove_key node-01 SHA256:x", vocabulary=WORDS)
+    assert isinstance(call, ActionCall)
+    wanted = {"node_id": "id1", "fingerprint": "SHA256:x"}
+    assert parse_args(call.action, call.words, WORDS.names) == (wanted, "")
+    assert parse_args(call.action, ("fingerprint=SHA256:x", "id1"), WORDS.names) == (wanted, "")
+    assert parse_args(call.action, ("node-01",), WORDS.names)[1] == "node.remove_key wants NODE FINGERPRINT"
+    assert parse_args(call.action, ("node-9", "x"), WORDS.names)[1] == "there is no node called node-9"
+    silence = find_action("alert.silence")
+    assert silence is not None
+    names = {"alerts": {"a1": "a1"}}
+    assert parse_args(silence, ("a1", "4h"), names) == ({"alert_id": "a1", "seconds": 14_400.0}, "")
+    assert parse_args(silence, ("a1", "soon"), names)[1].startswith("soon is no length of time")
+
+
+def test_what_the_engine_does_not_know_is_not_offered() -> None:
+    """Draining appears with engines that drain; until an engine says, the rest is offered."""
+    assert "node.drain" not in {a.verb for a in offered("miner", None)}
+    assert {a.verb for a in offered("miner", frozenset({"node.drain", "node.check"}))} == {"node.drain", "node.check"}
+    assert {a.verb for a in for_rows("alerts", "miner", None)} == {"alert.acknowledge", "alert.silence"}
+    assert "verify.now" in {a.verb for a in offered("validator", None)}
+    assert len({a.verb for a in ACTIONS}) == len(ACTIONS)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90.0), ("30m", 1800.0), ("4 h", 14_400.0), ("2d", 172_800.0), ("x", None)]
+)
+def test_lengths_of_time(text: str, seconds: float | None) -> None:
+    """A number and a unit."""
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("letters", "text", "found"), [("nd7", "node-07", True), ("7n", "node-07", False), ("", "x", True)]
+)
+def test_fuzzy_means_letters_in_their_order(letters: str, text: str, found: bool) -> None:
+    """With anything between them."""
+    assert is_subsequence(letters, text) is found
+
+
+def test_choices_get_letters_and_are_found_by_parts() -> None:
+    """No letter twice, none of those that move; better matches come first."""
+    choices = with_letters([Choice(str(i), t) for i, t in enumerate(["node", "nodes", "kind", "queue"])])
+    letters = [c.key for c in choices]
+    assert len(set(letters)) == 4
+    assert not set(letters) & set("jkqgG")
+    rows = [Choice("a", "node.check"), Choice("b", "theme"), Choice("c", "check all")]
+    assert [c.id for c in best_matches(rows, "check")] == ["c", "a"]
+    assert [c.id for c in best_matches(rows, "ndck")] == ["a"]
+
+
+def test_exports_carry_all_columns_and_no_formula(tmp_path: Path) -> None:
+    """A spreadsheet must not run what a node calls itself; nobody else may read the file."""
+    rows = [NodeView("a", label="=cmd()", state="healthy"), NodeView("b", label="-5", host="10.0.0.2")]
+    read = list(csv.DictReader(io.StringIO(table_text(NODES, rows, LOOK, "csv"))))
+    assert [r["node"] for r in read] == ["'=cmd()", "-5"]
+    assert read[0]["state"] == "healthy"
+    assert read[0]["driver"] == ""
+    assert [r["id"] for r in json.loads(table_text(NODES, rows, LOOK, "json"))] == ["a", "b"]
+    path = export_path(tmp_path, "nodes", "csv", NOW)
+    path.parent.mkdir()
+    write_export(path, "x")
+    assert path.stat().st_mode & 0o077 == 0
+    assert parse_export("json") == ("json", None)
+    assert parse_export("/tmp/a b.json") == ("json", Path("/tmp/a b.json"))
+    assert parse_export("csv out.txt") == ("csv", Path("out.txt"))
+
+
+def test_preferences_survive_and_a_broken_file_does_no_harm(tmp_path: Path) -> None:
+    """Per view; anything else in the file is passed over."""
+    path = tmp_path / "views.json"
+    chosen = ViewPreferences(sort="state", reverse=True, columns=("state", "node"), filter="h100")
+    Preferences(path).keep("nodes", chosen)
+    assert Preferences(path).of("nodes") == chosen
+    path.write_text('{"nodes": {"sort": 5, "columns": "x"}, "alerts": 3}')
+    assert Preferences(path).of("nodes") == ViewPreferences()
+    path.write_text("{")
+    assert Preferences(path).of("nodes") == ViewPreferences()
+    assert state_folder({"XDG_STATE_HOME": "/s"}) == Path("/s/basilica-tui")
+
+
+def test_settings_change_keys_theme_and_marks_and_mistakes_are_sentences(tmp_path: Path) -> None:
+    """Ids with dots are tables in TOML; a clash names both."""
+    assert load_settings(tmp_path).problems == ()
+    (tmp_path / "themes").mkdir()
+    (tmp_path / "themes" / "mine.toml").write_text('good = "#00ff00"\nbackground = "#101010"\n')
+    (tmp_path / "themes" / "bad.toml").write_text('good = "greenish"\n')
+    (tmp_path / "console.toml").write_text(
+        'theme = "mine"\nascii = true\ncolour = 1\n[keys]\nfilter = ["/", "ctrl+f"]\n'
+        'node.test = "T"\npause = "r"\nnope = "x"\n'
+    )
+    settings = load_settings(tmp_path)
+    by_id = {b.id: b for b in settings.bindings}
+    assert (settings.theme, settings.ascii_only) == ("mine", True)
+    assert by_id["filter"].keys == ("slash", "ctrl+f")
+    assert by_id["node.test"].keys == ("T",)
+    assert "keys: r is both refresh and pause" in settings.problems
+    assert "keys: there is no command called nope" in settings.problems
+    assert any("colour is not known" in p for p in settings.problems)
+    assert any("bad.toml: good is no colour" in p for p in settings.problems)
+    (tmp_path / "console.toml").write_text("theme = ")
+    assert load_settings(tmp_path).theme is None
+
+
+def test_keys_in_place_are_counted_of_those_wanted() -> None:
+    """Keys that outlive their grant for a moment are ending, never one of zero."""
+    assert keys_cell(NodeView("a", keys_wanted=2, keys_in_place=1), LOOK)[0] == "1/2"
+    assert keys_cell(NodeView("a", keys_wanted=0, keys_in_place=1), LOOK)[0] == "1 ending"
+    assert keys_cell(NodeView("a"), LOOK)[0] == "–"
+
+
+def test_scores_say_what_is_known_and_what_a_failure_costs() -> None:
+    """Unknown figures are a dash; the sentence names the node."""
+    node = NodeView(
+        "a", label="node-1", gpu_count=8, ramp_percent=50.0, failure_cost_gpus=4.0, failure_cost_percent=12.5
+    )
+    assert effective_gpus(node) == 4.0
+    assert "if node-1 fails now you lose 4.0 effective GPUs, 12.5 % of what counts for you" in what_if(node, LOOK)[0]
+    assert "not known yet" in what_if(NodeView("a"), LOOK)[0]
+    assert [c.cell(NodeView("a"), LOOK)[0] for c in SCORES.columns if c.id in {"ramp", "effective", "observed"}] == [
+        "–"
+    ] * 3
+    node.ramp_resets = (f"{NOW:.0f} 7200 docker runtime gone", "nonsense")
+    assert resets(node) == [(NOW, 7200, "docker runtime gone")]
+
+
+def test_log_lines_are_searched_levelled_and_marked() -> None:
+    """Markers stay where they were put; a search goes round the end."""
+    lines = LogLines()
+    order = lines.update(some_logs(10), LogQuery(level="warning"), LOOK)
+    assert order == ["3", "4", "8", "9"]
+    marker = lines.mark(NOW)
+    order = lines.update(some_logs(14), LogQuery(level="warning"), LOOK)
+    assert order == ["3", "4", "8", "9", marker, "13", "14"]
+    assert find(order, lines, "refused", 0, 1) == 2
+    assert find(order, lines, "refused", 5, 1) == 0
+    assert find(order, lines, "nowhere", 0, 1) is None
+    every = lines.update(some_logs(14), LogQuery(), LOOK)
+    assert len(every) == 15
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [("-30m", NOW - 1800), ("2026-09-21 14:00", 1_789_999_200.0), ("14:00", 1_789_999_200.0), ("soon", None)],
+)
+def test_times_to_jump_to(text: str, at: float | None) -> None:
+    """A time of day that is still to come was yesterday's."""
+    assert parse_time(text, NOW) == at
+
+
+def test_configuration_becomes_dotted_rows() -> None:
+    """Tables in lists are numbered; empty ones are no setting."""
+    rows = config_rows({"config": {"a": {"b": 1, "c": {}}, "n": [{"host": "x"}]}, "sources": {"a.b": "file"}})
+    assert {k: (r.value, r.source) for k, r in rows.items()} == {"a.b": ("1", "file"), "n[0].host": ("x", "")}
+    assert config_rows({"message": "done"}) == {}
+
+
+def test_the_log_of_a_row_is_found_by_any_of_its_names() -> None:
+    """Lines name a node by label, id or address."""
+    assert item_words(NodeView("id-1", label="node-1", host="10.0.0.1")) == "node-1|id-1|10.0.0.1"

@@ -1,0 +1,182 @@
+"""What reaches the terminal: only cells that differ, and never more than the budget for a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from textual._compositor import CompositorUpdate, LayoutUpdate
+from textual.geometry import Region, Size
+from textual.strip import Strip
+
+from basilica_tui.app import ConsoleApp
+from basilica_tui.painter import Painter
+from engine.clock import ManualClock
+from engine.events import NodeStateChanged
+from tests.console.conftest import make_engine
+from tests.console.screen import settle
+from tests.console.world import NOW, checked, node_id
+
+KEY_BUDGET = 30_000
+KEYS = "2 j G x escape c escape w w 4 6 1 2 enter d q q question_mark q ctrl+p escape"
+SIZE = Size(10, 2)
+CONSOLE = Console(color_system="truecolor", force_terminal=True)
+RED, BLUE = Style.parse("red"), Style.parse("blue bold on white")
+
+
+class CountingApp(ConsoleApp):
+    """Counts what a terminal would get; without one, Textual itself writes nothing."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.written = 0
+        self.frames = 0
+        self.terminal = Painter()
+
+    def _display(self, screen: Any, renderable: Any) -> None:
+        super()._display(screen, renderable)
+        if isinstance(renderable, CompositorUpdate) and getattr(screen, "is_drawn", True):
+            text = self.terminal.difference(renderable, self.size, CONSOLE) or ""
+            self.written += len(text.encode())
+            self.frames += bool(text)
+
+
+def _update(*lines: list[Segment]) -> LayoutUpdate:
+    return LayoutUpdate([[Strip(line)] for line in lines], Region(0, 0, SIZE.width, len(lines)))
+
+
+def _written(painter: Painter, *lines: list[Segment]) -> str | None:
+    return painter.difference(_update(*lines), SIZE, CONSOLE)
+
+
+def test_the_same_picture_is_not_written_twice() -> None:
+    """Equal cells cost nothing, whoever asks for a repaint."""
+    painter = Painter()
+    first = _written(painter, [Segment("hello", RED), Segment("world", BLUE)])
+    assert first is not None
+    assert "hello" in first
+    assert _written(painter, [Segment("hel", RED), Segment("lo", RED), Segment("world", BLUE)]) == ""
+    painter.forget()
+    assert _written(painter, [Segment("hello", RED), Segment("world", BLUE)]) == first
+
+
+def test_only_the_difference_is_written_with_the_shortest_change_of_colour() -> None:
+    """One cell is a place, a colour and a character; near changes share a stretch."""
+    painter = Painter()
+    _written(painter, [Segment("0123456789", RED)])
+    assert _written(painter, [Segment("012x456789", RED)]) == "\x1b[1;4H\x1b[31mx\x1b[0m"
+    assert _written(painter, [Segment("0a2xb56789", RED)]) == "\x1b[1;2H\x1b[31ma2xb\x1b[0m"
+    assert _written(painter, [Segment("0a2xb5678z", RED)]) == "\x1b[1;10H\x1b[31mz\x1b[0m"
+
+
+def test_a_blank_has_no_colour_of_its_own() -> None:
+    """Blanks in another foreground look the same; another background does not."""
+    painter = Painter()
+    _written(painter, [Segment("          ", RED)])
+    assert _written(painter, [Segment("          ", Style.parse("green"))]) == ""
+    assert "     " in (_written(painter, [Segment("          ", BLUE)]) or "")
+
+
+def test_wide_characters_are_written_whole() -> None:
+    """Also when only their second half differs from what was there."""
+    painter = Painter()
+    _written(painter, [Segment("ab節d")])
+    assert _written(painter, [Segment("a節bd")]) == "\x1b[1;2H節b"
+    assert _written(painter, [Segment("a節xd")]) == "\x1b[1;4Hx"
+
+
+def test_another_size_is_written_in_full() -> None:
+    """The terminal has moved everything."""
+    painter = Painter()
+    _written(painter, [Segment("0123456789")])
+    again = painter.difference(_update([Segment("0123456789")]), Size(10, 3), CONSOLE)
+    assert again == "\x1b[1;1H0123456789"
+
+
+def test_terminals_of_few_colours_get_those() -> None:
+    """Colours are reduced as Textual would."""
+    painter = Painter()
+    console = Console(color_system="256", force_terminal=True)
+    assert console._color_system is ColorSystem.EIGHT_BIT
+    text = painter.difference(_update([Segment("x", Style.parse("#ff0000"))]), SIZE, console)
+    assert text == "\x1b[1;1H\x1b[38;5;196mx\x1b[0m"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_no_key_costs_more_than_its_budget(size: tuple[int, int]) -> None:
+    """First visits, second visits, menus, moving, zooming: with a hundred nodes."""
+    engine = make_engine(nodes=100, with_ramp=True)
+    app = CountingApp(Path("/x"), clock=ManualClock(NOW), connect=engine.connect)
+    costs: dict[str, int] = {}
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        for number, key in enumerate(KEYS.split()):
+            before = app.written
+            await pilot.press(key)
+            await settle(pilot)
+            costs[f"{number} {key}"] = app.written - before
+    assert {k: v for k, v in costs.items() if v > KEY_BUDGET} == {}
+    if size == (120, 40):
+        assert costs["0 2"] < 12_000
+        assert costs["1 j"] < 1_500
+
+
+async def test_a_first_visit_paints_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No blank screen, no second coat: what is written is at most one picture."""
+    engine = make_engine(nodes=100)
+    app = CountingApp(Path("/x"), clock=ManualClock(NOW), connect=engine.connect)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        before = app.frames, app.written
+        await pilot.press("2")
+        await settle(pilot)
+        frames, written = app.frames - before[0], app.written - before[1]
+        assert frames <= 2
+        app.terminal.forget()
+        app.redraw()
+        await settle(pilot)
+        assert written <= app.written - before[1] - written
+
+
+@pytest.mark.parametrize("nodes", [100, 1000])
+async def test_a_second_of_changes_stays_in_the_budget(nodes: int) -> None:
+    """2 % of the cells of every node: dashboard 2 kB, nodes 5 kB; equal values nothing."""
+    engine = make_engine(nodes=nodes)
+    app = CountingApp(Path("/x"), clock=ManualClock(NOW), connect=engine.connect)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        for key, budget in (("1", 2000), ("2", 5000)):
+            await pilot.press(key)
+            await settle(pilot)
+            before = app.written
+            engine.emit(*(checked(n, at=NOW - 80, load=97.0 + len(key)) for n in range(1, nodes + 1, 4)))
+            await settle(pilot)
+            assert app.written - before <= budget
+            before = app.written
+            engine.emit(*(checked(n, at=NOW - 80, load=97.0 + len(key)) for n in range(1, nodes + 1, 4)))
+            await settle(pilot)
+            assert app.written == before
+            engine.emit(NodeStateChanged(at=NOW, node_id=node_id(3), old="healthy", new="suspect", reason=key))
+            await settle(pilot)
+
+
+@pytest.mark.parametrize("is_up", [True, False])
+async def test_an_idle_second_is_quiet(*, is_up: bool) -> None:
+    """At rest only the clock is written, or the age and the countdown of a lost engine."""
+    engine, clock = make_engine(), ManualClock(NOW)
+    app = CountingApp(Path("/x"), clock=clock, connect=engine.connect)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        if not is_up:
+            engine.go_down()
+            await settle(pilot)
+        before = app.written
+        for _ in range(10):
+            await clock.advance(1)
+            await settle(pilot)
+        assert app.written - before <= 10 * 200

@@ -1,0 +1,195 @@
+"""The forced command over real sshd with the real ssh, scp and sftp programs: it changes nothing but the end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.ssh.authorized_keys import Change, WantedKey, inventory, plan_change
+from engine.ssh.keys import ClientKey
+from engine.ssh.session_wrapper import EXPIRED_STATUS, TIMEOUT_STATUS, deadline_of
+from tests.support.sshd import NodeSshd
+
+pytestmark = pytest.mark.sshd
+HOLDER = "validator-5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+GRANT = "0a1b2c3d4e5f"
+
+
+class Visitor:
+    """A key on a node, used by the programs that people use."""
+
+    def __init__(self, node: NodeSshd, directory: Path) -> None:
+        self.node = node
+        self.directory = directory
+        self.key = ClientKey.generate("visitor")
+        self.path = directory / "visitor"
+        self.key.save(self.path)
+        self.mux = directory / "m"
+
+    def options(self, *more: str) -> list[str]:
+        words = ["-F", "none", "-i", str(self.path)]
+        for one in (
+            "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes", "BatchMode=yes",
+            "ConnectTimeout=5", "LogLevel=ERROR", *more,
+        ):  # fmt: skip
+            words += ["-o", one]
+        return words
+
+    def ssh(self, *command: str, stdin: bytes = b"", flags: tuple[str, ...] = (), options: tuple[str, ...] = ()):  # type: ignore[no-untyped-def]
+        words = ["ssh", *self.options(*options), "-p", str(self.node.port), *flags]
+        return self._run([*words, f"{self.node.username}@{self.node.host}", *command], stdin)
+
+    def copy(self, program: str, source: Path, name: str, *flags: str):  # type: ignore[no-untyped-def]
+        place = f"{self.node.username}@{self.node.host}"
+        if program == "sftp":
+            batch = f"put {source} {name}\n".encode()
+            return self._run(["sftp", *self.options(), "-P", str(self.node.port), "-b", "-", place], batch)
+        return self._run(
+            ["scp", *flags, *self.options(), "-P", str(self.node.port), str(source), f"{place}:{name}"], b""
+        )
+
+    @staticmethod
+    def _run(words: list[str], stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            words, input=stdin, capture_output=True, timeout=40, check=False, env={"PATH": os.environ["PATH"]}
+        )
+
+    def enter(self, *, seconds: int = 600, wrapped: bool = True) -> None:
+        """Write the visitor's line, as the reconciler does."""
+        end = int(time.time()) + seconds
+        key = WantedKey(GRANT, HOLDER, self.key.algorithm, self.key.blob_base64, end, "", end if wrapped else None)
+        path = self.node.inside(self.node.authorized_keys)
+        change = plan_change(path.read_bytes() if path.exists() else b"", [key])
+        assert isinstance(change, Change)
+        self.node.authorize(change.new)
+
+
+@pytest.fixture
+def visitor(sshd_nodes: Callable[..., NodeSshd], tmp_path: Path) -> Visitor:
+    """A visitor whose line carries the wrapper, on a node with the external sftp server."""
+    made = Visitor(sshd_nodes(options=("Subsystem sftp /usr/lib/openssh/sftp-server",)), tmp_path)
+    made.enter()
+    return made
+
+
+COMMANDS = [
+    "echo plain",
+    """printf '%s|' "a b" 'c "d"' e\\ f "$((1+2))" '$HOME'; echo""",
+    "exit 7",
+    "echo to-stderr >&2; false",
+    "kill -TERM $$",
+    "echo one; echo two | tr o 0 && (cd / && pwd)",
+    "cat <<'E'\nmany\nlines 'quoted'\nE",
+    "echo ünïcode ✓",
+    "echo $SHELL $HOME; id -un",
+    "for i in 1 2 3; do echo $i; done; sh -c 'exit 3' || echo $?",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_behaves_as_without_the_wrapper(visitor: Visitor, command: str) -> None:
+    """Output, error output and exit status are those of a plain line."""
+    wrapped = visitor.ssh(command)
+    visitor.enter(wrapped=False)
+    plain = visitor.ssh(command)
+    # A shell that dies by a signal under timeout is told as 128 + n instead of by name.
+    same_status = wrapped.returncode == plain.returncode or plain.returncode == 255
+    assert (wrapped.stdout, wrapped.stderr) == (plain.stdout, plain.stderr) and same_status
+
+
+def test_three_megabytes_go_in_and_out_unchanged(visitor: Visitor) -> None:
+    """Standard input reaches the command byte for byte, and its output comes back so."""
+    data = os.urandom(3 << 20)
+    assert visitor.ssh("cat", stdin=data).stdout == data
+
+
+@pytest.mark.parametrize(("program", "flags"), [("scp", ()), ("scp", ("-O",)), ("sftp", ())])
+def test_files_arrive_unchanged(visitor: Visitor, tmp_path: Path, program: str, flags: tuple[str, ...]) -> None:
+    """scp in both of its protocols and sftp put the same bytes there."""
+    source = tmp_path / "data"
+    source.write_bytes(os.urandom(300_000))
+    result = visitor.copy(program, source, "arrived", *flags)
+    assert result.returncode == 0, result.stderr
+    arrived = visitor.node.inside(visitor.node.home / "arrived").read_bytes()
+    assert hashlib.sha256(arrived).digest() == hashlib.sha256(source.read_bytes()).digest()
+
+
+def test_internal_sftp_is_served_by_the_external_server(sshd_nodes: Callable[..., NodeSshd], tmp_path: Path) -> None:
+    """A node whose sshd names internal-sftp still takes files."""
+    node = sshd_nodes(options=("Subsystem sftp internal-sftp",))
+    made = Visitor(node, tmp_path)
+    made.enter()
+    source = tmp_path / "data"
+    source.write_bytes(b"bytes")
+    result = made.copy("sftp", source, "arrived")
+    assert result.returncode == 0, result.stderr
+    assert node.inside(node.home / "arrived").read_bytes() == b"bytes"
+
+
+def test_a_terminal_works(visitor: Visitor) -> None:
+    """With a pty the command and the login shell read from a terminal."""
+    assert b"/dev/pts" in visitor.ssh("tty", flags=("-tt",)).stdout
+    shell = visitor.ssh(flags=("-tt",), stdin=b"tty; echo sum $((40+2)); exit 5\n")
+    assert b"/dev/pts" in shell.stdout and b"sum 42" in shell.stdout
+    assert shell.returncode == 5
+
+
+def test_a_login_shell_reads_from_a_pipe(visitor: Visitor) -> None:
+    """Without a command and a terminal the shell reads its commands from standard input."""
+    result = visitor.ssh(stdin=b"echo from stdin; exit 4\n")
+    assert (result.stdout, result.returncode) == (b"from stdin\n", 4)
+
+
+def test_the_deadline_ends_a_running_command(visitor: Visitor) -> None:
+    """A command that runs at the deadline is ended, its own children too."""
+    visitor.enter(seconds=2)
+    result = visitor.ssh("sleep 60 & sleep 61; echo not reached")
+    assert result.returncode == TIMEOUT_STATUS and b"not reached" not in result.stdout
+    names = [path.read_text() for path in Path(visitor.node.inside(Path("/proc"))).glob("[0-9]*/comm")]
+    assert "sleep\n" not in names
+
+
+def test_an_open_connection_starts_nothing_after_its_end(visitor: Visitor) -> None:
+    """Over a multiplexed connection new commands are refused at the deadline, after a removal, and not before."""
+    visitor.enter(seconds=4)
+    shared = (f"ControlPath={visitor.mux}", "ControlPersist=60")
+    assert visitor.ssh("echo first", options=("ControlMaster=yes", *shared)).stdout == b"first\n"
+    assert visitor.ssh("echo second", options=shared).stdout == b"second\n"
+    visitor.enter(seconds=600)
+    time.sleep(4.2)
+    assert visitor.ssh("echo renewed", options=shared).stdout == b"renewed\n"
+    (line,) = inventory(visitor.node.keys()).ours
+    visitor.node.authorize(visitor.node.keys().replace(line.raw + b"\n", b""))
+    removed = visitor.ssh("echo removed", options=shared)
+    assert removed.returncode == EXPIRED_STATUS and removed.stdout == b""
+    visitor.enter(seconds=-5)
+    assert visitor.ssh("echo late", options=shared).returncode == EXPIRED_STATUS
+    visitor.ssh(flags=("-O", "exit"), options=shared)
+
+
+def test_our_line_is_recognised_and_left_alone_while_it_is_right(visitor: Visitor) -> None:
+    """Reading the line back gives the grant and its deadline; a few seconds of clock reading rewrite nothing."""
+    old = visitor.node.keys()
+    (line,) = inventory(old).ours
+    assert (line.grant_id, line.session_deadline_unix) == (GRANT, line.expires_at_unix)
+    assert deadline_of(line.options) == line.expires_at_unix
+    same = WantedKey(
+        GRANT,
+        HOLDER,
+        visitor.key.algorithm,
+        visitor.key.blob_base64,
+        line.expires_at_unix,
+        "",
+        line.expires_at_unix + 7,
+    )
+    change = plan_change(old, [same])
+    assert isinstance(change, Change) and not change.is_changed
+    plain = WantedKey(GRANT, HOLDER, visitor.key.algorithm, visitor.key.blob_base64, line.expires_at_unix)
+    unwrapped = plan_change(old, [plain])
+    assert isinstance(unwrapped, Change) and b"command=" not in unwrapped.new

@@ -1,0 +1,56 @@
+"""Where sockets are made and found."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from engine.control.paths import default_socket, find_sockets
+
+
+@pytest.fixture(autouse=True)
+def _somebody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user of uid 1000 with a home and a runtime directory."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "directory"),
+    [("", "default"), ("miner", "miner"), ("../../etc", "etc"), ("gpu house/1", "gpu-house-1"), ("..", "default")],
+)
+def test_the_name_is_a_directory_below_the_base(tmp_path: Path, name: str, directory: str) -> None:
+    """Whatever an engine is called, its socket stays below the runtime directory."""
+    assert default_socket(name) == tmp_path / "run/basilica" / directory / "engine.sock"
+
+
+def test_without_a_runtime_directory_the_home_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session without XDG_RUNTIME_DIR, as under cron, has a place as well."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert default_socket("m") == tmp_path / "home/.local/state/basilica/run/m/engine.sock"
+
+
+def test_root_has_the_systems_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that runs as root uses the directory that systemd makes."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert default_socket("m") == Path("/run/basilica/m/engine.sock")
+
+
+def test_all_sockets_are_found_newest_first(tmp_path: Path) -> None:
+    """Sockets in every place are listed; other files are not; places that are missing do no harm."""
+    assert find_sockets() == []
+    found = []
+    for age, place in enumerate(("run/basilica/a", "home/.local/state/basilica/run/b", "run/basilica/c")):
+        path = tmp_path / place / "engine.sock"
+        path.parent.mkdir(parents=True)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+        os.utime(path, (1_000 - age, 1_000 - age))
+        found.append(path)
+    (tmp_path / "run/basilica/d").mkdir()
+    (tmp_path / "run/basilica/d/engine.sock").write_text("no socket")
+    assert find_sockets() == found

@@ -1,0 +1,89 @@
+"""Short words for what nearly every fault test does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import cast
+
+from engine.control.client import Snapshot
+from engine.control.models import NodeView
+from engine.errors import BasilicaError
+from engine.ssh.keys import ClientKey
+from tests.faults.wire import Voice
+from tests.support.miner_subnet import MinerSubnet, Validator
+
+OPEN = {"enabled": False, "interval": 1}
+"""``[validator_assignment]``: every permitted validator is let in."""
+
+
+def ready(subnet: MinerSubnet) -> None:
+    """Wait until the engine knows the chain and every node was checked once."""
+    asyncio.run(
+        subnet.until(
+            lambda s: (
+                s.views["engine"]["engine"].metagraph_at is not None  # type: ignore[union-attr]
+                and all(node.state != "unknown" for node in views(s).values())
+            )
+        )
+    )
+
+
+def views(snapshot: Snapshot) -> dict[int, NodeView]:
+    """What the operator sees of each node, by port."""
+    return {cast(NodeView, view).port: cast(NodeView, view) for view in snapshot.views["nodes"].values()}
+
+
+def seen(subnet: MinerSubnet, port: int) -> NodeView:
+    """What the operator sees of one node now."""
+    return views(asyncio.run(subnet.snapshot()))[port]
+
+
+def await_view(
+    subnet: MinerSubnet, port: int, condition: Callable[[NodeView], bool], *, seconds: float = 30
+) -> NodeView:
+    """Wait until the operator sees this of a node."""
+    return views(asyncio.run(subnet.until(lambda s: condition(views(s)[port]), seconds=seconds)))[port]
+
+
+def discover(subnet: MinerSubnet, validator: Validator | None = None, *, key: ClientKey | None = None) -> set[int]:
+    """One discovery in dialect A: the ports in the answer."""
+    offer = asyncio.run(subnet.discover(validator or subnet.validators[0], "A", key=key))
+    return {node.port for node in offer.nodes}
+
+
+def try_discover(subnet: MinerSubnet) -> BasilicaError | None:
+    """A discovery that may fail: with what."""
+    try:
+        discover(subnet)
+    except BasilicaError as error:
+        return error
+    return None
+
+
+def served(subnet: MinerSubnet) -> set[int]:
+    """The ports in the answer to a discovery; none when it is refused."""
+    try:
+        return discover(subnet)
+    except BasilicaError:
+        return set()
+
+
+def voice(subnet: MinerSubnet, number: int = 0) -> Voice:
+    """One of the subnet's validators, speaking freely."""
+    validator = subnet.validators[number]
+    return Voice(subnet.grpc_port, subnet.miner.signer.hotkey, validator.wallet.signer, validator.key.public_line)
+
+
+def end_session(subnet: MinerSubnet, number: int = 0) -> dict[str, object]:
+    """The operator ends a validator's access."""
+    return cast("dict[str, object]", asyncio.run(subnet.act("session.end", hotkey=subnet.validators[number].hotkey)))
+
+
+def eventually(condition: Callable[[], bool], *, seconds: float = 20, what: str = "") -> None:
+    """Wait for something outside the engine's view."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not reached: {what}"
+        time.sleep(0.05)
