@@ -5,6 +5,11 @@ A validator uploads this file anew for each visit. The one argument is a JSON ob
 challenge, digest of this file, an ephemeral P-256 public key, the facts as JSON text, and the signature over all four.
 """
 
+# Runs on Python 3.8 and knows no other file:
+# ruff: noqa: B905, RUF100, UP006, UP035, UP045
+
+from __future__ import annotations
+
 import base64
 import ctypes
 import glob
@@ -20,11 +25,14 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 VERSION = 1
 CONTEXT = b"BASILICA_ATTESTATION_V1"
 MAX_GPUS = 64
 TOOL_LIMIT_S = 15
+Facts = Dict[str, Any]
+Point = Tuple[int, int, int]
 
 # --- ECDSA over P-256, nonces by RFC 6979 -----------------------------------------------------------------------------
 
@@ -36,7 +44,7 @@ GENERATOR = (
 )
 
 
-def _double(point):
+def _double(point: Point) -> Point:
     x, y, z = point
     if not z:
         return point
@@ -48,7 +56,7 @@ def _double(point):
     return new_x, (alpha * (4 * beta - new_x) - 8 * gamma * gamma) % P, new_z
 
 
-def _add(left, right):
+def _add(left: Point, right: Point) -> Point:
     if not left[2]:
         return right
     if not right[2]:
@@ -65,7 +73,7 @@ def _add(left, right):
     return x, (r * (v - x) - s1 * h3) % P, left[2] * right[2] * h % P
 
 
-def _multiply(scalar):
+def _multiply(scalar: int) -> Tuple[int, int]:
     result, addend = (1, 1, 0), (GENERATOR[0], GENERATOR[1], 1)
     for place in range(256):
         if scalar >> place & 1:
@@ -75,13 +83,13 @@ def _multiply(scalar):
     return result[0] * inverse**2 % P, result[1] * inverse**3 % P
 
 
-def public_key(private):
+def public_key(private: int) -> bytes:
     """The uncompressed point, 65 bytes."""
     x, y = _multiply(private)
     return b"\x04" + x.to_bytes(32, "big") + y.to_bytes(32, "big")
 
 
-def _nonces(private, digest):
+def _nonces(private: int, digest: bytes) -> Iterator[int]:
     key, value = bytes(32), b"\x01" * 32
     seed = private.to_bytes(32, "big") + (int.from_bytes(digest, "big") % N).to_bytes(32, "big")
     for mark in (b"\x00", b"\x01"):
@@ -96,7 +104,7 @@ def _nonces(private, digest):
         value = hmac.new(key, value, hashlib.sha256).digest()
 
 
-def sign(private, message):
+def sign(private: int, message: bytes) -> bytes:
     """r and s, 64 bytes; SHA-256."""
     digest = hashlib.sha256(message).digest()
     for nonce in _nonces(private, digest):
@@ -189,13 +197,13 @@ INNER
 """.replace("INNER\n", _INNER + "\n")
 
 
-def matrix(challenge, gpu, name, size):
+def matrix(challenge: str, gpu: object, name: str, size: int) -> bytes:
     """A seeded matrix of bytes, row by row: SHAKE-128 of challenge, GPU number (or "all") and name."""
     seed = f"BASILICA_MATRIX_V1:{challenge}:{gpu}:{name}"
     return hashlib.shake_128(seed.encode()).digest(size * size)
 
 
-def merkle_levels(leaves):
+def merkle_levels(leaves: List[bytes]) -> List[List[bytes]]:
     """All levels of the tree over a power of two of leaves, the root last."""
     levels = [[hashlib.sha256(b"\x00" + leaf).digest() for leaf in leaves]]
     while len(levels[-1]) > 1:
@@ -205,9 +213,9 @@ def merkle_levels(leaves):
     return levels
 
 
-def sample_rows(challenge, gpu, root, size, count):
+def sample_rows(challenge: str, gpu: int, root: str, size: int, count: int) -> List[int]:
     """Which rows to show: known only once the whole product is committed to."""
-    found = []
+    found: List[int] = []
     number = 0
     while len(found) < min(count, size):
         text = f"BASILICA_ROWS_V1:{challenge}:{gpu}:{root}:{number}"
@@ -218,7 +226,7 @@ def sample_rows(challenge, gpu, root, size, count):
     return sorted(found)
 
 
-def open_rows(challenge, gpu, product, size, count):
+def open_rows(challenge: str, gpu: int, product: bytes, size: int, count: int) -> Tuple[str, List[Facts]]:
     """The commitment to a product, and the sampled rows with their places in the tree."""
     width = size * 4
     view = memoryview(product)
@@ -239,14 +247,14 @@ class CudaError(Exception):
 class Cuda:
     """The few calls of the driver API that are needed."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         try:
             self.library = ctypes.CDLL("libcuda.so.1")
         except OSError:
             raise CudaError("libcuda.so.1 is not on this machine") from None
         self.call("cuInit", 0)
 
-    def call(self, name, *arguments):
+    def call(self, name: str, *arguments: Any) -> None:
         status = getattr(self.library, name)(*arguments)
         if status:
             text = ctypes.c_char_p()
@@ -254,24 +262,24 @@ class Cuda:
                 raise CudaError(f"{name}: {text.value.decode('ascii', 'replace')}")
             raise CudaError(f"{name}: error {status}")
 
-    def number(self, name, *arguments, kind=ctypes.c_int):
+    def number(self, name: str, *arguments: Any, kind: Any = ctypes.c_int) -> int:
         value = kind()
         self.call(name, ctypes.byref(value), *arguments)
-        return value.value
+        return int(value.value)
 
-    def attribute(self, number, device):
+    def attribute(self, number: int, device: int) -> Optional[int]:
         try:
             return self.number("cuDeviceGetAttribute", number, device)
         except CudaError:
             return None
 
 
-def _uuid_text(raw):
+def _uuid_text(raw: bytes) -> str:
     text = raw.hex()
     return f"GPU-{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def device_facts(cuda, device):
+def device_facts(cuda: Cuda, device: int) -> Facts:
     """What the driver says of one GPU."""
     name = ctypes.create_string_buffer(128)
     cuda.call("cuDeviceGetName", name, 127, device)
@@ -292,7 +300,7 @@ def device_facts(cuda, device):
     }
 
 
-def multiply_on(cuda, left, right, size):
+def multiply_on(cuda: Cuda, left: bytes, right: bytes, size: int) -> Tuple[bytes, float]:
     """The product as bytes, with the kernel's milliseconds by the GPU's own events. Needs a current context."""
     module, function = ctypes.c_void_p(), ctypes.c_void_p()
     cuda.call("cuModuleLoadData", ctypes.byref(module), ctypes.c_char_p(PTX.encode() + b"\0"))
@@ -321,7 +329,7 @@ def multiply_on(cuda, left, right, size):
     return product.raw, elapsed.value
 
 
-def compute_on(cuda, device, number, task, right):
+def compute_on(cuda: Cuda, device: int, number: int, task: Facts, right: bytes) -> Facts:
     """One GPU's facts, its product's commitment and sampled rows, and how long it took."""
     found = device_facts(cuda, device)
     context = ctypes.c_void_p()
@@ -342,7 +350,7 @@ def compute_on(cuda, device, number, task, right):
     return found
 
 
-def compute(task):
+def compute(task: Facts) -> Facts:
     """The product on every GPU, one after the other."""
     for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
         os.environ.pop(name, None)
@@ -373,7 +381,7 @@ def compute(task):
 # --- what else the machine says ---------------------------------------------------------------------------------------
 
 
-def said(*command):
+def said(*command: str) -> str:
     """A tool's output, empty when it is missing, fails or hangs."""
     try:
         done = subprocess.run(
@@ -385,7 +393,7 @@ def said(*command):
     return done.stdout[: 1 << 18].decode("utf-8", "replace") if done.returncode == 0 else ""
 
 
-def read(path, limit=65536):
+def read(path: str, limit: int = 65536) -> str:
     """A file's beginning, empty when it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
@@ -400,7 +408,7 @@ GPU_FIELDS = (
 )  # fmt: skip
 
 
-def gpus():
+def gpus() -> Facts:
     """nvidia-smi's view: one object per GPU, all values as text."""
     table = said("nvidia-smi", f"--query-gpu={','.join(GPU_FIELDS)}", "--format=csv,noheader,nounits")
     rows = []
@@ -412,7 +420,7 @@ def gpus():
     return {"cuda": header.group(1) if header else "", "gpus": rows}
 
 
-def cpu():
+def cpu() -> Facts:
     """Model and counts of the processors."""
     info = read("/proc/cpuinfo", 1 << 20)
     model = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", info, re.MULTILINE)
@@ -421,7 +429,7 @@ def cpu():
     return {"model": name, "threads": os.cpu_count() or 0, "cores": len(cores), "machine": platform.machine()}
 
 
-def memory():
+def memory() -> Facts:
     """Bytes of main memory."""
     found = dict(re.findall(r"^(MemTotal|MemAvailable|SwapTotal):\s*(\d+) kB", read("/proc/meminfo"), re.MULTILINE))
     return {name: int(value) * 1024 for name, value in found.items()}
@@ -430,9 +438,9 @@ def memory():
 VIRTUAL = {"tmpfs", "devtmpfs", "overlay", "squashfs", "proc", "sysfs", "ramfs", "autofs", "efivarfs", "fuse.snapfuse"}
 
 
-def storage():
+def storage() -> Facts:
     """Each real file system once: device, mount point, bytes."""
-    found = {}
+    found: Dict[str, Facts] = {}
     for line in read("/proc/self/mounts", 1 << 18).splitlines():
         parts = line.split()
         if len(parts) < 3 or parts[2] in VIRTUAL or parts[2].startswith("cgroup") or not parts[0].startswith("/"):
@@ -454,7 +462,7 @@ def storage():
     }  # fmt: skip
 
 
-def _disks():
+def _disks() -> Facts:
     sizes = {}
     for path in sorted(glob.glob("/sys/block/*/size"))[:256]:
         name = path.split("/")[3]
@@ -465,7 +473,7 @@ def _disks():
     return sizes
 
 
-def docker():
+def docker() -> Facts:
     """The daemon's version, and whether it knows the NVIDIA runtime."""
     if shutil.which("docker") is None:
         return {"installed": False}
@@ -478,7 +486,7 @@ def docker():
         return {"installed": True, "server": "", "runtimes": []}
 
 
-def network():
+def network() -> Facts:
     """Names and addresses of this machine, nothing from outside."""
     addresses = []
     for path in sorted(glob.glob("/sys/class/net/*/address"))[:64]:
@@ -486,12 +494,13 @@ def network():
         if name != "lo":
             addresses.append({"name": name[:32], "mac": read(path).strip()[:17]})
     return {
-        "hostname": socket.gethostname()[:128], "interfaces": addresses, "addresses": said("hostname", "-I").split()[:64],
+        "hostname": socket.gethostname()[:128], "interfaces": addresses,
+        "addresses": said("hostname", "-I").split()[:64],
         "machine_id": hashlib.sha256(b"basilica:" + read("/etc/machine-id").strip().encode()).hexdigest(),
     }  # fmt: skip
 
 
-def facts(task):
+def facts(task: Facts) -> Facts:
     """Everything, as one object."""
     return {
         "clock": time.time(), "kernel": platform.release()[:96], "python": platform.python_version(),
@@ -500,12 +509,12 @@ def facts(task):
     }  # fmt: skip
 
 
-def message(challenge, digest, key, text):
+def message(challenge: str, digest: str, key: str, text: str) -> bytes:
     """What is signed."""
     return b"\n".join((CONTEXT, challenge.encode(), digest.encode(), key.encode(), text.encode()))
 
 
-def main():
+def main() -> int:
     """Read the task, answer it."""
     task = json.loads(sys.argv[1])
     with open(os.path.abspath(__file__), "rb") as file:

@@ -15,7 +15,7 @@ from engine.config.common import BittensorConfig, DatabaseConfig, RoleConfig
 from engine.config.values import Count, FilePath, Interval, ListOf, Name, Port, Section
 from engine.identity.node_ids import node_id_for
 
-_WEB_URL = r"^https?://[^\s/?#]+[^\s]*$"
+_WEB_URL = r"^https?://[^\s/?#@]+(?:/[^\s?#]*)?$"
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 

@@ -21,7 +21,7 @@ from engine.events import (
 )
 from engine.miner.fleet_drift import GpuOwners, KnownGood, compare
 from engine.miner.fleet_schedule import HOST_EVERY_CHECKS
-from engine.miner.fleet_warnings import node_warnings
+from engine.miner.fleet_warnings import NAMED_SHARERS, node_warnings
 from engine.miner.fleet_window import Latency, SuccessWindow
 from engine.miner.node_state import Health
 from engine.miner.ramp import (
@@ -282,7 +282,8 @@ class FleetBook:
         concerned: set[str] = set()
         for uuid in sorted(changed):
             nodes = self._owners.nodes(uuid)
-            concerned.update(nodes)
+            # The warning of those that shared it before names some of the others; it need not name each.
+            concerned.update(nodes if len(nodes) <= NAMED_SHARERS else ())
             if len(nodes) > 1:
                 self._emit(DuplicateGpuSeen(at=self._clock.now(), gpu_uuid=uuid, node_ids=nodes))
             else:

@@ -13,6 +13,7 @@ WANTED_DISK_BYTES = 10**12
 """The documents ask for about a terabyte free for images and volumes."""
 _TERABYTE = 10**12
 MAX_SKEW_S = 30.0
+NAMED_SHARERS = 3
 
 
 def node_warnings(
@@ -25,7 +26,7 @@ def node_warnings(
     host_trouble: str = "",
 ) -> tuple[str, ...]:
     """Sentences, the costly ones first. Only what is known to be wrong: a fact that nobody told warns of nothing."""
-    found = [f"GPU {uuid} is also on {', '.join(nodes)}" for uuid, nodes in (shared or {}).items()]
+    found = [f"GPU {uuid} is also on {_some(nodes)}" for uuid, nodes in (shared or {}).items()]
     if gpus is not None:
         found += _gpu_warnings(gpus, cuda, declared_gpus)
     if host_trouble:
@@ -33,6 +34,11 @@ def node_warnings(
     if host is not None:
         found += _host_warnings(host)
     return tuple(found)
+
+
+def _some(nodes: tuple[str, ...]) -> str:
+    more = len(nodes) - NAMED_SHARERS
+    return ", ".join(nodes[:NAMED_SHARERS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _gpu_warnings(gpus: GpuFacts, cuda: str, declared: int | None) -> list[str]:

@@ -11,6 +11,7 @@ import base64
 import binascii
 import contextlib
 import enum
+import functools
 import hashlib
 import hmac
 import os
@@ -60,6 +61,8 @@ class HostKeys:
     def __init__(self, path: Path | None) -> None:
         self._path = path.expanduser() if path else None
         self._lines: list[str] = []
+        self._plain: dict[str, list[_Entry]] = {}
+        self._special: list[_Entry] = []
         self._stamp: tuple[int, int, int] | None = None
         self._presented: dict[str, PresentedKey] = {}
         self._writing = asyncio.Lock()
@@ -99,7 +102,7 @@ class HostKeys:
             if self._path is not None:
                 await asyncio.to_thread(_write_atomically, self._path, lines)
                 self._stamp = _stamp(self._path)
-            self._lines = lines
+            self._keep(lines)
         self._presented.pop(name, None)
 
     async def accept(self, target: NodeTarget, presented: str) -> None:
@@ -112,11 +115,12 @@ class HostKeys:
     def _keys_of(self, target: NodeTarget) -> list[PresentedKey]:
         self._reload()
         name = host_name(target)
-        return [entry.key for entry in map(_parse, self._lines) if entry and not entry.marker and entry.names(name)]
+        special = [entry for entry in self._special if not entry.marker and entry.names(name)]
+        return [entry.key for entry in (*self._plain.get(name, ()), *special)]
 
     def _is_revoked(self, target: NodeTarget, key: PresentedKey) -> bool:
         name = host_name(target)
-        entries = (entry for entry in map(_parse, self._lines) if entry and entry.marker == "@revoked")
+        entries = (entry for entry in self._special if entry.marker == "@revoked")
         return any(entry.key.blob == key.blob and entry.names(name) for entry in entries)
 
     def _reload(self) -> None:
@@ -132,8 +136,19 @@ class HostKeys:
                 f"cannot read the pinned host keys in {self._path}: {error.strerror or error}",
                 hint="no node is contacted until the file is readable",
             ) from error
-        self._lines = text.splitlines()
+        self._keep(text.splitlines())
         self._stamp = stamp
+
+    def _keep(self, lines: list[str]) -> None:
+        """Index the lines: a fleet of a thousand nodes asks several times per login."""
+        self._lines = lines
+        self._plain, self._special = {}, []
+        for entry in filter(None, map(_parse, lines)):
+            if entry.marker or "|1|" in entry.patterns:
+                self._special.append(entry)
+            else:
+                for pattern in entry.patterns.lower().split(","):
+                    self._plain.setdefault(pattern, []).append(entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +161,7 @@ class _Entry:
         return any(_matches(pattern, name) for pattern in self.patterns.split(","))
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def _parse(line: str) -> _Entry | None:
     words = line.split()
     if not words or words[0].startswith("#"):

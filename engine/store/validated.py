@@ -85,15 +85,6 @@ class ValidatedRepository:
         if drop_claims or offline or forget:
             await self._database.write(run)
 
-    async def move_miner(self, hotkey: str, uid: int) -> None:
-        """A miner has another uid now; its nodes and GPUs go with it."""
-
-        async def run(connection: AsyncConnection) -> None:
-            change = sa.update(validated_nodes).where(validated_nodes.c.miner_hotkey == hotkey)
-            await connection.execute(change.values(miner_uid=uid))
-
-        await self._database.write(run)
-
     # --- checks -----------------------------------------------------------------------------------------------
 
     async def add_steps(self, steps: Sequence[VerificationStep]) -> None:

@@ -164,9 +164,10 @@ class Rounds:
             await work
         except BasilicaError as error:
             log.error("verification.failed", code=error.code, message=error.message)
-        except ExceptionGroup as group:
-            for failure in group.exceptions:
-                log.error("verification.failed", message=f"{type(failure).__name__}: {failure}")
+        except Exception as error:  # noqa: BLE001 - one node's or miner's surprise must not end in silence
+            failures = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+            for failure in failures:
+                log.error("verification.crashed", error=f"{type(failure).__name__}: {failure}")
 
     # --- miners -----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ after half of that. The version key grows with each attempt, failed ones include
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class WeightSetter:
         self._hotkey = hotkey
         self._clock = clock
         self._emit = emit
+        self._setting = asyncio.Lock()
         netuid = config.bittensor.netuid
         self._keys = _Keys(f"weights.last_block:{netuid}", f"weights.last_at:{netuid}", f"weights.version_key:{netuid}")
 
@@ -101,6 +103,10 @@ class WeightSetter:
 
     async def set_now(self, block: int) -> Round:
         """Score, set, keep. Raises ChainUnavailable, ChainRefused, ChainRateLimited or ScoresInvalid."""
+        async with self._setting:
+            return await self._score_and_set(block)
+
+    async def _score_and_set(self, block: int) -> Round:
         now = self._clock.now()
         metagraph = await self._metagraph.refresh()
         epoch = await self._store.keyvalue.get(self._keys.last_at)
