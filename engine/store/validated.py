@@ -106,16 +106,18 @@ class ValidatedRepository:
         columns = verifications.c
         # Every failure before a command's result has a code that begins with ssh_; later ones prove a login.
         logged_in = sa.case((columns.error_code.like("ssh\\_%", escape="\\"), 0), else_=1)
+        # As expressions, the keys keep SQLite from walking the whole history in the order of the nodes' index.
+        hotkey, node_id = sa.func.coalesce(columns.miner_hotkey, ""), sa.func.coalesce(columns.node_id, "")
         statement = (
             sa.select(
-                columns.miner_hotkey,
-                columns.node_id,
+                hotkey,
+                node_id,
                 sa.func.sum(sa.case((columns.ok, 1), else_=0)),
                 sa.func.sum(logged_in),
                 sa.func.count(),
             )
             .where(columns.at >= since)
-            .group_by(columns.miner_hotkey, columns.node_id)
+            .group_by(hotkey, node_id)
         )
 
         async def run(connection: AsyncConnection) -> dict[Place, CheckCounts]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -92,6 +93,6 @@ def rescore(record: WeightSet) -> Round:
     try:
         miners, emission, context = inputs_from_json(record.inputs)
         profile = next(name for name in PROFILES if name == record.profile)
-    except (ValueError, TypeError, KeyError, AttributeError, StopIteration) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, StopIteration, zlib.error) as error:
         raise StoreUnusable("the inputs of that vector cannot be read", hint="another version wrote them") from error
     return score_round(profile, miners, emission, context)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -132,18 +134,19 @@ def gpus_of_claims(claims: Iterable[GpuClaim]) -> NodeGpus:
 
 
 def inputs_to_json(miners: Sequence[MinerFacts], emission: Emission, context: RoundContext) -> str:
-    """Everything that a vector was made of."""
+    """Everything that a vector was made of, packed: thousands of nodes say nearly the same."""
     plain = {
         "miners": [dataclasses.asdict(miner) for miner in miners],
         "emission": dataclasses.asdict(emission),
         "context": dataclasses.asdict(context),
     }
-    return json.dumps(plain, separators=(",", ":"))
+    packed = zlib.compress(json.dumps(plain, separators=(",", ":")).encode())
+    return json.dumps({"zlib": base64.b64encode(packed).decode()})
 
 
 def inputs_from_json(text: str) -> tuple[tuple[MinerFacts, ...], Emission, RoundContext]:
     """The same again. Only what ``inputs_to_json`` wrote is read here: our own database."""
-    plain: Any = json.loads(text)
+    plain: Any = json.loads(zlib.decompress(base64.b64decode(json.loads(text)["zlib"])))
     emission = plain["emission"]
     rules = {name: CategoryRule(**rule) for name, rule in emission.pop("gpu_allocations").items()}
     miners = tuple(_miner(one) for one in plain["miners"])

@@ -32,7 +32,6 @@ CHAIN_RETRY_S = 15.0
 CLEANUP_INTERVAL_S = 900.0
 HISTORY_S = 90 * 86400.0
 """Verifications are kept this long."""
-WEIGHTS_HISTORY_S = 400 * 86400.0
 FOREVER_S = 100 * 366 * 86400.0
 
 
@@ -170,7 +169,7 @@ class ValidatorRole:
             await self.clean_up()
             await store.verifications.prune(now - HISTORY_S)
             await store.validated.prune(now - HISTORY_S)
-            await store.weights.prune(now - WEIGHTS_HISTORY_S)
+            await store.weights.prune(now - self._config.cleanup.emission_retention_days * 86400.0)
             await self._clock.sleep(CLEANUP_INTERVAL_S)
 
     async def _act_verify_now(self, args: Mapping[str, object], report: Callable[[str], None]) -> Mapping[str, object]:

@@ -116,7 +116,7 @@ class WeightSetter:
             epoch_start=float(epoch) if isinstance(epoch, int | float) else None,
         )
         miners = await gather_facts(self._store, metagraph, self._profile, now)
-        scored = score_round(self._profile, miners, self._emission, context)
+        scored = await asyncio.to_thread(score_round, self._profile, miners, self._emission, context)
         vector = settable(scored.allocation.weights, metagraph)
         record = WeightSet(
             at=now,
@@ -127,7 +127,7 @@ class WeightSetter:
             attempts=0,
             error="",
             vector=json.dumps(sorted(vector.items())),
-            inputs=inputs_to_json(miners, self._emission, context),
+            inputs=await asyncio.to_thread(inputs_to_json, miners, self._emission, context),
         )
         await self._submit(record, vector, scored)
         return scored
