@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from engine.control.client import ControlClient
+from engine.control.client import ControlClient, Snapshot
 from engine.errors import BasilicaError, LocalnetFailed
 from engine.localnet.layout import EngineFiles
 from engine.localnet.ports import HOST
@@ -29,13 +29,29 @@ def daemon_command(config: Path) -> Sequence[str]:
 
 
 async def is_serving(files: EngineFiles) -> bool:
-    """Whether the control socket says hello and every listener accepts."""
+    """Whether every listener accepts and the engine has settled: see ``has_settled``."""
     try:
         client = await ControlClient.connect(files.socket, role="read-only", timeout_s=2.0)
+        try:
+            snapshot = await client.snapshot()
+        finally:
+            await client.close()
     except BasilicaError:
         return False
-    await client.close()
-    return all([await _accepts(port) for port in files.listeners])
+    return has_settled(snapshot) and all([await _accepts(port) for port in files.listeners])
+
+
+def has_settled(snapshot: Snapshot) -> bool:
+    """Whether a caller gets the answer that it will get later.
+
+    A miner has its axon on chain, has chosen whom it serves, and has enrolled every node, so that no key file changes
+    any more without a validator's visit.
+    """
+    engine = snapshot.engine
+    if engine.role != "miner":
+        return bool(engine.role)
+    is_published = bool(engine.axon_advertised) and engine.axon_on_chain == engine.axon_advertised
+    return is_published and bool(engine.strategy) and all(n.expiry_enforced for n in snapshot.nodes.values())
 
 
 async def _accepts(port: int) -> bool:

@@ -49,7 +49,8 @@ def engine_of(snapshot: Any) -> Any:
 
 
 def our_lines(node: NodeSshd) -> list[str]:
-    return [line for line in node.keys().decode().splitlines() if " grant=" in line]
+    lines = node.keys().decode().splitlines()
+    return [line for line in lines if " grant=" in line and " renter-canary " not in line]
 
 
 def node_view(subnet: MinerSubnet, number: int = 0) -> Any:

@@ -36,7 +36,8 @@ def subnets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
 
 
 def our_lines(node: NodeSshd) -> list[str]:
-    return [line for line in node.keys().decode().splitlines() if " grant=" in line]
+    lines = node.keys().decode().splitlines()
+    return [line for line in lines if " grant=" in line and " renter-canary " not in line]
 
 
 def assert_operator_untouched(subnet: MinerSubnet) -> None:

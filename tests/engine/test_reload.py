@@ -77,7 +77,8 @@ def session_of(snapshot: Snapshot, hotkey: str) -> SessionView:
 
 
 def our_lines(node: NodeSshd) -> list[str]:
-    return [line for line in node.keys().decode().splitlines() if " grant=" in line]
+    lines = node.keys().decode().splitlines()
+    return [line for line in lines if " grant=" in line and " renter-canary " not in line]
 
 
 def assert_operator_untouched(*nodes: NodeSshd) -> None:
