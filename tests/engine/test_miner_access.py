@@ -52,7 +52,7 @@ def test_discovery_opens_every_node(sshd_nodes: Nodes, subnets: Callable[..., Mi
     """The assigned validator gets its key onto every node and logs in; one line each, with an end and restricted."""
     subnet = subnets([sshd_nodes(), sshd_nodes()])
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
+    subnet.settle()
     validator = subnet.validators[0]
 
     offer = asyncio.run(subnet.discover(validator, dialect))
@@ -71,7 +71,7 @@ def test_renewal_changes_only_the_end(sshd_nodes: Nodes, subnets: Callable[..., 
     """A second discovery with the same key prolongs the same grant."""
     subnet = subnets([sshd_nodes()])
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
+    subnet.settle()
     asyncio.run(subnet.discover(subnet.validators[0]))
     (first,) = our_lines(subnet.nodes[0])
     asyncio.run(asyncio.sleep(1.1))
@@ -87,7 +87,7 @@ def test_unassigned_validator_gets_an_empty_list(sshd_nodes: Nodes, subnets: Cal
     """A permitted validator that is not the assigned one is answered OK with no nodes, and no file changes."""
     subnet = subnets([sshd_nodes()])
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
+    subnet.settle()
 
     offer = asyncio.run(subnet.discover(subnet.validators[1]))
 
@@ -97,9 +97,9 @@ def test_unassigned_validator_gets_an_empty_list(sshd_nodes: Nodes, subnets: Cal
 
 def test_access_ends_on_the_node_and_the_line_goes(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
     """After the session's lifetime sshd denies the key, then the line is removed and the session is over."""
-    subnet = subnets([sshd_nodes()], access={"session_lifetime": 3, "reconcile_interval": 1})
+    subnet = subnets([sshd_nodes()], access={"session_lifetime": 5, "reconcile_interval": 1})
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
+    subnet.settle()
     validator = subnet.validators[0]
     asyncio.run(subnet.discover(validator))
     assert ssh_login(subnet.nodes[0], validator.key_path).returncode == 0
@@ -114,15 +114,15 @@ def test_access_ends_on_the_node_and_the_line_goes(sshd_nodes: Nodes, subnets: C
 
 def test_access_ends_even_if_the_miner_is_dead(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
     """With the engine killed the node itself closes at the end of the grant, and the next start removes the line."""
-    subnet = subnets([sshd_nodes()], access={"session_lifetime": 4})
+    subnet = subnets([sshd_nodes()], access={"session_lifetime": 6})
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
+    subnet.settle()
     validator = subnet.validators[0]
     asyncio.run(subnet.discover(validator))
     subnet.kill()
     assert len(our_lines(subnet.nodes[0])) == 1
 
-    asyncio.run(asyncio.sleep(4.5))
+    asyncio.run(asyncio.sleep(6.5))
 
     assert ssh_login(subnet.nodes[0], validator.key_path).returncode == 255
     subnet.start()
@@ -138,7 +138,7 @@ def test_killed_in_the_middle_of_a_discovery(
     """Killed after the grants were written, or with some keys on nodes: the next start completes what the rows say."""
     subnet = subnets([sshd_nodes(), sshd_nodes(), sshd_nodes()])
     subnet.start(die_at=moment)
-    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
+    subnet.settle()
     with pytest.raises(Exception):  # noqa: B017 - whatever the call ends with, the engine is gone
         asyncio.run(subnet.discover(subnet.validators[0], "A"))
     assert subnet.wait_dead() == -9
@@ -156,7 +156,7 @@ def test_operator_ends_a_session(sshd_nodes: Nodes, subnets: Callable[..., Miner
     """The operator's word removes the key from every node at once."""
     subnet = subnets([sshd_nodes(), sshd_nodes()])
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
+    subnet.settle()
     validator = subnet.validators[0]
     asyncio.run(subnet.discover(validator))
 
@@ -171,7 +171,7 @@ def test_losing_the_permit_ends_access(sshd_nodes: Nodes, subnets: Callable[...,
     """A validator that loses its permit on chain loses its keys at the next reading of the metagraph."""
     subnet = subnets([sshd_nodes()])
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
+    subnet.settle()
     validator = subnet.validators[0]
     asyncio.run(subnet.discover(validator))
 
@@ -250,7 +250,7 @@ def test_a_node_removed_from_the_configuration_is_cleaned(
     first, second = sshd_nodes(), sshd_nodes()
     subnet = subnets([first, second])
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
+    subnet.settle()
     asyncio.run(subnet.discover(subnet.validators[0]))
     assert subnet.stop() == 0
     document = tomllib.loads(subnet.config_path.read_text())
@@ -269,7 +269,7 @@ def test_revoke_on_exit(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) 
     """With revoke_on_exit a clean stop takes every key away; without it the grants live on until their end."""
     subnet = subnets([sshd_nodes()], access={"revoke_on_exit": True})
     subnet.start()
-    asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
+    subnet.settle()
     asyncio.run(subnet.discover(subnet.validators[0]))
     assert len(our_lines(subnet.nodes[0])) == 1
 

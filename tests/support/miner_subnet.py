@@ -20,6 +20,7 @@ from engine.clock import SystemClock
 from engine.control.client import ControlClient, Snapshot
 from engine.errors import EngineUnreachable
 from engine.identity.wallets import OpenWallet, create_wallet
+from engine.localnet.engines import has_settled
 from engine.ssh.keys import ClientKey
 from engine.validator.miner_client import MinerClient, MinerNodes
 from tests.support.sshd import NodeSshd, free_port
@@ -133,6 +134,10 @@ class MinerSubnet:
             if time.monotonic() > deadline:
                 raise AssertionError(f"not reached: {snapshot}\n{self.log()[-4000:]}")
             await asyncio.sleep(0.2)
+
+    def settle(self) -> Snapshot:
+        """Wait until the engine has chosen whom it serves and enrolled every node."""
+        return asyncio.run(self.until(has_settled, seconds=60))
 
     async def act(self, verb: str, **args: object) -> object:
         """An operator's action."""
