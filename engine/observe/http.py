@@ -91,6 +91,7 @@ class HttpService:
             log_config=None,
             access_log=False,
             lifespan="off",
+            ws="none",
             timeout_keep_alive=5,
             timeout_graceful_shutdown=1,
         )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
+
+import structlog
 
 from tests.bench import row
 
@@ -15,6 +18,7 @@ def main(names: list[str]) -> None:
     unknown = set(names) - set(BENCHES)
     if unknown:
         sys.exit(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # figures only
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start; Python {sys.version.split()[0]}")
     for name in names or BENCHES:
         for figure in importlib.import_module(f"tests.bench.{name}").measure():

@@ -28,7 +28,7 @@ def measure() -> list[Figure]:
             subnet = create_subnet(Path(root), nodes, validators=1)
             deployed_ms = _deployed_way_ms(subnet, nodes[:SEQUENTIAL_SAMPLE])
             subnet.start()
-            asyncio.run(subnet.until(lambda s: all(n.state == "healthy" for n in s.nodes.values())))
+            subnet.settle()
             first_ms = _discovery_ms(subnet)
             again_ms = _discovery_ms(subnet)
             subnet.stop()
