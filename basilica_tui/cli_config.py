@@ -137,7 +137,7 @@ def diff(
 @config_app.command("backup")
 def backup(context: typer.Context, config: FileOption = None) -> None:
     """Copy the file as it is to NAME.bak-TIME beside it, as every change by this program does first."""
-    from engine.config import back_up_config
+    from engine.config.save import back_up_config
 
     typer.echo(str(back_up_config(config_path(context, config))))
 

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
@@ -27,6 +28,7 @@ from engine.control.server import ControlServer
 from engine.control.state import LiveState
 from engine.errors import ConfigInvalid
 from engine.events import EngineStarted, EngineStopping, EventBus
+from engine.heap import keep_heap_small
 from engine.identity.wallets import OpenWallet, open_wallet
 from engine.lifecycle.plan import Area
 from engine.lifecycle.reload import Applier, Reloader
@@ -38,13 +40,15 @@ from engine.observe.watching import Watching
 from engine.ssh.host_keys import HostKeys
 from engine.store import Store, open_store
 from engine.supervisor import Supervisor
-from engine.validator.role import ValidatorParts, ValidatorRole
 from engine.version import __version__
+
+if TYPE_CHECKING:
+    from engine.validator.role import ValidatorRole
 
 log = structlog.get_logger()
 METAGRAPH_KEY = "chain.metagraph"
 Config = MinerConfig | ValidatorConfig
-Role = MinerRole | ValidatorRole
+Role: TypeAlias = "MinerRole | ValidatorRole"
 
 
 def run_daemon(config_path: Path | None, *, revoke_on_exit: bool = False) -> int:
@@ -58,6 +62,7 @@ def run_daemon(config_path: Path | None, *, revoke_on_exit: bool = False) -> int
     read = partial(_load_with, config_path, revoke_on_exit=revoke_on_exit)
     loaded = read()
     config = loaded.config
+    keep_heap_small()
     ring = LogRing()
     set_up_logging(config, ring)
     for warning in loaded.warnings:
@@ -254,6 +259,10 @@ class Engine:
                 )
             )
         else:
+            # Imported here: a miner needs neither FastAPI nor the validator's rooms, and memory is counted.
+            from engine.rest import RestParts, rest_app  # noqa: PLC0415
+            from engine.validator.role import ValidatorParts, ValidatorRole  # noqa: PLC0415
+
             counted = ValidatorMetrics(self._state)
             self.bus.subscribe(counted.listen)
             render = counted.render
@@ -262,8 +271,6 @@ class Engine:
                     config, opened.store, opened.chain, signer, opened.metagraph, self._clock, self.bus, host_keys
                 )
             )
-            from engine.rest import RestParts, rest_app  # noqa: PLC0415 - a miner needs no FastAPI
-
             host, _, port = config.api.bind_address.rpartition(":")
             answers = rest_app(RestParts(config, opened.store, self._state, self._clock))
             self._add_http(HttpService("rest", answers, host, int(port)))

@@ -1,4 +1,7 @@
-"""miner.toml and validator.toml: models, loading, checking, saving, rendering and showing."""
+"""miner.toml and validator.toml: models, loading, checking, rendering and showing.
+
+Saving is in ``engine.config.save``, which commands import when they write: an engine never does.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from engine.config.load import Loaded, load_miner_config, load_validator_config
 from engine.config.masking import mask_config
 from engine.config.miner import MinerConfig, NodeConfig
 from engine.config.render import render_config
-from engine.config.save import back_up_config, save_config, write_config
 from engine.config.show import describe
 from engine.config.validator import ValidatorConfig
 
@@ -18,7 +20,6 @@ __all__ = [
     "MinerConfig",
     "NodeConfig",
     "ValidatorConfig",
-    "back_up_config",
     "check_miner_config",
     "check_validator_config",
     "describe",
@@ -27,6 +28,4 @@ __all__ = [
     "load_validator_config",
     "mask_config",
     "render_config",
-    "save_config",
-    "write_config",
 ]

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine.config import detect_role, load_miner_config, load_validator_config, save_config
+from engine.config import detect_role, load_miner_config, load_validator_config
 from engine.config.common import RoleConfig
+from engine.config.save import save_config
 from engine.errors import BackupFailed, ConfigInvalid
 from engine.filelock import FileLock
 from engine.lifecycle.archive import Entry, Manifest, Unpacker

@@ -9,15 +9,9 @@ from pathlib import Path
 import pytest
 import tomlkit
 
-from engine.config import (
-    load_miner_config,
-    load_validator_config,
-    mask_config,
-    render_config,
-    save_config,
-    write_config,
-)
+from engine.config import load_miner_config, load_validator_config, mask_config, render_config
 from engine.config.miner import MinerConfig
+from engine.config.save import save_config, write_config
 from engine.config.validator import ValidatorConfig
 from engine.errors import ConfigInvalid
 

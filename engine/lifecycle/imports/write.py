@@ -8,8 +8,9 @@ from pathlib import Path
 
 import tomlkit
 
-from engine.config import load_miner_config, write_config
+from engine.config import load_miner_config
 from engine.config.miner import MinerConfig
+from engine.config.save import write_config
 from engine.errors import ConfigInvalid, ImportFailed
 from engine.lifecycle.imports.plan import ImportPlan
 
