@@ -117,15 +117,21 @@ class Attestation:
         return tuple(gpu.uuid for gpu in self.gpus)
 
 
-def read_attestation(data: bytes, *, challenge: str, task: ProductTask) -> Attestation:
-    """Check everything and return the facts. Raises AttestationRefused; takes up to a second of processor time."""
+def read_attestation(
+    data: bytes, *, challenge: str, task: ProductTask, program_digest: str | None = None
+) -> Attestation:
+    """Check everything and return the facts. Raises AttestationRefused; takes up to a second of processor time.
+
+    ``program_digest`` is that of the program that was sent, today's unless an older answer is read again.
+    """
+    digest = program_digest or program_sha256()
     document = _document(data)
     if document.text("challenge", 64) != challenge:
         raise AttestationRefused("the answer is to another challenge", reason="challenge_mismatch")
-    if document.text("program_sha256", 64) != program_sha256():
+    if document.text("program_sha256", 64) != digest:
         raise AttestationRefused("another program answered than the one we sent", reason="program_changed")
     facts_text = document.text("facts", MAX_BYTES)
-    _check_signature(document, challenge, facts_text)
+    _check_signature(document, challenge, digest, facts_text)
     return _facts(Reader(parse_json(facts_text), "facts"), challenge, task)
 
 
@@ -142,11 +148,11 @@ def _document(data: bytes) -> Reader:
     return Reader(document, "answer")
 
 
-def _check_signature(document: Reader, challenge: str, facts: str) -> None:
+def _check_signature(document: Reader, challenge: str, digest: str, facts: str) -> None:
     key_hex, signature = document.text("public_key", 130), document.text("signature", 128)
     if not re.fullmatch(r"04[0-9a-f]{128}", key_hex) or not re.fullmatch(r"[0-9a-f]{128}", signature):
         raise AttestationRefused("key or signature is not of the agreed form", reason="malformed")
-    signed = b"\n".join((CONTEXT, challenge.encode(), program_sha256().encode(), key_hex.encode(), facts.encode()))
+    signed = b"\n".join((CONTEXT, challenge.encode(), digest.encode(), key_hex.encode(), facts.encode()))
     pair = encode_dss_signature(int(signature[:64], 16), int(signature[64:], 16))
     try:
         key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), bytes.fromhex(key_hex))

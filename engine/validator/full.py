@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,7 +24,7 @@ from engine.probes.gpu import GpuFacts, clean, probe_gpus
 from engine.probes.host import HostFacts, probe_host
 from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget
-from engine.validator.attestation import Attestation, new_challenge, read_attestation
+from engine.validator.attestation import Attestation, Device, new_challenge, read_attestation
 from engine.validator.docker_step import docker_gpu_command, judge_docker_gpu
 from engine.validator.envelopes import envelope_of, envelope_problems
 from engine.validator.launch import run_program
@@ -115,6 +115,7 @@ class FullVerification:
         self._judging = judging
         self._report = report
         self._found = FullFinding()
+        self._program_ms = 0.0
 
     async def run(self) -> FullFinding:
         """All steps; the connection is closed in the end, so that it does not outlive the granted access."""
@@ -204,9 +205,11 @@ class FullVerification:
         if not settings.attestation:
             return "skipped", "switched off in the configuration"
         challenge = new_challenge()
+        started = self._clock.monotonic()
         output = await run_program(
             self._pool, self._target, challenge, settings.task, timeout_s=settings.attestation_timeout_s
         )
+        self._program_ms = (self._clock.monotonic() - started) * 1000
         async with self._judging:
             try:
                 found = await asyncio.to_thread(read_attestation, output, challenge=challenge, task=settings.task)
@@ -228,7 +231,7 @@ class FullVerification:
         if not compute.possible:
             return "impossible", f"not possible here: {compute.reason}"
         models = {gpu.uuid.lower(): gpu.model for gpu in attestation.gpus}
-        problems = list(compute.problems)
+        problems = [*compute.problems, *time_problems(compute.devices, self._program_ms)]
         for device in compute.devices:
             problems += envelope_problems(
                 models.get(device.uuid.lower(), device.name),
@@ -304,6 +307,19 @@ class FullVerification:
         if skew is None:
             return "skipped", "the node did not tell its time"
         return ("ok" if abs(skew) <= MAX_CLOCK_SKEW_S else "failed"), f"{skew:+.1f} s from ours"
+
+
+def time_problems(devices: Sequence[Device], program_ms: float) -> tuple[str, ...]:
+    """What contradicts our own clock: GPUs compute one after the other, within the program's run as we saw it."""
+    found = [
+        f"{device.name}: a kernel of {device.kernel_ms:.1f} ms within {device.wall_ms:.1f} ms"
+        for device in devices
+        if device.kernel_ms > device.wall_ms
+    ]
+    claimed = sum(device.wall_ms for device in devices)
+    if claimed > program_ms:
+        found.append(f"the GPUs worked for {claimed:.0f} ms, but the program ran for {program_ms:.0f} ms")
+    return tuple(found)
 
 
 def _memory_problem(gpus: GpuFacts) -> str:

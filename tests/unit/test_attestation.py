@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from engine.errors import AttestationRefused
 from engine.localnet.gpu_model import GpuModel
-from engine.validator.attestation import Attestation, program_sha256, read_attestation
+from engine.validator.attestation import Attestation, Device, program_sha256, read_attestation
 from engine.validator.envelopes import ENVELOPES, envelope_of, envelope_problems
+from engine.validator.full import time_problems
 from engine.validator.hostile_json import Reader, parse_json
 from engine.validator.product import ProductTask, ShownRows, are_products, read_rows, seeded_matrix
 from tests.support.ptx import Kernel
@@ -304,7 +305,10 @@ def test_models_have_their_envelope(name: str, word: str | None) -> None:
         ({"compute_capability": "8.9"}, 1),
         ({"multiprocessors": 128 + 16}, 1),
         ({"multiprocessors": None}, 1),
-        ({"kernel_ms": 0.01}, 1),
+        ({"kernel_ms": 16.49}, 0),
+        ({"kernel_ms": 15.8}, 1),
+        ({"kernel_ms": 17.0, "multiprocessors": 114}, 1),
+        ({"kernel_ms": 90.0}, 1),
         ({"kernel_ms": 60_000.0}, 1),
         ({"memory_bytes": 24 << 30, "compute_capability": "8.9", "kernel_ms": 0.0}, 3),
     ],
@@ -316,6 +320,80 @@ def test_an_h100_must_be_like_one(changes: dict[str, Any], problems: int) -> Non
     }  # fmt: skip
     assert len(envelope_problems("NVIDIA H100 80GB HBM3", **{**card, **changes})) == problems
     assert envelope_problems("Mystery 9000", **{**card, **changes}) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "idle_ms", "busy_ms"),
+    [
+        ("NVIDIA H100 80GB HBM3", 1024, 0.307, 5.0),
+        ("NVIDIA H100 80GB HBM3", 2048, 2.115, 5.2),
+        ("NVIDIA H100 80GB HBM3", 4096, 16.489, 42.739),
+        ("NVIDIA H100 80GB HBM3", 8192, 131.754, 261.119),
+        ("NVIDIA H200", 1024, 0.299, 5.0),
+        ("NVIDIA H200", 2048, 2.122, 5.119),
+        ("NVIDIA H200", 4096, 16.485, 38.525),
+        ("NVIDIA H200", 8192, 131.816, 251.623),
+    ],
+)
+def test_measured_cards_fit(name: str, size: int, idle_ms: float, busy_ms: float) -> None:
+    """The times that real cards took, idle and beside a busy neighbour, are within their model's bounds."""
+    item = envelope_of(name)
+    assert item is not None and item.is_measured
+    low, high = item.kernel_ms(size, 132)
+    assert low <= idle_ms <= busy_ms <= high
+    assert low > idle_ms * 0.8
+
+
+@pytest.mark.parametrize("name", ["h100", "h200"])
+def test_recorded_answers_of_real_cards_are_believed(name: str) -> None:
+    """What a real card answered passes every check: signature, binding, product, and its model's envelope."""
+    data = (Path(__file__).parents[1] / "data" / f"attestation-{name}.json").read_bytes()
+    document = json.loads(data)
+    found = read_attestation(
+        data,
+        challenge=document["challenge"],
+        task=ProductTask(256, 8),
+        program_digest=document["program_sha256"],
+    )
+    assert (found.compute.possible, found.compute.problems, found.compute.cuda) == (True, (), "13.0")
+    (gpu,), (device,) = found.gpus, found.compute.devices
+    assert name.upper() in gpu.model and gpu.uuid == device.uuid
+    assert envelope_problems(
+        gpu.model,
+        memory_bytes=device.memory_bytes,
+        compute_capability=device.compute_capability,
+        multiprocessors=device.multiprocessors,
+        kernel_ms=device.kernel_ms,
+        size=found.compute.size,
+    ) == ()  # fmt: skip
+
+
+def test_a_recorded_answer_with_one_wrong_number_is_not(tmp_path: Path) -> None:
+    """One row of a real card's product changed and committed to anew is found by the product's check."""
+    data = (Path(__file__).parents[1] / "data" / "attestation-h100.json").read_bytes()
+    document = json.loads(data)
+
+    def spoil(facts: dict[str, Any]) -> None:
+        row = facts["compute"]["devices"][0]["rows"][0]
+        row["data"] = row["data"][:8] + ("A" if row["data"][8] != "A" else "B") + row["data"][9:]
+
+    found = read_attestation(
+        resigned(data, spoil),
+        challenge=document["challenge"],
+        task=ProductTask(256, 8),
+        program_digest=document["program_sha256"],
+    )
+    assert any("committed" in problem for problem in found.compute.problems)
+
+
+@pytest.mark.parametrize(
+    ("kernel_ms", "wall_ms", "program_ms", "problems"),
+    [(16.5, 120.0, 950.0, 0), (130.0, 120.0, 950.0, 1), (16.5, 1200.0, 950.0, 1), (1300.0, 1200.0, 950.0, 2)],
+)
+def test_claimed_times_fit_our_clock(kernel_ms: float, wall_ms: float, program_ms: float, problems: int) -> None:
+    """A kernel cannot outlast its GPU's turn, nor the turns the program's run as the validator saw it."""
+    device = Device("GPU-1", "NVIDIA H100", "", 1, "9.0", 132, kernel_ms, wall_ms)
+    assert len(time_problems([device], program_ms)) == problems
 
 
 def test_every_envelope_is_possible() -> None:
