@@ -56,10 +56,14 @@ def host_name(target: NodeTarget) -> str:
 
 
 class HostKeys:
-    """The pins. With ``path=None`` they live in memory only, for a validator that meets nodes for the first time."""
+    """The pins. With ``path=None`` they live in memory only, for a validator that meets nodes for the first time.
 
-    def __init__(self, path: Path | None) -> None:
+    ``is_looker`` reads the file and keeps what is met for the first time to itself, for a diagnosis.
+    """
+
+    def __init__(self, path: Path | None, *, is_looker: bool = False) -> None:
         self._path = path.expanduser() if path else None
+        self._is_looker = is_looker
         self._lines: list[str] = []
         self._plain: dict[str, list[_Entry]] = {}
         self._special: list[_Entry] = []
@@ -99,7 +103,7 @@ class HostKeys:
             self._reload()
             kept = [line for line in self._lines if not _is_plain_pin(line, name)]
             lines = [*kept, f"{name} {key.algorithm} {base64.b64encode(key.blob).decode('ascii')}"]
-            if self._path is not None:
+            if self._path is not None and not self._is_looker:
                 await asyncio.to_thread(_write_atomically, self._path, lines)
                 self._stamp = _stamp(self._path)
             self._keep(lines)

@@ -72,10 +72,11 @@ async def open_connection(
     keepalive_count: int,
     channels: int,
     on_pinned: Callable[[str], None],
+    password: str | None = None,
 ) -> NodeConnection:
     """Check the host key and log in over a connected socket, which is used up. Raises SshFailure classes only.
 
-    The keys are offered in their order.
+    The keys are offered in their order, then the password if there is one: an operator's, asked for once.
 
     A host key seen for the first time is pinned, and ``on_pinned`` told its fingerprint, once the node has proved
     that it holds the key, whether or not the login then succeeds.
@@ -95,7 +96,8 @@ async def open_connection(
                 x509_trusted_certs=None,
                 username=target.username,
                 client_keys=[key.private for key in keys],
-                preferred_auth="publickey",
+                password=password,
+                preferred_auth="publickey" if password is None else "publickey,keyboard-interactive,password",
                 client_factory=lambda: client,
                 keepalive_interval=keepalive_interval_s,
                 keepalive_count_max=keepalive_count,
