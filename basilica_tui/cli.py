@@ -30,6 +30,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+CAST_OPTION = typer.Option(
+    "--cast",
+    metavar="PARTS",
+    help="More nodes, which are not what a miner promises: all, none, or some of liar,twins,flapping,slow. "
+    "Default: all for a demo with a console, else none.",
+)
 localnet_app = typer.Typer(help="A whole subnet on this machine, for trying things out and for tests.")
 app.add_typer(localnet_app, name="localnet")
 app.add_typer(weights_app, name="weights")
@@ -115,24 +121,30 @@ def demo(
     seconds: Annotated[float, typer.Option("--for", help="With --headless: how long to run.", min=1)] = 30.0,
     json: JsonOption = False,
     nodes: Annotated[int, typer.Option(help="GPU node stand-ins.", min=1, max=200)] = 4,
+    cast: Annotated[str | None, CAST_OPTION] = None,
+    attach: Annotated[str, typer.Option(help="Whose console: miner or validator.")] = "miner",
     directory: Annotated[Path | None, typer.Option("--dir", help="Keep the subnet's files here.")] = None,
 ) -> None:
-    """Start a subnet on this machine (no network, no root) and attach the console to its miner."""
+    """Start a subnet on this machine (no network, no root) and attach a console to it."""
+    from engine.localnet.cast import parse_cast
     from engine.localnet.demo import run_headless
 
+    if attach not in ("miner", "validator"):
+        _fail(f"'{attach}' is no role", "one of: miner, validator")
     if headless:
-        result = asyncio.run(run_headless(seconds, directory=directory, nodes=nodes))
+        result = asyncio.run(run_headless(seconds, directory=directory, nodes=nodes, cast=parse_cast(cast or "none")))
         typer.echo(result.to_json() if json else result.to_text())
         raise typer.Exit(0 if result.complete else 1)
     from basilica_tui.demo import run_demo
 
-    raise typer.Exit(run_demo(directory, nodes=nodes))
+    raise typer.Exit(run_demo(directory, nodes=nodes, cast=parse_cast(cast or "all"), attach=attach))
 
 
 @localnet_app.command("up")
 def localnet_up(
     directory: Annotated[Path, typer.Option("--dir", help="Where the subnet's files live; reused next time.")],
     nodes: Annotated[int, typer.Option(help="GPU node stand-ins.", min=0, max=1000)] = 4,
+    cast: Annotated[str, CAST_OPTION] = "none",
     validators: Annotated[int, typer.Option(help="Validators with a running engine.", min=0, max=32)] = 2,
     external_validators: Annotated[
         int, typer.Option(help="Registered validators without an engine, for programs of your own.", min=0, max=64)
@@ -142,6 +154,7 @@ def localnet_up(
     json: JsonOption = False,
 ) -> None:
     """Run a subnet in the foreground until a signal; DIR/localnet.json says where everything is."""
+    from engine.localnet.cast import parse_cast
     from engine.localnet.pace import Pace
     from engine.localnet.subnet import run_until_signal
 
@@ -155,6 +168,7 @@ def localnet_up(
             run_until_signal(
                 directory,
                 nodes=nodes,
+                cast=parse_cast(cast),
                 validators=validators,
                 external_validators=external_validators,
                 assignment=assignment,

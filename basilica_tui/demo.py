@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from basilica_tui.run import run_console
@@ -19,8 +20,12 @@ START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
 
 
-def run_demo(directory: Path | None, *, nodes: int, theme: str | None = None) -> int:
+def run_demo(
+    directory: Path | None, *, nodes: int, cast: Sequence[str] = (), attach: str = "miner", theme: str | None = None
+) -> int:
     """Start the subnet, attach until the operator leaves, stop it again; returns the console's exit code.
+
+    ``cast`` are parts of ``engine.localnet.cast``; ``attach`` says whose console: the miner's or the first validator's.
 
     Without a directory the subnet's files live in a temporary one that goes with it. Raises LocalnetFailed.
     """
@@ -28,11 +33,14 @@ def run_demo(directory: Path | None, *, nodes: int, theme: str | None = None) ->
     log = home / "demo.log"
     home.mkdir(parents=True, exist_ok=True)
     sys.stderr.write(f"starting a subnet with {nodes} nodes, 2 validators and 1 miner on this machine ...\n")
+    if cast:
+        sys.stderr.write(f"beside them nodes that are not what they promise: {', '.join(cast)}\n")
     with log.open("wb") as output:
         subnet = subprocess.Popen(
             [
                 *(sys.executable, "-m", "basilica_tui", "localnet", "up", "--dir", str(home)),
                 *("--nodes", str(nodes), "--validators", "2", "--assignment", "open", "--pace", "demo"),
+                *("--cast", ",".join(cast) or "none"),
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -41,7 +49,7 @@ def run_demo(directory: Path | None, *, nodes: int, theme: str | None = None) ->
             preexec_fn=end_with_parent,  # noqa: PLW1509 - one call into libc, and no thread runs yet
         )
     try:
-        return run_console(_wait_for_miner(subnet, home, log), theme=theme)
+        return run_console(_wait_for_engine(subnet, home, log, attach), theme=theme)
     finally:
         sys.stderr.write("stopping the subnet ...\n")
         _stop(subnet)
@@ -49,7 +57,7 @@ def run_demo(directory: Path | None, *, nodes: int, theme: str | None = None) ->
             shutil.rmtree(home, ignore_errors=True)
 
 
-def _wait_for_miner(subnet: subprocess.Popen[bytes], home: Path, log: Path) -> Path:
+def _wait_for_engine(subnet: subprocess.Popen[bytes], home: Path, log: Path, role: str) -> Path:
     described = home / "localnet.json"
     described.unlink(missing_ok=True)
     deadline = time.monotonic() + START_TIMEOUT_S
@@ -58,7 +66,9 @@ def _wait_for_miner(subnet: subprocess.Popen[bytes], home: Path, log: Path) -> P
             last = log.read_text(errors="replace").strip().splitlines()[-5:]
             raise LocalnetFailed("the subnet did not start: " + " / ".join(last), hint=f"more in {log}")
         if described.exists():
-            return Path(json.loads(described.read_text())["miner"]["socket"])
+            document = json.loads(described.read_text())
+            engine = document["miner"] if role == "miner" else document["validators"][0]
+            return Path(engine["socket"])
         time.sleep(0.1)
     raise LocalnetFailed(f"the subnet did not serve within {START_TIMEOUT_S:g} s", hint=f"look into {log}")
 

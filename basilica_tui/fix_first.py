@@ -110,6 +110,7 @@ def _node_fixes(node: NodeView, look: Look) -> list[Fix]:
         if node.next_full_at is not None and node.next_full_at > look.now:
             text += f"; next full validation in ~{remaining(node.next_full_at, look)}"
         fixes.append(Fix("warn", name, text, costs, "enter", target, weight + 95))
+    fixes += [Fix("warn", name, text, costs, "enter", target, weight + 110) for text in node.doubts[:1]]
     if node.drift:
         text = f"{plural(node.drift, 'key line')} that nobody knows"
         fixes.append(Fix("warn", name, text, "access", "x", target, weight + 80))

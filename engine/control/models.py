@@ -109,6 +109,8 @@ class NodeView:
     sshd_max_sessions: int | None = None
     inspected_at: float | None = None
     warnings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    """Those warnings that say why its GPUs may not be what they seem."""
     shared_gpus: tuple[str, ...] = ()
     """UUIDs that another node shows too."""
     last_drift: str = ""

@@ -92,6 +92,8 @@ class NodeWarned(Event):
     severity = "debug"
     node_id: str
     warnings: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
+    """Those of them that say why the GPUs may not be what they seem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,11 @@ def _one_uuid() -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class GpuModel:
-    """The GPUs of one node; one UUID per GPU."""
+    """The GPUs of one node; one UUID per GPU.
+
+    ``claims`` is what a forged tool says instead to the questions that its owner has seen, which are the health check's
+    and the login's; every other question gets the truth. ``delay_s`` passes before each answer.
+    """
 
     model: str = "NVIDIA H100 80GB HBM3"
     memory_mib: int = 81559
@@ -22,6 +26,8 @@ class GpuModel:
     cuda: str = "12.8"
     compute_cap: str = "9.0"
     power_limit_w: int = 700
+    claims: GpuModel | None = None
+    delay_s: int = 0
 
     @classmethod
     def for_node(cls, seed: str, index: int) -> GpuModel:
@@ -43,6 +49,14 @@ class GpuModel:
             "COMPUTE_CAP": self.compute_cap,
             "POWER_LIMIT_W": str(self.power_limit_w),
         }
+        if self.claims is not None:
+            values |= {
+                "CLAIMED_MODEL": self.claims.model,
+                "CLAIMED_MEMORY_MIB": str(self.claims.memory_mib),
+                "CLAIMED_COMPUTE_CAP": self.claims.compute_cap,
+            }
+        if self.delay_s:
+            values["DELAY_S"] = str(self.delay_s)
         head = "# What this stand-in node's nvidia-smi answers; read anew at every call. One UUID per GPU.\n"
         return head + "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 

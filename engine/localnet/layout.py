@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,9 +85,9 @@ class Layout:
         """The engine's own directory."""
         return self.directory / "data" / engine
 
-    def node(self, number: int) -> Path:
-        """The directory of the stand-in node ``number``, counted from 1."""
-        return self.directory / "nodes" / f"node-{number}"
+    def node(self, name: str) -> Path:
+        """The directory of a stand-in node, ``node-1`` being the first."""
+        return self.directory / "nodes" / name
 
     def socket(self, engine: str) -> Path:
         """The engine's control socket; in a private temporary directory where this one's path is too long."""
@@ -135,10 +136,10 @@ def write_miner(
     pace: Pace,
     who: Member,
     *,
-    nodes: list[StandInNode],
+    nodes: Mapping[str, StandInNode],
     assignment: ValidatorAssignmentConfig,
 ) -> EngineFiles:
-    """Write ``miner.toml`` for these nodes, which must have their ports."""
+    """Write ``miner.toml`` for these nodes by name, which must have their ports."""
     name = "miner"
     data = private_directory(layout.data(name))
     grpc, health, metrics = ports.port("miner.grpc"), ports.port("miner.health"), ports.port("miner.metrics")
@@ -161,7 +162,7 @@ def write_miner(
         health=HealthConfig(host=HOST, port=health),
         validator_comms=ValidatorCommsConfig(host=HOST, port=grpc),
         node_management=NodeManagementConfig(
-            nodes=tuple(_entry(number, node) for number, node in enumerate(nodes, start=1)),
+            nodes=tuple(_entry(label, node) for label, node in nodes.items()),
             health_check_interval=pace.health_s,
         ),
         ssh_session=MinerSshConfig(miner_node_key_path=layout.miner_key),
@@ -202,7 +203,7 @@ def write_validator(layout: Layout, ports: PortBook, pace: Pace, who: Member) ->
             verification_interval=pace.verification_s,
             min_verification_interval=pace.verification_s,
         ),
-        ssh_session=ValidatorSshConfig(ssh_key_directory=data / "ssh_keys"),
+        ssh_session=ValidatorSshConfig(ssh_key_directory=data / "ssh_keys", ssh_command_timeout=pace.command_s),
         emission=EmissionConfig(gpu_allocations=_SHARES, weight_set_interval_blocks=_WEIGHTS_EVERY),
         storage=StorageConfig(data_dir=data),
         engine=_engine(name, data, files.socket, pace),
@@ -225,5 +226,5 @@ def _engine(name: str, data: Path, socket: Path, pace: Pace) -> EngineConfig:
     return EngineConfig(name=name, data_dir=data, socket=socket, compressed_time=pace.compressed)
 
 
-def _entry(number: int, node: StandInNode) -> NodeConfig:
-    return NodeConfig(host=node.host, port=node.port, username=node.username, name=f"node-{number}")
+def _entry(label: str, node: StandInNode) -> NodeConfig:
+    return NodeConfig(host=node.host, port=node.port, username=node.username, name=label)

@@ -16,6 +16,8 @@ class Pace:
     reconcile_s: float
     block_s: float
     compressed: bool
+    command_s: float = 60.0
+    """What a validator gives a node for one command; a slow node takes longer."""
 
     @classmethod
     def demo(cls) -> Pace:
@@ -28,6 +30,7 @@ class Pace:
             reconcile_s=2.0,
             block_s=1.0,
             compressed=True,
+            command_s=15.0,
         )
 
     @classmethod

@@ -6,14 +6,17 @@ import asyncio
 import json as json_text
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
 from engine.errors import LocalnetFailed
 from engine.filelock import FileLock
 from engine.identity.node_ids import node_id_for
+from engine.localnet.cast import Part, Player, players
 from engine.localnet.engines import EngineCommand, EngineProcess, Probe, daemon_command, end_orphans, is_serving
 from engine.localnet.files import private_directory, write_atomic
+from engine.localnet.flapping import Flapping
 from engine.localnet.gpu_model import GpuModel
 from engine.localnet.identities import Member, member, retire, settle, ssh_key
 from engine.localnet.layout import NETUID, EngineFiles, Layout, assignment_config, url, write_miner, write_validator
@@ -29,6 +32,8 @@ _PATIENCE_S = 10.0
 class Subnet:
     """Chain, stand-in nodes, one miner engine and validator engines in ``directory``, which may be used again.
 
+    ``cast`` adds nodes that play a part (``engine.localnet.cast``) after the ``nodes`` honest ones.
+
     Wallets, chain, node ids, host keys and the nodes' key files survive; ports survive while they are free.
     ``async with`` starts and stops it. ``start`` raises LocalnetFailed, EngineAlreadyRunning (the directory is in
     use), WalletUnusable and ChainUnavailable, and leaves nothing running then.
@@ -39,6 +44,7 @@ class Subnet:
         directory: Path,
         *,
         nodes: int = 4,
+        cast: Sequence[Part] = (),
         validators: int = 2,
         external_validators: int = 0,
         assignment: Assignment = "highest_stake",
@@ -50,9 +56,13 @@ class Subnet:
     ) -> None:
         self.layout = Layout(directory.expanduser().resolve())
         self.nodes: list[StandInNode] = []
+        self.players: dict[str, Player] = {}
+        """By node id, those that play a part."""
         self.engines: list[EngineProcess] = []
         self.document: dict[str, object] = {}
         self._node_count = nodes
+        self._cast = tuple(cast)
+        self._flapping: list[Flapping] = []
         self._validators = validators
         self._external = external_validators
         self._assignment = assignment
@@ -75,6 +85,7 @@ class Subnet:
         private_directory(self.layout.directory)
         self._lock.acquire(f"the localnet in {self.layout.directory}")
         self.nodes.clear()
+        self.players.clear()
         try:
             self.layout.document.unlink(missing_ok=True)
             await asyncio.to_thread(end_orphans, self.layout.directory)
@@ -86,6 +97,8 @@ class Subnet:
     async def stop(self) -> None:
         """End the engines (the miner takes its keys off the nodes), then the nodes."""
         try:
+            await asyncio.gather(*(one.end() for one in self._flapping))
+            self._flapping.clear()
             await asyncio.gather(*(engine.stop(self._patience_s) for engine in self.engines))
             await asyncio.gather(*(node.stop() for node in self.nodes))
         finally:
@@ -107,10 +120,10 @@ class Subnet:
     async def _start(self) -> None:
         miner, validators = await asyncio.to_thread(self._settle)
         ports = PortBook(self.layout.ports)
-        await self._start_nodes(ports)
+        labelled = await self._start_nodes(ports)
         top = validators[0].hotkey if validators else None
         assignment = assignment_config(self._assignment, self._pace, top)
-        miner_files = write_miner(self.layout, ports, self._pace, miner, nodes=self.nodes, assignment=assignment)
+        miner_files = write_miner(self.layout, ports, self._pace, miner, nodes=labelled, assignment=assignment)
         running = validators[: self._validators]
         validator_files = [write_validator(self.layout, ports, self._pace, who) for who in running]
         ports.save()
@@ -120,6 +133,8 @@ class Subnet:
         for engine in self.engines:
             await engine.start()
         await self._wait_serving()
+        for one in self._flapping:
+            one.start()
         self.document = self._describe(miner, miner_files, validators, validator_files)
         write_atomic(self.layout.document, json_text.dumps(self.document, indent=2).encode() + b"\n")
 
@@ -141,27 +156,43 @@ class Subnet:
         retire(self.layout.chain, NETUID, [member(wallets, name) for name in sorted(retired)])
         return miner, validators
 
-    async def _start_nodes(self, ports: PortBook) -> None:
+    async def _start_nodes(self, ports: PortBook) -> dict[str, StandInNode]:
+        """All nodes, by the names that the miner's configuration gives them."""
+        seed = str(self.layout.directory)
+        labelled = {}
+        for number in range(1, self._node_count + 1):
+            gpu = GpuModel.for_node(seed, number - 1)
+            labelled[f"node-{number}"] = await self._start_node(ports, f"node-{number}", gpu)
+        for player in players(self._cast, seed):
+            node = labelled[player.name] = await self._start_node(ports, player.name, player.gpu)
+            self.players[node_id_for(node.username, node.host, node.port)] = player
+            if player.is_flapping:
+                span_s = 3 * self._pace.health_s
+                self._flapping.append(Flapping(node, up_s=span_s, down_s=span_s))
+        return labelled
+
+    async def _start_node(self, ports: PortBook, name: str, gpu: GpuModel) -> StandInNode:
+        port = ports.port(name, fixed=True)
+        node = StandInNode(self.layout.node(name), port=port, gpu=gpu)
+        try:
+            await node.start()
+        except OSError as problem:
+            raise LocalnetFailed(f"{name} cannot listen on port {port}: {problem}") from problem
+        self.nodes.append(node)
         lines = [
             ssh_key(self.layout.operator_key, "operator@localnet"),
             ssh_key(self.layout.miner_key, "basilica-miner-node-key"),
         ]
-        for number in range(1, self._node_count + 1):
-            port = ports.port(f"node-{number}", fixed=True)
-            gpu = GpuModel.for_node(str(self.layout.directory), number - 1)
-            node = StandInNode(self.layout.node(number), port=port, gpu=gpu)
-            try:
-                await node.start()
-            except OSError as problem:
-                raise LocalnetFailed(f"node-{number} cannot listen on port {port}: {problem}") from problem
-            self.nodes.append(node)
-            authorize(node.authorized_keys, lines)
+        authorize(node.authorized_keys, lines)
+        return node
 
     def _describe(
         self, miner: Member, miner_files: EngineFiles, validators: list[Member], validator_files: list[EngineFiles]
     ) -> dict[str, object]:
         running = {files.name: files for files in validator_files}
+        cast = {player.name: node_id for node_id, player in self.players.items()}
         return {
+            **({"cast": cast} if cast else {}),
             "chain": self.layout.chain_endpoint,
             "miner": {
                 **miner.to_json(),
@@ -205,6 +236,7 @@ async def run_until_signal(
     directory: Path,
     *,
     nodes: int = 4,
+    cast: Sequence[Part] = (),
     validators: int = 2,
     external_validators: int = 0,
     assignment: str = "highest_stake",
@@ -217,6 +249,7 @@ async def run_until_signal(
     subnet = Subnet(
         directory,
         nodes=nodes,
+        cast=cast,
         validators=validators,
         external_validators=external_validators,
         assignment=assignment,

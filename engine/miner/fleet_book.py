@@ -21,7 +21,7 @@ from engine.events import (
 )
 from engine.miner.fleet_drift import GpuOwners, KnownGood, compare
 from engine.miner.fleet_schedule import HOST_EVERY_CHECKS
-from engine.miner.fleet_warnings import NAMED_SHARERS, node_warnings
+from engine.miner.fleet_warnings import NAMED_SHARERS, gpu_doubts, node_warnings
 from engine.miner.fleet_window import Latency, SuccessWindow
 from engine.miner.node_state import Health
 from engine.miner.ramp import (
@@ -292,17 +292,19 @@ class FleetBook:
             self._warn(other, self._nodes[other])
 
     def _warn(self, node_id: str, memory: NodeMemory) -> None:
+        shared = self._owners.shared(node_id)
         warnings = node_warnings(
             memory.gpus,
             memory.host,
             cuda=memory.good.cuda,
             declared_gpus=memory.declared_gpus,
-            shared=self._owners.shared(node_id),
+            shared=shared,
             host_trouble=memory.host_trouble,
         )
         if warnings != memory.warnings:
             memory.warnings = warnings
-            self._emit(NodeWarned(at=self._clock.now(), node_id=node_id, warnings=warnings))
+            doubts = gpu_doubts(memory.gpus, memory.host, shared)
+            self._emit(NodeWarned(at=self._clock.now(), node_id=node_id, warnings=warnings, doubts=doubts))
 
     def _set_ramp(self, node_id: str, memory: NodeMemory, ramp: NodeRamp) -> None:
         if ramp.resets_total > memory.ramp.resets_total:

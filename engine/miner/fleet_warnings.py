@@ -26,13 +26,29 @@ def node_warnings(
     host_trouble: str = "",
 ) -> tuple[str, ...]:
     """Sentences, the costly ones first. Only what is known to be wrong: a fact that nobody told warns of nothing."""
-    found = [f"GPU {uuid} is also on {_some(nodes)}" for uuid, nodes in (shared or {}).items()]
+    found = [*gpu_doubts(gpus, host, shared)]
     if gpus is not None:
         found += _gpu_warnings(gpus, cuda, declared_gpus)
     if host_trouble:
         found.append(f"Docker, disk and sshd could not be asked about: {host_trouble}")
     if host is not None:
         found += _host_warnings(host)
+    return tuple(found)
+
+
+def gpu_doubts(
+    gpus: GpuFacts | None, host: HostFacts | None, shared: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[str, ...]:
+    """Why the node's GPUs may not be what they seem; a validator that notices bans the node."""
+    found = [f"GPU {uuid} is also on {_some(nodes)}" for uuid, nodes in (shared or {}).items()]
+    if gpus is not None and host is not None and host.gpu_models:
+        said, listed = {gpu.model for gpu in gpus.gpus}, set(host.gpu_models)
+        if said != listed:
+            found.insert(
+                0,
+                f"nvidia-smi contradicts itself: a query says {', '.join(sorted(said))}, "
+                f"its list says {', '.join(sorted(listed))}",
+            )
     return tuple(found)
 
 

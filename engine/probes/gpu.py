@@ -16,6 +16,8 @@ from engine.ssh.target import NodeTarget
 
 MAX_GPUS = 64
 MAX_OUTPUT_BYTES = 256 * 1024
+TIMED_OUT = 124
+"""The status with which coreutils' ``timeout`` says that it ended the command."""
 _MAX_TEXT = 96
 
 Detail = Literal["all", "basic"]
@@ -194,6 +196,12 @@ def _check_status(target: NodeTarget, result: CommandResult) -> None:
     if result.exit_status == 127:
         raise ProbeFailed(
             f"{target.label} has no nvidia-smi", reason="no_tool", hint="install the NVIDIA driver, or fix the PATH"
+        )
+    if result.exit_status == TIMED_OUT:
+        raise ProbeFailed(
+            f"nvidia-smi on {target.label} did not finish in time",
+            reason="tool_timeout",
+            hint="a driver that hangs makes it slow; try it on the node, and look at dmesg there",
         )
     if result.exit_status != 0:
         said = clean((result.stderr or result.stdout).decode("utf-8", "replace"))

@@ -32,6 +32,8 @@ now
 limit=; command -v timeout >/dev/null 2>&1 && limit='timeout {TOOL_LIMIT_S}'
 echo 'basilica-section cuda'
 command -v nvidia-smi >/dev/null 2>&1 && $limit nvidia-smi 2>/dev/null | head -n 12
+echo 'basilica-section gpus'
+command -v nvidia-smi >/dev/null 2>&1 && $limit nvidia-smi -L 2>/dev/null | head -n 128
 echo 'basilica-section docker'
 info=
 if command -v docker >/dev/null 2>&1; then
@@ -60,6 +62,7 @@ now
 
 _NOW = re.compile(r"basilica-now ([0-9]{9,12})(?:\.([0-9]{1,9}))?")
 _DF = re.compile(r"\S.*?\s+([0-9]{1,18})\s+([0-9]{1,18})\s+([0-9]{1,18})\s+[0-9]{1,3}%\s+(/.*)")
+_LISTED = re.compile(r"GPU [0-9]{1,3}: (.{1,120}?) \(UUID: GPU-")
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+~-]{0,40}")
 
 
@@ -84,6 +87,8 @@ class HostFacts:
 
     clock_skew_s: float | None = None
     cuda: str = ""
+    gpu_models: tuple[str, ...] = ()
+    """What ``nvidia-smi -L`` calls the GPUs: a second opinion on what a query says."""
     docker_ok: bool | None = None
     """Whether this account reaches a running daemon."""
     docker_version: str = ""
@@ -122,6 +127,7 @@ def parse_host(text: str, *, before: float, after: float) -> HostFacts:
     return HostFacts(
         clock_skew_s=_skew(text, before, after),
         cuda=parse_cuda("\n".join(sections.get("cuda", [])[:12])),
+        gpu_models=tuple(clean(found[1]) for line in sections.get("gpus", []) if (found := _LISTED.match(line[:256]))),
         docker_ok=is_ok,
         docker_version=version,
         docker_error=error,

@@ -218,9 +218,9 @@ class FullVerification:
                     self._found.misbehaviour = "malicious_result"
                 raise
         self._found.attestation = found
-        if self._found.gpus is not None and set(found.uuids) != set(self._found.gpus.uuids):
+        if self._found.gpus is not None and (problem := other_gpus(self._found.gpus, found)):
             self._found.misbehaviour = "gpu_declaration_mismatch"
-            return "failed", "the program found other GPUs than the login"
+            return "failed", problem
         return "ok", f"signed by an ephemeral P-256 key over our challenge, {len(found.gpus)} GPUs, {found.cpu_model}"
 
     async def _compute(self) -> tuple[Verdict, str]:
@@ -320,6 +320,20 @@ def time_problems(devices: Sequence[Device], program_ms: float) -> tuple[str, ..
     if claimed > program_ms:
         found.append(f"the GPUs worked for {claimed:.0f} ms, but the program ran for {program_ms:.0f} ms")
     return tuple(found)
+
+
+def other_gpus(said: GpuFacts, found: Attestation) -> str:
+    """How the GPUs that the login was told of differ from those that the program found; empty when they do not."""
+    if set(found.uuids) != set(said.uuids):
+        return "the program found other GPUs than the login"
+    models = {gpu.uuid: gpu.model for gpu in said.gpus}
+    memory = {gpu.uuid: gpu.memory_mib for gpu in said.gpus}
+    for gpu in found.gpus:
+        if gpu.model != models[gpu.uuid]:
+            return f"the program found {gpu.model}, the login was told {models[gpu.uuid]}"
+        if memory[gpu.uuid] not in (None, gpu.memory_mib):
+            return f"the program found {gpu.memory_mib} MiB on {gpu.model}, the login was told {memory[gpu.uuid]}"
+    return ""
 
 
 def _memory_problem(gpus: GpuFacts) -> str:

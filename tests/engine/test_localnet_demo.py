@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from engine.control.models import NodeView, SessionView, VerificationView
+from engine.localnet.cast import PARTS
 from engine.localnet.demo import Sighting, conclude, run_headless
 from engine.localnet.files import private_directory
 from engine.localnet.identities import ssh_key
@@ -30,7 +31,7 @@ VALIDATORS_LINE = 'restrict,expiry-time="20990101Z" ssh-ed25519 AAAAC3NzaC1lZDI1
 def stopped(tmp_path: Path) -> Subnet:
     """A subnet of one node that has run and stopped, with only the baseline keys on its node."""
     subnet = Subnet(tmp_path, nodes=1)
-    node = StandInNode(subnet.layout.node(1))
+    node = StandInNode(subnet.layout.node("node-1"))
     private_directory(node.authorized_keys.parent)
     lines = [ssh_key(subnet.layout.operator_key, "operator"), ssh_key(subnet.layout.miner_key, "miner")]
     node.authorized_keys.write_bytes(b"# kept by hand\n\n")
@@ -104,6 +105,15 @@ async def test_the_real_demo_sees_the_whole_cycle(tmp_path: Path) -> None:
     result = await run_headless(8.0, tmp_path, nodes=2, pace=pace)
     assert result.missing == ()
     assert result.nodes == {"healthy": 2}
+
+
+@pytest.mark.slow
+async def test_nodes_that_are_not_what_they_promise_are_caught(tmp_path: Path) -> None:
+    """Liar, twins, the one that comes and goes and the slow one are caught by miner and validator; honest ones pass."""
+    result = await run_headless(5.0, tmp_path, nodes=1, cast=PARTS, validators=1)
+    assert result.missing == ()
+    assert list(result.caught) == list(PARTS)
+    assert all(said for words in result.caught.values() for said in words.values())
 
 
 @pytest.mark.slow

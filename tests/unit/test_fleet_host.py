@@ -36,6 +36,13 @@ def test_nothing_told_is_nothing_known(text: str) -> None:
     assert parse(text) == HostFacts()
 
 
+def test_the_list_of_gpus_is_a_second_opinion() -> None:
+    """Only the lines of whole cards are read; a line that is none adds nothing."""
+    listed = "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)\n  MIG 1g.10gb Device 0: (UUID: MIG-1)\nGPU x: (UUID: GPU-2)\n"
+    found = parse(f"basilica-section gpus\n{listed}basilica-section docker\n")
+    assert found.gpu_models == ("NVIDIA H100 80GB HBM3",)
+
+
 @pytest.mark.parametrize(
     ("now", "later", "skew"),
     [

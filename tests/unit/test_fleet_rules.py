@@ -177,6 +177,13 @@ def test_a_gpu_on_two_nodes_is_seen_and_its_end_too() -> None:
         (["validated but not rewarded"], facts(A, model="NVIDIA A100-SXM4-80GB"), None, {}),
         (["1 GPUs answer, 8 are declared"], facts(A), None, {"declared_gpus": 8}),
         (["also on n2, n3"], facts(A), None, {"shared": {A: ("n2", "n3")}}),
+        ([], facts(A), HostFacts(gpu_models=(facts(A).model,)), {}),
+        (
+            ["a query says", "also on n2"],
+            facts(A),
+            HostFacts(gpu_models=("NVIDIA GeForce RTX 4090",)),
+            {"shared": {A: ("n2",)}},
+        ),
         (["Docker does not work for this account: no"], None, HostFacts(docker_ok=False, docker_error="no"), {}),
         (["no NVIDIA runtime"], None, HostFacts(docker_ok=True, nvidia_runtime_ok=False), {}),
         (["0.20 TB free on /x, 1 TB is wanted"], None, HostFacts(disk_path="/x", disk_free_bytes=2 * 10**11), {}),

@@ -36,7 +36,7 @@ def _node_warned(state: LiveState, event: ev.NodeWarned) -> Touched:
     view = node_of(state, event.node_id)
     if view is None:
         return set()
-    view.warnings = event.warnings
+    view.warnings, view.doubts = event.warnings, event.doubts
     return {("nodes", event.node_id)}
 
 
