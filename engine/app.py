@@ -37,6 +37,7 @@ from engine.observe.http import HttpService, health_answer, health_app, metrics_
 from engine.observe.logs import LogFile, configure_logging, log_event
 from engine.observe.metrics import MinerMetrics, ValidatorMetrics
 from engine.observe.watching import Watching
+from engine.recording.recorder import Recorder
 from engine.ssh.host_keys import HostKeys
 from engine.store import Store, open_store
 from engine.supervisor import Supervisor
@@ -182,6 +183,11 @@ class Engine:
             hotkey=self._wallet.signer.hotkey,
             hotkey_file=self._wallet.hotkey_path,
         )
+        config = self._config
+        recorder = Recorder(
+            config.recording, config.recording_dir, self._state, self._ring, clock=self._clock, emit=self.bus.emit
+        )
+        self.bus.subscribe(recorder.listen)
         stopping = asyncio.Event()
         self._listen_for_stop(stopping)
         self._announce()
@@ -197,6 +203,8 @@ class Engine:
             self._add_reloading(role, watching)
             self._supervisor.add("control", control.serve)
             self._supervisor.add("events", events.run)
+            if config.recording.enabled:
+                self._supervisor.add("recording", recorder.run)
             self._supervisor.add("database", opened.store.watch)
             supervising = asyncio.create_task(self._supervisor.run())
             told = asyncio.create_task(stopping.wait())
@@ -211,6 +219,7 @@ class Engine:
             await supervising
         finally:
             await watching.close()
+            await recorder.close()
         await events.flush()
 
     def _open_chain(self, store: Store) -> _Open:

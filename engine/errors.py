@@ -431,3 +431,24 @@ class GpuClaimed(BasilicaError):
     """All GPUs that a node shows count for another node."""
 
     code = "gpu_claimed"
+
+
+# --- recordings ---------------------------------------------------------------------------------------------------
+
+
+class RecordingUnreadable(BasilicaError):
+    """A file is no recording, is one of a newer format, or is damaged where it was read."""
+
+    code = "recording_unreadable"
+
+
+class RecordingEmpty(BasilicaError):
+    """Nothing is recorded there, or nothing of the time that was asked for."""
+
+    code = "recording_empty"
+
+
+class RecordingPaused(BasilicaError):
+    """What happens cannot be written down now; the engine goes on without."""
+
+    code = "recording_paused"

@@ -191,6 +191,22 @@ class AlertsConfig(Section):
     restarts_window: Interval = 600.0
 
 
+class RecordingConfig(Section):
+    """``[recording]``: what happened, kept on disk for ``basilica-tui replay``."""
+
+    enabled: bool = True
+    directory: FilePath | None = None
+    """Where it is kept; ``recording`` below the data directory when not given."""
+    retention: Interval = 1209600.0
+    """How long, in seconds."""
+    max_size: Annotated[int, Field(ge=10_000_000)] = 500_000_000
+    """Bytes of all segments together; the oldest goes first."""
+    segment_length: Interval = 3600.0
+    """Seconds after which a new segment begins, with everything that is known at that time."""
+    min_free: Annotated[int, Field(ge=0)] = 1_000_000_000
+    """Bytes of the disk that are left to others: recording pauses below."""
+
+
 class RoleConfig(Section):
     """What both roles have."""
 
@@ -201,6 +217,12 @@ class RoleConfig(Section):
     engine: EngineConfig = EngineConfig()
     logging: LoggingConfig = LoggingConfig()
     alerts: AlertsConfig = AlertsConfig()
+    recording: RecordingConfig = RecordingConfig()
+
+    @property
+    def recording_dir(self) -> Path:
+        """Where the recording is kept."""
+        return self.recording.directory or self.data_dir / "recording"
 
     @property
     def data_dir(self) -> Path:

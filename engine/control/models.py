@@ -67,6 +67,12 @@ class EngineView:
     weights_error: str = ""
     node_key_rotation: str = ""
     """How far the change of the miner's own node key is; empty when none is under way."""
+    recording_bytes: int | None = None
+    recording_oldest_at: float | None = None
+    recording_lost: int = 0
+    """Events since the engine started that are not on record."""
+    recording_error: str = ""
+    """Why nothing is recorded now; empty while it is."""
 
 
 @dataclass(slots=True)

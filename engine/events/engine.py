@@ -98,3 +98,33 @@ class AuditBroken(Event):
     severity = "error"
     seq: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingHalted(Event):
+    """What happens is not written down any more; the engine goes on."""
+
+    kind = "recording.halted"
+    severity = "warning"
+    reason: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingResumed(Event):
+    """It is written down again; ``lost`` events since the engine started are not on record."""
+
+    kind = "recording.resumed"
+    lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingMeasured(Event):
+    """How large the recording is, and when it begins."""
+
+    kind = "recording.measured"
+    severity = "debug"
+    bytes: int
+    segments: int
+    oldest_at: float | None
+    lost: int

@@ -119,3 +119,20 @@ def audit(facts: Facts) -> Iterator[Reading]:
         if problem
         else None,
     )
+
+
+def recording(facts: Facts) -> Iterator[Reading]:
+    """What happens is not written down."""
+    problem = facts.state.engine.recording_error
+    yield Reading(
+        "recording_paused",
+        "",
+        Trouble(
+            "warning",
+            f"nothing is recorded: {problem}",
+            "what happens now cannot be replayed later; the engine itself goes on",
+            "free some space there, or give [recording] another directory",
+        )
+        if problem
+        else None,
+    )

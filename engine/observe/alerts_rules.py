@@ -52,6 +52,7 @@ RULES: tuple[Rule, ...] = (
     Rule("service_restarting", host.service),
     Rule("delivery_failed", host.delivery),
     Rule("audit_broken", host.audit),
+    Rule("recording_paused", host.recording),
 )
 NAMES = tuple(rule.name for rule in RULES)
 

@@ -126,7 +126,7 @@ class ValidatorGauges(Collector):
 
 
 def common_gauges(state: LiveState) -> Iterator[Metric]:
-    """Alerts and the audit log, for both roles."""
+    """Alerts, the audit log and the recording, for both roles."""
     alerts = GaugeMetricFamily("basilica_alerts_active", "Alerts that are active", labels=["level"])
     for level in ("info", "warning", "error"):
         alerts.add_metric([level], sum(a.active and a.level == level for a in state.alerts.values()))
@@ -134,6 +134,16 @@ def common_gauges(state: LiveState) -> Iterator[Metric]:
     if state.engine.audit_seq is not None and state.engine.audit_bytes is not None:
         yield gauge("basilica_audit_records", "Records of the audit log, as last written down", state.engine.audit_seq)
         yield gauge("basilica_audit_bytes", "Size of the audit log, as last written down", state.engine.audit_bytes)
+    engine = state.engine
+    if engine.recording_bytes is not None:
+        yield gauge("basilica_recording_bytes", "Size of the recording on disk", engine.recording_bytes)
+        yield gauge(
+            "basilica_recording_lost_events", "Events since the start that are not recorded", engine.recording_lost
+        )
+        yield gauge("basilica_recording_paused", "1 while nothing can be recorded", bool(engine.recording_error))
+    if engine.recording_oldest_at is not None:
+        oldest = engine.recording_oldest_at
+        yield gauge("basilica_recording_oldest_timestamp_seconds", "When the recording begins, Unix time", oldest)
 
 
 def gauge(name: str, text: str, value: float) -> Metric:

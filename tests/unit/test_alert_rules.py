@@ -339,7 +339,8 @@ def test_a_validator_has_no_rules_about_nodes() -> None:
     """The validator role is judged by the rules that concern it."""
     state = state_of(role="validator", assigned_hotkey="", last_called_at=None)
     found = {r.rule for r in readings(Facts(now=NOW, state=state, limits=AlertsConfig()))}
-    assert found == {"weights_failed", "not_registered", "chain_stale", "host_disk", "wallet", "audit_broken"}
+    assert found == {"weights_failed", "not_registered", "chain_stale", "host_disk", "wallet", "audit_broken",
+                     "recording_paused"}  # fmt: skip
 
 
 def _everything_wrong() -> Facts:
@@ -349,6 +350,7 @@ def _everything_wrong() -> Facts:
         uid=None,
         axon_on_chain="9.9.9.9:1",
         audit_error="cut",
+        recording_error="no space",
     )
     state.sessions.clear()
     failing: dict[str, object] = {"state": "unhealthy", "recent_checks": (0,) * 20, "ssh_success_percent": 0.0}

@@ -125,3 +125,23 @@ def _audit_anchored(state: LiveState, event: ev.AuditAnchored) -> Touched:
 def _audit_broken(state: LiveState, event: ev.AuditBroken) -> Touched:
     state.engine.audit_error = event.reason
     return {ENGINE}
+
+
+@on(ev.RecordingHalted)
+def _recording_halted(state: LiveState, event: ev.RecordingHalted) -> Touched:
+    state.engine.recording_error = event.reason
+    return {ENGINE}
+
+
+@on(ev.RecordingResumed)
+def _recording_resumed(state: LiveState, event: ev.RecordingResumed) -> Touched:
+    state.engine.recording_error, state.engine.recording_lost = "", event.lost
+    return {ENGINE}
+
+
+@on(ev.RecordingMeasured)
+def _recording_measured(state: LiveState, event: ev.RecordingMeasured) -> Touched:
+    engine = state.engine
+    engine.recording_bytes, engine.recording_oldest_at = event.bytes, event.oldest_at
+    engine.recording_lost = event.lost
+    return {ENGINE}

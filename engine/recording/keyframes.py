@@ -1,0 +1,91 @@
+"""The whole live state as one JSON object, and back: where a recording can be opened without what came before."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+from engine.control.folds.common import Memory
+from engine.control.models import COLLECTIONS, EngineView, LogRecord, view_to_json
+from engine.control.state import LiveState
+from engine.events import KINDS, Event, event_to_record
+from engine.recording.shapes import fitting
+from engine.version import __version__
+
+LOG_LINE = "log.line"
+"""The kind of a line of the log that no event stands behind."""
+
+Record = Mapping[str, object]
+
+
+def keyframe_of(state: LiveState, at: float) -> dict[str, object]:
+    """Everything that the fold knows at this moment."""
+    views = {name: [view_to_json(view) for view in rows.values()] for name, rows in state.collections().items()}
+    memory = {f.name: getattr(state.memory, f.name) for f in dataclasses.fields(Memory)}
+    return {
+        "at": at,
+        "build": __version__,
+        "counters": dict(state.counters),
+        "memory": json.loads(json.dumps(memory, default=sorted)),
+        "views": views,
+    }
+
+
+def state_from(keyframe: Record) -> LiveState:
+    """A live state that goes on where the keyframe was taken; what has not the shape of a view is left out."""
+    state = LiveState()
+    views = keyframe.get("views")
+    for name, rows in (views if isinstance(views, dict) else {}).items():
+        cls = COLLECTIONS.get(str(name))
+        if cls is None or not isinstance(rows, list):
+            continue
+        for row in rows:
+            values = fitting(cls, row) if isinstance(row, dict) else None
+            if values is None:
+                continue
+            if cls is EngineView:
+                for field, value in values.items():
+                    setattr(state.engine, field, value)
+            else:
+                view = cls(**values)  # type: ignore[arg-type]  # every value was checked against its field
+                state.collection(name)[view.id] = view  # type: ignore[index]  # a dict behind a reading interface
+    counters = keyframe.get("counters")
+    if isinstance(counters, dict):
+        state.counters.update({str(k): v for k, v in counters.items() if type(v) is int})
+    _restore_memory(state.memory, keyframe.get("memory"))
+    return state
+
+
+def _restore_memory(memory: Memory, kept: object) -> None:
+    if not isinstance(kept, dict):
+        return
+    for field in dataclasses.fields(Memory):
+        value, now = kept.get(field.name), getattr(memory, field.name)
+        if isinstance(now, set) and isinstance(value, list):
+            now.update(str(item) for item in value)
+        elif isinstance(now, dict) and isinstance(value, dict):
+            now.update({str(k): {str(i) for i in v} for k, v in value.items() if isinstance(v, list)})
+
+
+def event_line(event: Event) -> bytes:
+    """An event as a line of a block."""
+    return json.dumps(event_to_record(event), separators=(",", ":"), default=str).encode("ascii")
+
+
+def log_line(record: LogRecord) -> bytes:
+    """A line of the log as a line of a block."""
+    values = {"kind": LOG_LINE, "at": record.at, "severity": record.level, "event": record.event}
+    return json.dumps(values | {"fields": record.fields}, separators=(",", ":"), default=str).encode("ascii")
+
+
+def event_of(record: Record) -> Event | None:
+    """The event of a record; None for a kind that this version does not know and for what is none."""
+    cls = KINDS.get(str(record.get("kind")))
+    values = fitting(cls, record) if cls is not None else None
+    return cls(**values) if cls is not None and values is not None else None  # type: ignore[arg-type]  # checked
+
+
+def is_trouble(severity: str, kind: str) -> bool:
+    """Whether somebody who looks for what went wrong wants to stop here."""
+    return severity in {"error", "critical"} or kind == "alert.raised"

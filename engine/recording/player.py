@@ -1,0 +1,246 @@
+"""A place in a recording and the live state there: steps, jumps, and what they changed. Blocking, no clock."""
+
+from __future__ import annotations
+
+import copy
+import heapq
+from collections import deque
+from dataclasses import dataclass
+
+from engine.control.models import LogRecord, View
+from engine.control.state import LiveState, Touched
+from engine.errors import RecordingUnreadable
+from engine.observe.words import lines
+from engine.recording.keyframes import LOG_LINE, event_of, is_trouble, state_from
+from engine.recording.reader import Chapter, Record, Recording
+
+LOGS_KEPT = 2_000
+TROUBLE_MARKS = 500
+_KEYFRAME = "keyframe"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the player stands."""
+
+    at: float
+    begins_at: float
+    ends_at: float
+    silent_s: float
+    """How long nothing was recorded before this moment."""
+
+
+class Player:
+    """Folds a recording up to a moment. Going on is cheap; going back opens the keyframe before it again."""
+
+    def __init__(self, recording: Recording, *, begins_at: float | None = None, ends_at: float | None = None) -> None:
+        """``begins_at`` and ``ends_at`` narrow what can be reached."""
+        self.recording = recording
+        self.begins_at = max(recording.begins_at, begins_at if begins_at is not None else 0.0)
+        self.ends_at = max(min(recording.ends_at, ends_at if ends_at is not None else 1e12), self.begins_at)
+        self.state = LiveState()
+        self.logs: deque[LogRecord] = deque(maxlen=LOGS_KEPT)
+        self.at = self.begins_at
+        self._chapter = 0
+        self._block = 0
+        self._records: list[Record] = []
+        self._next = 0
+        self._seq = 0
+        self._last_at = self.begins_at
+        self.seek(self.begins_at)
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self.at, self.begins_at, self.ends_at, max(self.at - self._last_at, 0.0))
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether nothing comes any more."""
+        return self.at >= self.ends_at
+
+    def seek(self, at: float) -> None:
+        """Go to a moment: everything up to and including it has happened."""
+        at = min(max(at, self.begins_at), self.ends_at)
+        self._open(self.recording.chapter_at(at))
+        self.advance(at)
+
+    def advance(self, at: float) -> Touched:
+        """Go on to a later moment; returns what changed on the way."""
+        at = min(max(at, self.at), self.ends_at)
+        touched: Touched = set()
+        while True:
+            record = self._peek()
+            if record is None or _time(record) > at:
+                break
+            touched |= self._apply(record)
+        self.at = at
+        return touched
+
+    def step(self) -> Touched:
+        """Go on by one event; to the end when there is none."""
+        touched: Touched = set()
+        while True:
+            record = self._peek()
+            if record is None or _time(record) > self.ends_at:
+                self.at = self.ends_at
+                return touched
+            touched |= self._apply(record)
+            self.at = max(self.at, _time(record))
+            if record.get("kind") != _KEYFRAME:
+                return touched
+
+    def step_back(self) -> None:
+        """Back to just after the event before the last one."""
+        times = sorted(t for t in self._times_before(self.at))
+        earlier = [t for t in times if t < self.at]
+        self.seek(earlier[-1] if earlier else self.begins_at)
+
+    def seek_trouble(self, *, forward: bool) -> bool:
+        """Go to the next error or alert, or the one before; False when there is none."""
+        blocks = [
+            (chapter, block)
+            for chapter in self.recording.chapters
+            for block in chapter.events
+            if block.header.has_trouble
+        ]
+        if forward:
+            fitting = [(c, b) for c, b in blocks if b.header.last_at > self.at]
+        else:
+            fitting = [(c, b) for c, b in reversed(blocks) if b.header.first_at < self.at]
+        for chapter, block in fitting:
+            times = [
+                _time(r)
+                for r in self.recording.records(chapter, block)
+                if is_trouble(str(r.get("severity")), str(r.get("kind")))
+            ]
+            wanted = [t for t in times if (self.at < t <= self.ends_at if forward else self.begins_at <= t < self.at)]
+            if wanted:
+                self.seek(min(wanted) if forward else max(wanted))
+                return True
+        return False
+
+    def marks(self) -> list[float]:
+        """Times of errors and alerts for a time bar, as exact as blocks are."""
+        found = [t for t, _ in self.recording.troubles() if self.begins_at <= t <= self.ends_at]
+        step = max(len(found) // TROUBLE_MARKS, 1)
+        return found[::step]
+
+    def views(self, touched: Touched | None = None) -> dict[str, dict[str, View]]:
+        """Copies of the views, of all of them or of those touched; the fold changes its own in place."""
+        if touched is None:
+            return {
+                name: {key: copy.copy(view) for key, view in rows.items()}
+                for name, rows in self.state.collections().items()
+            }
+        found: dict[str, dict[str, View]] = {}
+        for name, view_id in touched:
+            view = self.state.view(name, view_id)
+            if view is not None:
+                found.setdefault(name, {})[view_id] = copy.copy(view)
+        return found
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _open(self, index: int) -> None:
+        self.logs.clear()
+        self._chapter, self._block, self._records, self._next = index, 0, [], 0
+        chapter = self.recording.chapters[index]
+        try:
+            self.state = state_from(self.recording.keyframe(chapter))
+        except RecordingUnreadable:
+            self.recording.damaged += 1
+            self.state = LiveState()
+        self.at = self._last_at = chapter.begins_at
+        self._seq = 0
+        if index > 0:
+            self._recall_logs(self.recording.chapters[index - 1])
+
+    def _recall_logs(self, before: Chapter) -> None:
+        """The last lines before a keyframe, so that a log does not begin with it."""
+        recalled: list[Record] = []
+        for block in reversed(before.events):
+            recalled[:0] = self.recording.records(before, block)
+            if len(recalled) >= LOGS_KEPT // 4:
+                break
+        for record in recalled:
+            self._log(record)
+
+    def _peek(self) -> Record | None:
+        """The next event, or the keyframe that comes before it."""
+        while self._next >= len(self._records):
+            chapter = self.recording.chapters[self._chapter]
+            if self._block < len(chapter.events):
+                self._records, self._next = self.recording.records(chapter, chapter.events[self._block]), 0
+                self._block += 1
+            elif self._chapter + 1 < len(self.recording.chapters):
+                self._chapter, self._block, self._next = self._chapter + 1, 0, 0
+                self._records = [{"kind": _KEYFRAME, "at": self.recording.chapters[self._chapter].begins_at}]
+            else:
+                return None
+        return self._records[self._next]
+
+    def _apply(self, record: Record) -> Touched:
+        self._next += 1
+        if record.get("kind") == _KEYFRAME:
+            return self._take_keyframe()
+        self._last_at = max(self._last_at, _time(record))
+        self._log(record)
+        event = event_of(record)
+        if event is None:
+            return set()
+        try:
+            return self.state.apply(event)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            self.recording.damaged += 1  # somebody else's file may say what no engine would
+            return set()
+
+    def _take_keyframe(self) -> Touched:
+        """What an earlier chapter could not record, and what a restart forgot, is as the next keyframe says."""
+        try:
+            fresh = state_from(self.recording.keyframe(self.recording.chapters[self._chapter]))
+        except RecordingUnreadable:
+            self.recording.damaged += 1
+            return set()
+        old, self.state = self.state, fresh
+        return {(name, key) for s in (old, fresh) for name, rows in s.collections().items() for key in rows}
+
+    def _log(self, record: Record) -> None:
+        for level, words, fields in _log_lines(record):
+            self._seq += 1
+            self.logs.append(LogRecord(self._seq, _time(record), level, words, fields))
+
+    def _times_before(self, at: float) -> list[float]:
+        """Times of the events shortly before a moment, from the blocks that hold them."""
+        found: list[float] = []
+        for index in range(self.recording.chapter_at(at), -1, -1):
+            chapter = self.recording.chapters[index]
+            for block in reversed(chapter.events):
+                if block.header.first_at > at:
+                    continue
+                found += [_time(r) for r in self.recording.records(chapter, block)]
+                if any(t < at for t in found):
+                    return heapq.nlargest(100, (t for t in found if t < at))
+        return found
+
+
+def _time(record: Record) -> float:
+    at = record["at"]
+    return float(at) if isinstance(at, int | float) else 0.0
+
+
+def _log_lines(record: Record) -> list[tuple[str, str, dict[str, str]]]:
+    """Level, words and fields, as the engine's log had them."""
+    if record.get("kind") == LOG_LINE:
+        fields = record.get("fields")
+        kept = {str(k): str(v) for k, v in fields.items()} if isinstance(fields, dict) else {}
+        return [(str(record.get("severity", "info")), str(record.get("event", "")), kept)]
+    event = event_of(record)
+    shown = {
+        str(k): ", ".join(map(str, v)) if isinstance(v, list) else str(v)
+        for k, v in record.items()
+        if k not in {"at", "severity", "version"} and v not in (None, "", [])
+    }
+    if event is None:
+        return [(str(record.get("severity", "info")), str(record.get("kind", "")), shown)]
+    return [(severity, words, shown) for severity, words in lines(event)]
