@@ -14,6 +14,7 @@ from basilica_tui.cli_backup import backup_app
 from basilica_tui.cli_config import config_app
 from basilica_tui.cli_import import import_set_up
 from basilica_tui.cli_keys import keys_app
+from basilica_tui.cli_service import service_app
 from basilica_tui.cli_weights import weights_app
 from engine.errors import BasilicaError, ConfigInvalid
 from engine.version import __version__
@@ -43,6 +44,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
 app.add_typer(backup_app, name="backup")
+app.add_typer(service_app, name="service")
 app.command("import")(import_set_up)
 
 SocketOption = Annotated[

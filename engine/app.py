@@ -22,7 +22,7 @@ from engine.chain.cached import MetagraphCache
 from engine.clock import SystemClock
 from engine.config import Loaded, MinerConfig, ValidatorConfig, detect_role, load_miner_config, load_validator_config
 from engine.control.actions import ActionTable
-from engine.control.paths import default_socket
+from engine.control.paths import default_socket, socket_to_call
 from engine.control.ring import LogRing
 from engine.control.server import ControlServer
 from engine.control.state import LiveState
@@ -36,6 +36,7 @@ from engine.miner.role import MinerParts, MinerRole
 from engine.observe.http import HttpService, health_answer, health_app, metrics_app
 from engine.observe.logs import LogFile, configure_logging, log_event
 from engine.observe.metrics import MinerMetrics, ValidatorMetrics
+from engine.observe.service_manager import ServiceManager
 from engine.observe.watching import Watching
 from engine.recording.recorder import Recorder
 from engine.ssh.host_keys import HostKeys
@@ -112,7 +113,8 @@ def load(config_path: Path | None) -> Loaded[MinerConfig] | Loaded[ValidatorConf
 
 def socket_of(config_path: Path) -> Path:
     """The control socket of the engine that this file configures. Raises ConfigInvalid."""
-    return _socket(load(config_path).config)
+    config = load(config_path).config
+    return config.engine.socket or socket_to_call(config.engine.name or _role_name(config))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ class Engine:
         self._actions = ActionTable(clock=self._clock, emit=self.bus.emit)
         self._supervisor = Supervisor(self._clock, self.bus.emit)
         self._stop_reason = ""
+        self._manager = ServiceManager(self._state)
 
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or an operator's stop. Raises BasilicaError when it cannot start or go on."""
@@ -174,6 +177,7 @@ class Engine:
         self.bus.subscribe(lambda event: control.publish(self._state.apply(event)))
         self.bus.subscribe(events.append)
         self.bus.subscribe(log_event)
+        self.bus.subscribe(self._manager.listen)
         watching = Watching(
             self._config,
             opened.store,
@@ -206,6 +210,8 @@ class Engine:
             if config.recording.enabled:
                 self._supervisor.add("recording", recorder.run)
             self._supervisor.add("database", opened.store.watch)
+            if self._manager.is_there:
+                self._supervisor.add("service-manager", self._manager.run)
             supervising = asyncio.create_task(self._supervisor.run())
             told = asyncio.create_task(stopping.wait())
             await asyncio.wait([supervising, told], return_when=asyncio.FIRST_COMPLETED)
@@ -320,7 +326,12 @@ class Engine:
         reloader = Reloader(self._config, self._read, appliers, clock=self._clock, emit=self.bus.emit)
         reloader.add_actions(self._actions)
         self._supervisor.add("reload", reloader.run)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
+
+        def hang_up() -> None:
+            self._manager.reloading()
+            reloader.ask()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
 
     async def _apply_logging(self, config: Config) -> None:
         set_up_logging(config, self._ring)

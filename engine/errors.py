@@ -452,3 +452,12 @@ class RecordingPaused(BasilicaError):
     """What happens cannot be written down now; the engine goes on without."""
 
     code = "recording_paused"
+
+
+# --- deployment -----------------------------------------------------------------------------------------------
+
+
+class ServiceFailed(BasilicaError):
+    """A service, its files or its manager could not be changed or asked; the hint says how to go on."""
+
+    code = "service_failed"

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 SOCKET_NAME = "engine.sock"
 DEFAULT_NAME = "default"
+SERVICES = Path("/run/basilica")
+"""Of engines that root or a service manager started; `deploy/systemd` names the same directory."""
 
 
 def default_socket(name: str) -> Path:
-    """The socket of the engine called ``name``; without a name that is ``default``."""
-    return next(iter(_bases())) / _directory_name(name) / SOCKET_NAME
+    """Where an engine called ``name`` makes its socket; without a name that is ``default``.
+
+    A service manager that made a runtime directory for the engine says so in ``RUNTIME_DIRECTORY``.
+    """
+    given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if given.startswith("/"):
+        return Path(given) / SOCKET_NAME
+    return _private_bases()[0] / _directory_name(name) / SOCKET_NAME
+
+
+def socket_to_call(name: str) -> Path:
+    """The socket of the engine called ``name`` from a console's side: the first there is, else the default one."""
+    places = [base / _directory_name(name) / SOCKET_NAME for base in _bases()]
+    return next((path for path in places if _is_socket(path)), None) or default_socket(name)
 
 
 def find_sockets() -> list[Path]:
@@ -22,18 +35,29 @@ def find_sockets() -> list[Path]:
     return sorted(found, key=_modified, reverse=True)
 
 
-def _bases() -> Iterator[Path]:
+def _bases() -> list[Path]:
+    """Private places first, then where system services have theirs; those of other users cannot be entered."""
+    return list(dict.fromkeys([*_private_bases(), SERVICES]))
+
+
+def _private_bases() -> list[Path]:
+    home = Path.home() / ".local/state/basilica/run"
     if os.geteuid() == 0:
-        yield Path("/run/basilica")
+        return [SERVICES, home]
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and os.geteuid() != 0:
-        yield Path(runtime) / "basilica"
-    yield Path.home() / ".local/state/basilica/run"
+    return [Path(runtime) / "basilica", home] if runtime else [home]
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return path.is_socket()
+    except OSError:
+        return False
 
 
 def _sockets_below(base: Path) -> list[Path]:
     try:
-        return [path for path in base.glob(f"*/{SOCKET_NAME}") if path.is_socket()]
+        return [path for path in base.glob(f"*/{SOCKET_NAME}") if _is_socket(path)]
     except OSError:
         return []
 

@@ -76,6 +76,7 @@ class MinerGauges(Collector):
         yield per_node(
             "basilica_gpu_utilization", "Mean use of the node's GPUs, 0 to 100", nodes, lambda n: n.utilisation_percent
         )
+        yield from _estimates(nodes)
         now = self._clock.now()
         yield per_node(
             "basilica_node_uptime_seconds",
@@ -103,6 +104,33 @@ class MinerGauges(Collector):
         if engine.metagraph_at is not None:
             age_s = max(0.0, self._clock.now() - engine.metagraph_at)
             yield gauge("basilica_miner_metagraph_age_seconds", "Time since the chain was last read", age_s)
+        if engine.incentive is not None:
+            yield gauge("basilica_miner_bittensor_incentive", "Own incentive on chain, 0 to 1", engine.incentive)
+        if engine.emission is not None:
+            yield gauge("basilica_miner_bittensor_emission", "Own emission on chain, in TAO a tempo", engine.emission)
+
+
+def _estimates(nodes: list[NodeView]) -> Iterator[Metric]:
+    """What this miner reckons about its nodes; only a validator knows the truth."""
+    yield per_node(
+        "basilica_miner_node_ssh_success_percent", "Checks that passed in the window", nodes,
+        lambda n: n.ssh_success_percent,
+    )  # fmt: skip
+    yield per_node("basilica_miner_node_ramp_days", "Estimate: days of unbroken success", nodes, lambda n: n.ramp_days)
+    yield per_node(
+        "basilica_miner_node_ramp_percent", "Estimate: reward multiplier, 100 after 14 days", nodes,
+        lambda n: n.ramp_percent,
+    )  # fmt: skip
+    yield per_node(
+        "basilica_miner_node_ramp_resets",
+        "Resets of the ramp that this miner saw",
+        nodes,
+        lambda n: n.ramp_resets_total,
+    )
+    yield per_node(
+        "basilica_miner_node_observed_multiplier", "Multiplier that a validator publishes, 0 to 1", nodes,
+        lambda n: n.observed_multiplier,
+    )  # fmt: skip
 
 
 class ValidatorGauges(Collector):

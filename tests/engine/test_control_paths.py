@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.control.paths import default_socket, find_sockets
+from engine.control import paths
+from engine.control.paths import default_socket, find_sockets, socket_to_call
 
 
 @pytest.fixture(autouse=True)
 def _somebody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user of uid 1000 with a home and a runtime directory."""
+    """A user of uid 1000 with a home and a runtime directory, outside any service."""
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -42,6 +44,7 @@ def test_root_has_the_systems_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_sockets_are_found_newest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sockets in every place are listed; other files are not; places that are missing do no harm."""
+    monkeypatch.setattr(paths, "SERVICES", tmp_path / "services")
     assert find_sockets() == []
     found = []
     for age, place in enumerate(("run/basilica/a", "home/.local/state/basilica/run/b", "run/basilica/c")):
@@ -55,3 +58,21 @@ def test_all_sockets_are_found_newest_first(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "run/basilica/d").mkdir()
     (tmp_path / "run/basilica/d/engine.sock").write_text("no socket")
     assert find_sockets() == found
+
+
+def test_a_service_manager_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a unit with RuntimeDirectory= the socket is made there, whatever the user is called."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/basilica/miner:/run/other")
+    assert default_socket("m") == Path("/run/basilica/miner/engine.sock")
+
+
+def test_a_console_calls_the_socket_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that runs as a system service is found by its name, without a word on where; else the default."""
+    monkeypatch.setattr(paths, "SERVICES", tmp_path / "services")
+    assert socket_to_call("m") == default_socket("m")
+    path = tmp_path / "services/m/engine.sock"
+    path.parent.mkdir(parents=True)
+    monkeypatch.chdir(path.parent)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path.name)
+    assert socket_to_call("m") == path

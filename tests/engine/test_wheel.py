@@ -65,16 +65,17 @@ def test_commands_answer(installed: Path) -> None:
 
 
 def test_everything_that_is_not_python_is_inside(installed: Path) -> None:
-    """Styles, stand-in tools and migrations travel with the wheel."""
+    """Styles, stand-in tools, migrations and units travel with the wheel."""
     code = (
         "from basilica_tui.paths import styles_folder; from importlib.resources import files; "
         "print(sorted(p.suffix for p in styles_folder().iterdir())[-1], "
         "files('engine.localnet').joinpath('stand_in/nvidia-smi').is_file(), "
-        "files('engine.store').joinpath('migrations/env.py').is_file())"
+        "files('engine.store').joinpath('migrations/env.py').is_file(), "
+        "files('engine.deployment').joinpath('deploy/systemd/basilica-tui@.service').is_file())"
     )
     found = run(installed, "-c", code)
 
-    assert found.stdout.split() == [".tcss", "True", "True"], found.stderr
+    assert found.stdout.split() == [".tcss", "True", "True", "True"], found.stderr
 
 
 def test_help_loads_nothing_heavy(installed: Path) -> None:

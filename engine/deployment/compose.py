@@ -1,0 +1,81 @@
+"""A compose file for one engine: host networking, only the named files, read-only where the engine only reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from engine.deployment.install import ServiceChoice
+from engine.deployment.steps import MakeDirectory, Plan, RunCommand, Step, WriteFile
+
+IMAGE = "basilica-tui"
+
+
+def compose_text(choice: ServiceChoice, *, version: str, owner: tuple[int, int]) -> str:
+    """YAML whose values are JSON strings. ``owner``: uid and gid that own the wallet."""
+    needs = choice.needs
+    writable = [need.path for need in needs.writable]
+    volumes = [(str(path), "rw") for path in dict.fromkeys(writable)]
+    volumes += [
+        (str(need.path), "ro")
+        for need in needs.readable
+        if not any(path in need.path.parents or path == need.path for path in writable)
+    ]
+    mounts = "\n".join(
+        f"      - {{ type: bind, source: {_text(path)}, target: {_text(path)}, read_only: {_yes(mode == 'ro')}, "
+        "bind: { create_host_path: false } }"
+        for path, mode in volumes
+    )
+    return f"""\
+# Written by basilica-tui service install --compose for {needs.config}.
+# Paths are the same inside and outside, so that the configuration is read unchanged.
+services:
+  {_text(needs.name)}:
+    image: {_text(f"{IMAGE}:{version}")}
+    command: ["--daemon", "--config", {_text(str(needs.config))}]
+    user: "{owner[0]}:{owner[1]}"
+    working_dir: {_text(str(needs.working_directory))}
+    network_mode: host  # the published axon is this host's address
+    restart: always
+    init: true
+    read_only: true
+    cap_drop: [ALL]
+    security_opt: ["no-new-privileges:true"]
+    stop_grace_period: 30s
+    environment:
+      RUNTIME_DIRECTORY: {_text(f"/run/basilica/{needs.name}")}
+    tmpfs:
+      - /tmp:mode=1777
+      - {_text(f"/run/basilica/{needs.name}:mode=0700,uid={owner[0]},gid={owner[1]}")}
+    volumes:
+{mounts}
+    logging:
+      driver: local
+      options: {{ max-size: "50m", max-file: "5" }}
+"""
+
+
+def plan_compose(choice: ServiceChoice, directory: Path, *, version: str, owner: tuple[int, int]) -> Plan:
+    """Write the file and start it. The image is built from a checkout, which the note says."""
+    file = directory / "compose.yaml"
+    steps: list[Step] = [MakeDirectory(need.path) for need in choice.needs.writable if not need.path.exists()]
+    steps.append(WriteFile(file, compose_text(choice, version=version, owner=owner)))
+    if choice.start:
+        steps.append(RunCommand(("docker", "compose", "-f", str(file), "up", "--detach")))
+    build = f"docker build -f deploy/docker/Dockerfile -t {IMAGE}:{version} ."
+    return Plan(
+        f"run {choice.needs.config} with Docker compose",
+        tuple(steps),
+        (
+            f"the image is built from a checkout of this project: {build}",
+            "console: docker compose exec -it " + f"{choice.needs.name} basilica-tui",
+        ),
+    )
+
+
+def _text(value: str) -> str:
+    return json.dumps(value.replace("$", "$$"))  # compose replaces variables
+
+
+def _yes(value: bool) -> str:
+    return "true" if value else "false"

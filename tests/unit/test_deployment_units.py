@@ -1,0 +1,215 @@
+"""Units: what hardening hides, what a drop-in opens, and plans that say what they do before they do it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.config.miner import MinerBittensorConfig, MinerConfig, MinerSshConfig, ValidatorCommsConfig
+from engine.config.validator import ValidatorConfig, ValidatorDatabaseConfig
+from engine.deployment import apply_plan, hidden_by, look_at_service, needs_of, parse_unit, plan_install, plan_uninstall
+from engine.deployment.files import UNIT, deploy_folder, unit_text
+from engine.deployment.hiding import HOMES, is_below
+from engine.deployment.install import DROP_IN, ServiceChoice, drop_in_text
+from engine.deployment.needs import EngineNeeds, Need
+from engine.deployment.settings import quote, quote_path
+from engine.deployment.status import other_instances
+from engine.errors import ServiceFailed
+
+CONFIG = Path("/opt/basilica/config/miner.toml")
+
+
+def miner(*, wallets: str = "/root/.bittensor/wallets", key: str = "/root/.ssh/miner_node_key") -> EngineNeeds:
+    config = MinerConfig(
+        bittensor=MinerBittensorConfig(wallet_path=Path(wallets)),
+        ssh_session=MinerSshConfig(miner_node_key_path=Path(key)),
+    )
+    return needs_of(config, CONFIG)
+
+
+def choice(needs: EngineNeeds, units: Path = Path("/etc/systemd/system"), **more: object) -> ServiceChoice:
+    settings: dict[str, object] = {"for_user": False, "units": units, "run_as": "root", **more}
+    return ServiceChoice(needs, **settings)  # type: ignore[arg-type]
+
+
+def service(*lines: str) -> str:
+    return "\n".join(["[Service]", *lines])
+
+
+def test_relative_paths_begin_where_the_deployed_miner_ran() -> None:
+    """./data of /opt/basilica/config/miner.toml is /opt/basilica/data, whoever asks from wherever."""
+    needs = miner()
+    assert Path("/opt/basilica/data") in [need.path for need in needs.writable]
+    assert needs.name == "miner"
+    assert needs.hotkey == Path("/root/.bittensor/wallets/miner/hotkeys/default")
+
+
+@pytest.mark.parametrize(
+    ("lines", "hidden"),
+    [
+        ([], set()),
+        (["ProtectHome=yes"], {"the hotkey", "the node key"}),
+        (["ProtectHome=tmpfs", "BindReadOnlyPaths=/root/.bittensor"], {"the node key"}),
+        (["ProtectHome=yes", "BindReadOnlyPaths=-/root/.bittensor /root/.ssh:/root/.ssh"], set()),
+        (["ProtectHome=read-only"], set()),
+        (["ProtectSystem=strict"], {"the database's directory"}),
+        (["ProtectSystem=strict", "ReadWritePaths=/opt/basilica/data /var/log/none"], set()),
+        (
+            ["ProtectSystem=strict", "ReadWritePaths=/opt/basilica/data", "ReadWritePaths="],
+            {"the database's directory"},
+        ),
+        (["ProtectSystem=full"], set()),
+        (["InaccessiblePaths=/opt/basilica/config"], {"the configuration"}),
+        (["TemporaryFileSystem=/root:ro"], {"the hotkey", "the node key"}),
+        (["ReadOnlyPaths=/opt"], {"the database's directory"}),
+    ],
+)
+def test_what_hardening_hides(lines: list[str], hidden: set[str]) -> None:
+    """Each setting hides what systemd.exec(5) says it hides, unless a later line shows it again."""
+    found = hidden_by(parse_unit(service(*lines)), miner())
+    assert {one.need.what for one in found} == hidden
+    assert all(one.cure.split("=")[0] in one.words for one in found)
+
+
+def test_private_tmp_hides_a_trial_in_tmp() -> None:
+    """A set-up below /tmp works by hand and not under the unit; the words name the setting and the line to add."""
+    needs = miner(wallets="/tmp/w", key="/tmp/k/key")
+    found = {one.need.what: one for one in hidden_by(parse_unit(service("PrivateTmp=yes")), needs)}
+    assert set(found) == {"the hotkey", "the node key", "the node key's directory"}
+    assert "PrivateTmp=yes" in found["the hotkey"].words
+    assert found["the node key's directory"].cure == "BindPaths=/tmp/k"
+
+
+@pytest.mark.parametrize("key", ["/root/.ssh/miner_node_key", "/opt/basilica/keys/miner_node_key", "/home/a b/k/key"])
+@pytest.mark.parametrize("wallets", ["/root/.bittensor/wallets", "/home/op/wa llets", "/var/lib/w", "/tmp/w%i$HOME"])
+def test_our_unit_hides_nothing_that_the_engine_needs(wallets: str, key: str) -> None:
+    """Template and drop-in together open exactly what the configuration names, wherever it lies."""
+    needs = miner(wallets=wallets, key=key)
+    unit = parse_unit(unit_text(for_user=False), drop_in_text(choice(needs)), instance="miner")
+    assert hidden_by(unit, needs) == ()
+    assert unit.restarts_always
+    assert len(unit.lists["ExecStart"]) == 1
+    # The template alone would hide it, so the drop-in is what makes the difference.
+    assert hidden_by(parse_unit(unit_text(for_user=False)), needs) != ()
+
+
+def test_a_key_in_somebodys_ssh_directory_stays_read_only() -> None:
+    """The engine must not be able to write ~/.ssh/authorized_keys, so only the key file is shown; a note says it."""
+    plan = plan_install(choice(miner()), has_systemd=True)
+    unit = parse_unit(drop_in_text(choice(miner())))
+    assert Path("/root/.ssh") not in unit.paths("BindPaths", "BindReadOnlyPaths", "ReadWritePaths")
+    assert any("keys rotate" in note for note in plan.notes)
+
+
+def test_a_port_below_1024_gets_its_one_capability() -> None:
+    """Only then is the set of capabilities not empty."""
+    needs = needs_of(MinerConfig(validator_comms=ValidatorCommsConfig(port=443)), CONFIG)
+    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in drop_in_text(choice(needs))
+    assert "CAP_" not in drop_in_text(choice(miner()))
+
+
+def test_a_validator_is_an_instance_of_the_same_unit() -> None:
+    """Its directories are those of its own configuration."""
+    needs = needs_of(
+        ValidatorConfig(database=ValidatorDatabaseConfig(url="sqlite:/srv/v/v.db")), Path("/srv/v/validator.toml")
+    )
+    assert choice(needs).unit == "basilica-tui@validator.service"
+    unit = parse_unit(unit_text(for_user=False), drop_in_text(choice(needs)))
+    assert hidden_by(unit, needs) == ()
+    assert {Path("/srv/v"), Path("/srv/v/data/ssh_keys")} <= set(unit.paths("ReadWritePaths"))
+
+
+@pytest.mark.parametrize("text", ["/a b", '/q"uote', "/per%cent", "/back\\slash", "/plain"])
+def test_paths_come_back_as_they_were(text: str) -> None:
+    """Quoting for a unit and reading the unit are inverse, for every character that means something to systemd."""
+    unit = parse_unit(service(f"ReadWritePaths={quote_path(Path(text))}"))
+    assert unit.paths("ReadWritePaths") == (Path(text),)
+    assert quote("$HOME") == "$$HOME"
+
+
+def test_the_plan_with_systemd_ends_with_a_start() -> None:
+    """Files first, then the manager reads them, then the unit is enabled and started; nothing runs a shell."""
+    plan = plan_install(choice(miner()), has_systemd=True)
+    words = [step.words for step in plan.steps]
+    assert words[-3:] == [
+        "run systemctl daemon-reload",
+        "run systemctl enable basilica-tui@miner.service",
+        "run systemctl restart basilica-tui@miner.service",
+    ]
+    assert not any("systemctl" in step.words for step in plan_install(choice(miner()), has_systemd=False).steps)
+
+
+def test_installing_twice_changes_nothing(tmp_path: Path) -> None:
+    """Written files are recognised; uninstalling takes away what was written, and the data stays."""
+    needs = replace(miner(), needs=(Need("the data directory", tmp_path / "data", writable=True),))
+    chosen = choice(needs, tmp_path / "units")
+    plan = plan_install(chosen, has_systemd=False)
+    said: list[str] = []
+    apply_plan(plan, said.append)
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+    assert [line.split()[0] for line in said] == ["done:"] * 3
+    said.clear()
+    apply_plan(plan_install(chosen, has_systemd=False), said.append)
+    assert [line.split()[0] for line in said] == ["unchanged"] * 2
+
+    apply_plan(plan_uninstall(chosen, has_systemd=False, others=False), said.append)
+    assert [path for path in (tmp_path / "units").rglob("*") if path.is_file()] == []
+    assert (tmp_path / "data").is_dir()
+
+
+def test_the_template_stays_while_another_instance_uses_it(tmp_path: Path) -> None:
+    """Removing the validator's service leaves the miner's alone."""
+    first = choice(miner(), tmp_path)
+    second = choice(replace(miner(), name="validator"), tmp_path)
+    for one in (first, second):
+        apply_plan(plan_install(one, has_systemd=False), lambda _: None)
+    assert other_instances(second)
+    apply_plan(plan_uninstall(second, has_systemd=False, others=True), lambda _: None)
+    assert look_at_service(first, running=False).exit_code == 3
+    assert not other_instances(first)
+
+
+def test_status_names_what_an_older_unit_gets_wrong(tmp_path: Path) -> None:
+    """A unit that somebody else wrote is read like ours: hidden wallet, no restart, and how to say it better."""
+    (tmp_path / UNIT).write_text(service("Restart=on-failure", "ProtectHome=yes", "User=nobody"))
+    found = look_at_service(choice(miner(), tmp_path), running=False)
+    assert found.exit_code == 3
+    assert any("ProtectHome=yes hides it" in problem for problem in found.problems)
+    assert any("Restart=always" in problem for problem in found.problems)
+    assert "systemd does not run on this host" in "\n".join(found.lines())
+
+
+def test_nothing_installed_is_said_so(tmp_path: Path) -> None:
+    """No files, exit status 4, and no claim about a sandbox."""
+    found = look_at_service(choice(miner(), tmp_path), running=False)
+    assert found.exit_code == 4
+    assert "not installed" in "\n".join(found.lines())
+    assert "sandbox" not in "\n".join(found.lines())
+
+
+def test_a_name_that_no_unit_can_have_is_refused() -> None:
+    """An engine name with blanks or slashes never becomes part of a path."""
+    with pytest.raises(ServiceFailed) as caught:
+        plan_install(choice(replace(miner(), name="../x y")), has_systemd=True)
+    assert "[engine] name" in caught.value.hint
+
+
+def test_a_step_that_fails_says_which(tmp_path: Path) -> None:
+    """A directory that cannot be written ends the plan with the step's own words and a way on."""
+    (tmp_path / "units").write_text("a file in the way")
+    with pytest.raises(ServiceFailed) as caught:
+        apply_plan(plan_install(choice(miner(), tmp_path / "units"), has_systemd=False), lambda _: None)
+    assert UNIT in caught.value.message
+    assert "--user" in caught.value.hint
+
+
+def test_the_templates_are_found() -> None:
+    """Beside the package in a checkout; both units are there."""
+    assert (deploy_folder() / "systemd" / UNIT).is_file()
+    assert "Type=notify" in unit_text(for_user=True)
+    with pytest.raises(FileNotFoundError):
+        deploy_folder(Path("/nonexistent/a/b"))
+    assert DROP_IN.endswith(".conf")
+    assert is_below(Path("/root"), HOMES)
