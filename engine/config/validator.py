@@ -88,11 +88,25 @@ class AttestationConfig(Section):
     """Whether a node without a computed product fails; when not given, everywhere but on network local."""
 
 
+class SpeedTestConfig(Section):
+    """``[verification.speed_test]``: an optional step; each full verification then loads and sends this much."""
+
+    enabled: bool = False
+    download_url: Name = "https://speed.cloudflare.com/__down?bytes=50000000"
+    upload_url: Name = "https://speed.cloudflare.com/__up"
+    download_bytes: Annotated[int, Field(ge=1, le=1_000_000_000)] = 50_000_000
+    upload_bytes: Annotated[int, Field(ge=1, le=100_000_000)] = 15_000_000
+    timeout: Interval = 30.0
+    """For each direction."""
+
+
 class GatesConfig(Section):
     """``[verification.gates]``: which steps a node must pass, beside host key, login, GPUs and attestation."""
 
     docker: bool | None = None
     """When not given, everywhere but on network local."""
+    nat: bool | None = None
+    """Whether a port must be reachable from outside; when not given, everywhere but on network local."""
     storage: bool = False
     """The deployed validator only records it."""
     clock: bool = False
@@ -119,6 +133,7 @@ class VerificationConfig(Section):
     storage_validation: StorageValidationConfig = StorageValidationConfig()
     binary_validation: BinaryValidationConfig = BinaryValidationConfig()
     attestation: AttestationConfig = AttestationConfig()
+    speed_test: SpeedTestConfig = SpeedTestConfig()
     gates: GatesConfig = GatesConfig()
 
 

@@ -40,6 +40,16 @@ class MinerFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MinerMoved(Event):
+    """A miner has another uid, or another hotkey of the same owner; an empty ``hotkey``: a stranger took the uid."""
+
+    kind = "miner.moved"
+    hotkey: str
+    old_hotkey: str
+    uid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeVerified(Event):
     """One verification of a miner's node, passed or not."""
 

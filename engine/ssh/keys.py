@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +18,7 @@ class ClientKey:
     """A private key in memory; its public half in the forms that others need."""
 
     def __init__(self, private: asyncssh.SSHKey, comment: str = "") -> None:
-        self.private = private  # for engine.ssh.login alone
+        self._private: asyncssh.SSHKey | None = private
         words = private.export_public_key("openssh").decode("ascii").split()
         self.algorithm: str = words[0]
         self.blob_base64: str = words[1]
@@ -66,6 +68,26 @@ class ClientKey:
         key = cls.generate(comment)
         key.save(path)
         return key
+
+    @property
+    def private(self) -> asyncssh.SSHKey:
+        """For ``engine.ssh.login`` alone. Raises ClientKeyUnusable after ``wipe``."""
+        if self._private is None:
+            raise ClientKeyUnusable(
+                f"the SSH key {self.fingerprint} is over", hint="a new one is made for each session"
+            )
+        return self._private
+
+    def wipe(self) -> None:
+        """Overwrite the private half in memory and forget it; OpenSSL clears its own copy when that is let go.
+
+        Only Ed25519 keys hold a copy as bytes. CPython gives no other way to overwrite one, and nobody else may hold
+        the same object: the library made it for this key.
+        """
+        private, self._private = self._private, None
+        held = getattr(getattr(private, "_key", None), "private_value", None)
+        if isinstance(held, bytes) and sys.implementation.name == "cpython":
+            ctypes.memset(id(held) + bytes.__basicsize__ - 1, 0, len(held))
 
     @property
     def public_line(self) -> str:

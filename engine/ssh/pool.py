@@ -183,6 +183,12 @@ class NodePool:
             lock = self._writers[target.node_id] = asyncio.Lock()
         return lock
 
+    def sibling(self, key: ClientKey) -> NodePool:
+        """A second, empty pool with a key of its own that shares pins, clock, limits and the places for logins."""
+        other = NodePool(key, self.host_keys, clock=self.clock, emit=self._emit, limits=self.limits)
+        other._logins, other._per_address = self._logins, self._per_address
+        return other
+
     def with_key(self, key: ClientKey) -> NodePool:
         """A second, empty pool that logs in with another key and shares pins, clock and limits."""
         visitor = NodePool(key, self.host_keys, clock=self.clock, emit=self._emit, limits=replace(self.limits))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -83,6 +83,26 @@ class ValidatedRepository:
                 await connection.execute(sa.delete(validated_nodes).where(*_is(validated_nodes, place)))
 
         if drop_claims or offline or forget:
+            await self._database.write(run)
+
+    async def follow(self, *, moved: Mapping[str, int], swapped: Mapping[str, str], gone: Sequence[str]) -> None:
+        """Give nodes the new uid of their miner, or its new hotkey, and delete those of miners that are gone."""
+        tables = (validated_nodes, gpu_claims, misbehaviour, verifications)
+
+        async def run(connection: AsyncConnection) -> None:
+            for hotkey, uid in moved.items():
+                change = sa.update(validated_nodes).where(validated_nodes.c.miner_hotkey == hotkey)
+                await connection.execute(change.values(miner_uid=uid))
+            for old, new in swapped.items():
+                for table in tables:
+                    await connection.execute(
+                        sa.update(table).where(table.c.miner_hotkey == old).values(miner_hotkey=new)
+                    )
+            for hotkey in gone:
+                for table in (validated_nodes, gpu_claims):
+                    await connection.execute(sa.delete(table).where(table.c.miner_hotkey == hotkey))
+
+        if moved or swapped or gone:
             await self._database.write(run)
 
     # --- checks -----------------------------------------------------------------------------------------------

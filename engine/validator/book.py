@@ -105,6 +105,16 @@ class Book:
             for node in await self._store.validated.nodes()
         }
 
+    async def known_nodes(self) -> dict[str, list[OfferedNode]]:
+        """The nodes of each miner as they were offered last, by the miner's hotkey."""
+        found: dict[str, list[OfferedNode]] = {}
+        for node in await self._store.validated.nodes():
+            user, _, address = node.endpoint.rpartition("@")
+            host, _, port = address.rpartition(":")
+            if user and host and port.isdigit():
+                found.setdefault(node.miner_hotkey, []).append(OfferedNode(node.node_id, host, int(port), user))
+        return found
+
     async def bans(self) -> dict[Place, float]:
         """The banned nodes, and until when."""
         now = self._clock.now()

@@ -28,8 +28,9 @@ from engine.validator.attestation import Attestation, Device, new_challenge, rea
 from engine.validator.docker_step import docker_gpu_command, judge_docker_gpu
 from engine.validator.envelopes import envelope_of, envelope_problems
 from engine.validator.launch import run_program
-from engine.validator.nat import check_port
+from engine.validator.nat import check_host_port, check_port
 from engine.validator.product import ProductTask
+from engine.validator.speed import SpeedTest, check_speed
 
 Verdict = Literal["ok", "failed", "skipped", "impossible"]
 STEPS = (
@@ -44,6 +45,7 @@ STEPS = (
     "storage",
     "network",
     "nat",
+    "speed",
     "clock",
 )
 MAX_EVIDENCE = 400
@@ -64,6 +66,8 @@ class FullSettings:
     gates: frozenset[str]
     command_timeout_s: float
     is_local: bool
+    speed: SpeedTest | None = None
+    """None: no speed test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,7 @@ class FullVerification:
                 await self._step("storage", 10.0, self._storage)
                 await self._step("network", 10.0, self._network)
                 await self._step("nat", 60.0, self._nat)
+                await self._step("speed", 30.0 + (2 * settings.speed.limit_s if settings.speed else 0.0), self._speed)
                 await self._step("clock", 10.0, self._clock_step)
         finally:
             await self._pool.drop(self._target)
@@ -148,6 +153,8 @@ class FullVerification:
 
     def _first_failure(self) -> BasilicaError | None:
         for item in self._found.steps:
+            if isinstance(item.error, SshHostKeyChanged):
+                return item.error  # another machine answered than the one that was verified
             if item.step in self._settings.gates and item.verdict in ("failed", "impossible"):
                 return item.error or VerificationFailed(f"{item.step}: {item.evidence}", step=item.step)
         return None
@@ -299,8 +306,13 @@ class FullVerification:
 
     async def _nat(self) -> tuple[Verdict, str]:
         if self._found.verdict("docker_gpu") != "ok":
-            return "skipped", "a port is published by a container, and Docker ran none"
+            return await check_host_port(self._pool, self._target)
         return await check_port(self._pool, self._target)
+
+    async def _speed(self) -> tuple[Verdict, str]:
+        if self._settings.speed is None:
+            return "skipped", "switched off in the configuration"
+        return await check_speed(self._pool, self._target, self._settings.speed)
 
     async def _clock_step(self) -> tuple[Verdict, str]:
         skew = self._found.host.clock_skew_s if self._found.host else None

@@ -1,10 +1,11 @@
-"""Whether a port that a container on the node publishes can be reached from here."""
+"""Whether a port on the node can be reached from here: one that a container publishes, or one of the node itself."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import secrets
+import shlex
 from typing import Literal
 
 from engine.probes.gpu import clean
@@ -14,7 +15,48 @@ from engine.ssh.target import NodeTarget
 IMAGE = "python:3-alpine"
 ATTEMPTS = 3
 FIRST_PAUSE_S = 2.0
+SERVES_S = 40
+_SERVER = f"""
+import os, socket, sys
+word = sys.argv[1].encode()
+server = socket.create_server(("0.0.0.0", 0))
+print(server.getsockname()[1], flush=True)
+if os.fork():
+    os._exit(0)
+os.setsid()
+nothing = os.open(os.devnull, os.O_RDWR)
+for number in (0, 1, 2):
+    os.dup2(nothing, number)
+import signal
+signal.alarm({SERVES_S})
+while True:
+    peer, _ = server.accept()
+    with peer:
+        peer.settimeout(5)
+        try:
+            asked = peer.recv(4096)
+            peer.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n" + word)
+        except OSError:
+            continue
+    if b"/test.txt" in asked:
+        break
+"""
+"""Tells its port and goes to the background, where it ends after the first answer or ``SERVES_S``."""
 _PORT = re.compile(r":([0-9]{1,5})\s*$", re.MULTILINE)
+
+
+async def check_host_port(pool: NodePool, target: NodeTarget) -> tuple[Literal["ok", "failed", "impossible"], str]:
+    """Serve a random word by the node's own Python, where no container can run, and fetch it. Raises SshFailure."""
+    word = f"NAT_TEST_{secrets.token_hex(16)}"
+    command = f"python3 -I -B -c {shlex.quote(_SERVER)} {word}"
+    result = await pool.run(target, command, timeout_s=20.0, max_output_bytes=1 << 12, remote_limit_s=20)
+    said = result.stdout.decode("ascii", "replace").strip()
+    if result.exit_status == 127:
+        return "impossible", "not possible here: neither a container nor python3"
+    if result.exit_status != 0 or not re.fullmatch(r"[0-9]{1,5}", said) or not 0 < int(said) < 65536:
+        return "failed", "the node could not serve a port"
+    verdict, evidence = await _fetch(target.host, int(said), word)
+    return verdict, f"{evidence} (of the node itself; Docker ran no container)"
 
 
 async def check_port(pool: NodePool, target: NodeTarget) -> tuple[Literal["ok", "failed"], str]:
@@ -49,7 +91,7 @@ async def _fetch(host: str, port: int, word: str) -> tuple[Literal["ok", "failed
             reason = clean(str(error)) or type(error).__name__
             continue
         if body.strip() == word.encode():
-            return "ok", f"port {port} of a container answers from outside"
+            return "ok", f"port {port} answers from outside"
         reason = "something else answers there"
     return "failed", f"port {port} cannot be reached: {reason}"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from engine.chain import Chain
 from engine.chain.cached import MetagraphCache
 from engine.clock import Clock, sleep_or_wake
-from engine.config.validator import ValidatorConfig
+from engine.config.validator import SpeedTestConfig, ValidatorConfig
 from engine.control.actions import ActionTable
 from engine.errors import ChainUnavailable
 from engine.events import EventBus, NodesCleanedUp, VerificationRestored
@@ -21,11 +21,15 @@ from engine.ssh.pool import NodePool
 from engine.store import Store
 from engine.supervisor import Supervisor
 from engine.validator.book import Book
+from engine.validator.checks import NodeChecks
 from engine.validator.cleanup import FAILED_WINDOW_S, Place, plan_clean_up
+from engine.validator.due import event_fields
 from engine.validator.full import FullSettings
 from engine.validator.product import ProductTask
-from engine.validator.rounds import Rounds, event_fields
+from engine.validator.rounds import Rounds
 from engine.validator.schedule import LIVE
+from engine.validator.sessions import Sessions
+from engine.validator.speed import SpeedTest
 from engine.validator.weights import WeightSetter
 
 CHAIN_RETRY_S = 15.0
@@ -57,19 +61,34 @@ class ValidatorRole:
         self._config = config = parts.config
         self._clock = parts.clock
         self._emit = parts.bus.emit
-        key = _own_key(config.ssh_session.persistent_ssh_key_path, parts.signer.hotkey)
-        self._pool = NodePool(key, parts.host_keys, clock=parts.clock, emit=parts.bus.emit)
+        persistent = _own_key(config.ssh_session.persistent_ssh_key_path)
+        base_key = persistent or ClientKey.generate()
+        self._sessions = Sessions(
+            NodePool(base_key, parts.host_keys, clock=parts.clock, emit=parts.bus.emit),
+            parts.signer.hotkey,
+            clock=parts.clock,
+            lifetime_s=config.ssh_session.max_session_duration,
+            persistent=persistent,
+        )
         self._book = Book(
             parts.store, parts.clock, parts.bus.emit, failed_full_resets=config.scoring.failed_full_resets
         )
-        self._rounds = Rounds(
-            config,
+        checks = NodeChecks(
             full_settings(config),
             store=parts.store,
             book=self._book,
-            pool=self._pool,
+            sessions=self._sessions,
+            clock=parts.clock,
+            emit=parts.bus.emit,
+            full_at_once=config.verification.max_concurrent_full_validations,
+        )
+        self._rounds = Rounds(
+            config,
+            checks,
+            self._sessions,
+            store=parts.store,
+            book=self._book,
             signer=parts.signer,
-            public_key_line=key.public_line,
             metagraph=parts.metagraph,
             clock=parts.clock,
             emit=parts.bus.emit,
@@ -110,8 +129,12 @@ class ValidatorRole:
     async def stop(self, supervisor: Supervisor) -> None:
         """End the rounds and close all connections."""
         await supervisor.end("verification", "weights", "housekeeping")
+        await self.end_rounds()
+
+    async def end_rounds(self) -> None:
+        """End what rounds have started, all sessions and their keys."""
         await self._rounds.finish()
-        await self._pool.close()
+        await self._sessions.close()
 
     async def verify_all(self, *, force_full: bool = False) -> None:
         """One round, and everything that it started, to its end. Raises ChainUnavailable."""
@@ -196,6 +219,7 @@ def full_settings(config: ValidatorConfig) -> FullSettings:
         and (not is_local if section.attestation.require_compute is None else section.attestation.require_compute),
         "docker": not is_local if section.gates.docker is None else section.gates.docker,
         "docker_gpu": not is_local if section.gates.docker is None else section.gates.docker,
+        "nat": not is_local if section.gates.nat is None else section.gates.nat,
         "storage": section.gates.storage,
         "clock": section.gates.clock,
     }
@@ -209,9 +233,17 @@ def full_settings(config: ValidatorConfig) -> FullSettings:
         gates=frozenset({"host_key", "ssh_login", "gpu", *(name for name, is_on in wanted.items() if is_on)}),
         command_timeout_s=config.ssh_session.ssh_command_timeout,
         is_local=is_local,
+        speed=speed_test(section.speed_test) if section.speed_test.enabled else None,
     )
 
 
-def _own_key(path: Path | None, hotkey: str) -> ClientKey:
-    """The configured key, else a fresh Ed25519 pair that lives in this process only."""
-    return ClientKey.generate(f"validator-{hotkey}") if path is None else ClientKey.from_file(path)
+def speed_test(section: SpeedTestConfig) -> SpeedTest:
+    """The configured speed test."""
+    return SpeedTest(
+        section.download_url, section.upload_url, section.download_bytes, section.upload_bytes, section.timeout
+    )
+
+
+def _own_key(path: Path | None) -> ClientKey | None:
+    """The configured key; without one every session has a fresh pair that lives in this process only."""
+    return None if path is None else ClientKey.from_file(path)

@@ -115,8 +115,7 @@ async def validator(subnet: MinerSubnet, **sections: Any) -> AsyncIterator[Runni
     try:
         yield running
     finally:
-        await role._rounds.finish()
-        await role._pool.close()
+        await role.end_rounds()
         await metagraph.close()
         await chain.close()
         await store.close()

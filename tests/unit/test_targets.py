@@ -47,6 +47,29 @@ def test_endpoints(axon: Axon | None, is_local: bool, endpoint: str | None) -> N
     assert found == ([] if endpoint is None else [endpoint])
 
 
+@pytest.mark.parametrize(
+    ("ip", "is_called"),
+    [
+        ("203.0.113.7", True),
+        ("172.15.0.1", True),
+        ("172.16.0.1", False),
+        ("172.31.255.254", False),
+        ("172.32.0.1", True),
+        ("10.1.2.3", False),
+        ("192.168.1.1", False),
+        ("192.169.1.1", True),
+        ("100.64.0.1", False),
+        ("100.128.0.1", True),
+        ("169.254.1.1", False),
+        ("127.0.0.1", False),
+    ],
+)
+def test_addresses_behind_nat_are_not_tried_on_public_networks(ip: str, is_called: bool) -> None:
+    """Nobody outside reaches them there; on a private chain they may be neighbours."""
+    assert bool(callable_miners(metagraph(Axon(ip, 8080)), is_local=False, is_public=True)) == is_called
+    assert bool(callable_miners(metagraph(Axon(ip, 8080)), is_local=True)) is True
+
+
 def test_validators_are_not_miners() -> None:
     """A neuron with a permit is never called."""
     assert callable_miners(metagraph(Axon("203.0.113.7", 1), permit=True), is_local=False) == ()

@@ -46,6 +46,16 @@ def _miner_failed(state: LiveState, event: ev.MinerFailed) -> Touched:
     return touched
 
 
+@on(ev.MinerMoved)
+def _miner_moved(state: LiveState, event: ev.MinerMoved) -> Touched:
+    touched: Touched = set()
+    if event.hotkey != event.old_hotkey and state.miners.pop(event.old_hotkey, None) is not None:
+        touched.add(("miners", event.old_hotkey))
+    if event.hotkey:
+        touched |= _miner(state, event.hotkey, event.uid)[1]
+    return touched
+
+
 def _verification(state: LiveState, node_id: str) -> tuple[VerificationView, Touched]:
     view = state.verifications.setdefault(node_id, VerificationView(id=node_id))
     dropped = bounded(state.verifications, MAX_VERIFICATIONS, "verifications", keep=lambda it: it is view)

@@ -1,0 +1,227 @@
+"""Verifications of nodes: the lightweight ones of a round, and the queue of full ones, each recorded and told.
+
+Full verifications have a queue whose length and width are bounded, so that a node that hangs costs its own deadline and
+nothing else. No node is checked twice at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+from engine.clock import Clock
+from engine.errors import BasilicaError, NodeBanned, SshAuthFailed
+from engine.events import (
+    AccessLost,
+    EventSink,
+    NodeVerified,
+    VerificationQueued,
+    VerificationStarted,
+    VerificationStepFinished,
+)
+from engine.store import Store
+from engine.store.records import Verification, VerificationStep
+from engine.validator.book import Book, Outcome, Place
+from engine.validator.due import Due, event_fields, outcome_of, who
+from engine.validator.full import STEPS, FullSettings, FullVerification, StepResult
+from engine.validator.lightweight import check_lightly
+from engine.validator.sessions import Sessions
+from engine.validator.slots import BriefSlots
+
+log = structlog.get_logger()
+
+CONCURRENT_LOGINS = 64
+LOGIN_PATIENCE_S = 2.0
+"""A node that takes longer gives its slot to the next one and goes on without."""
+CONCURRENT_JUDGEMENTS = 2
+MAX_QUEUED = 8192
+
+
+class NodeChecks:
+    """Checks nodes and records what came of it. ``finish`` ends what runs."""
+
+    def __init__(
+        self,
+        settings: FullSettings,
+        *,
+        store: Store,
+        book: Book,
+        sessions: Sessions,
+        clock: Clock,
+        emit: EventSink,
+        full_at_once: int,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._book = book
+        self._sessions = sessions
+        self._clock = clock
+        self._emit = emit
+        self._slots = BriefSlots(CONCURRENT_LOGINS, LOGIN_PATIENCE_S)
+        self._full_slots = asyncio.Semaphore(full_at_once)
+        self._judging = asyncio.Semaphore(CONCURRENT_JUDGEMENTS)
+        self._opened_at: dict[Place, float] = {}
+        self._full: dict[Place, asyncio.Task[None]] = {}
+        self._light: set[Place] = set()
+
+    @property
+    def full_tasks(self) -> tuple[asyncio.Task[None], ...]:
+        """Full verifications that are queued or running."""
+        return tuple(self._full.values())
+
+    def is_busy(self, place: Place) -> bool:
+        """Whether this node is being checked, or waits for a full verification."""
+        return place in self._full or place in self._light
+
+    async def refuse_banned(self, due: Due, until: float) -> None:
+        left = max(1, round((until - self._clock.now()) / 60))
+        error = NodeBanned(f"the node misbehaved and is banned for {left} more minutes")
+        await self._record(due, str(uuid.uuid4()), Outcome("lightweight", False, self._clock.now()), 0.0, error)
+
+    async def check_lightly(self, due: Due) -> None:
+        self._light.add(due.place)
+        try:
+            async with self._slots.taken():
+                finding = await check_lightly(
+                    due.session.pool,
+                    due.target,
+                    clock=self._clock,
+                    timeout_s=self._settings.command_timeout_s,
+                    held_uuids=due.held_uuids,
+                )
+            outcome = Outcome("lightweight", finding.error is None, self._clock.now())
+            gpus = finding.gpus
+            await self._record(
+                due,
+                str(uuid.uuid4()),
+                outcome,
+                finding.duration_ms,
+                finding.error,
+                gpu_model="" if gpus is None else gpus.model,
+                gpu_uuids=() if gpus is None else gpus.uuids,
+            )
+        finally:
+            self._light.discard(due.place)
+
+    def enqueue(self, due: Due, reason: str) -> None:
+        if len(self._full) >= MAX_QUEUED:
+            log.warning("verification.queue_full", queued=len(self._full))
+            return
+        self._emit(VerificationQueued(at=self._clock.now(), reason=reason, tier="full", **who(due)))
+        task = asyncio.create_task(guarded(self._verify_fully(due)))
+        self._full[due.place] = task
+        task.add_done_callback(lambda _: self._full.pop(due.place, None))
+
+    async def _verify_fully(self, due: Due) -> None:
+        async with self._sessions.held(due.session), self._full_slots:
+            verification_id = str(uuid.uuid4())
+            self._emit(
+                VerificationStarted(
+                    at=self._clock.now(),
+                    verification_id=verification_id,
+                    tier="full",
+                    steps=len(STEPS),
+                    **who(due),
+                )
+            )
+            steps: list[VerificationStep] = []
+
+            def report(result: StepResult) -> None:
+                steps.append(self._step(due, verification_id, result, len(steps)))
+
+            run = FullVerification(
+                due.session.pool, due.target, self._settings, clock=self._clock, judging=self._judging, report=report
+            )
+            finding = await run.run()
+        await self._store.validated.add_steps(steps)
+        gpus = finding.gpus
+        await self._record(
+            due,
+            verification_id,
+            outcome_of(due, finding, self._clock.now()),
+            finding.duration_ms,
+            finding.error,
+            gpu_model="" if gpus is None else gpus.model,
+            gpu_uuids=() if gpus is None else gpus.uuids,
+        )
+        if finding.misbehaviour:
+            await self._book.misbehaved(
+                due.place, finding.misbehaviour, finding.error.message if finding.error else "a step says so"
+            )
+
+    def _step(self, due: Due, verification_id: str, result: StepResult, position: int) -> VerificationStep:
+        at = self._clock.now()
+        self._emit(
+            VerificationStepFinished(
+                at=at,
+                verification_id=verification_id,
+                miner_hotkey=due.miner.hotkey,
+                node_id=due.node.node_id,
+                step=result.step,
+                verdict=result.verdict,
+                evidence=result.evidence,
+                duration_ms=result.duration_ms,
+                position=position,
+            )
+        )
+        return VerificationStep(
+            verification_id, position, result.step, result.verdict, result.evidence, result.duration_ms, at
+        )
+
+    async def _record(
+        self,
+        due: Due,
+        verification_id: str,
+        outcome: Outcome,
+        duration_ms: float,
+        error: BasilicaError | None,
+        *,
+        gpu_model: str = "",
+        gpu_uuids: tuple[str, ...] = (),
+    ) -> None:
+        error = await self._book.record(due.miner, due.node, outcome) or error
+        row = Verification(
+            id=verification_id,
+            tier=outcome.tier,
+            ok=error is None,
+            at=outcome.at,
+            duration_ms=round(duration_ms, 1),
+            gpu_model=gpu_model,
+            gpu_uuids=gpu_uuids,
+            error_code="" if error is None else error.code,
+            message="" if error is None else error.message,
+            **who(due),
+        )
+        await self._store.verifications.add(row)
+        self._emit(NodeVerified(**event_fields(row)))
+        self._watch_access(due, row)
+
+    def _watch_access(self, due: Due, row: Verification) -> None:
+        if row.ok:
+            self._opened_at[due.place] = row.at
+        elif row.error_code == SshAuthFailed.code and due.place in self._opened_at:
+            self._emit(
+                AccessLost(
+                    at=row.at,
+                    miner_hotkey=row.miner_hotkey,
+                    node_id=row.node_id,
+                    endpoint=row.endpoint,
+                    after_s=row.at - self._opened_at.pop(due.place),
+                )
+            )
+
+
+async def guarded(work: Coroutine[Any, Any, None]) -> None:
+    """A task that nobody waits for must not lose its failure."""
+    try:
+        await work
+    except BasilicaError as error:
+        log.error("verification.failed", code=error.code, message=error.message)
+    except Exception as error:  # noqa: BLE001 - one node's or miner's surprise must not end in silence
+        failures = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+        for failure in failures:
+            log.error("verification.crashed", error=f"{type(failure).__name__}: {failure}")
