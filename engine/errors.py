@@ -461,3 +461,12 @@ class ServiceFailed(BasilicaError):
     """A service, its files or its manager could not be changed or asked; the hint says how to go on."""
 
     code = "service_failed"
+
+
+# --- repairs --------------------------------------------------------------------------------------------------
+
+
+class FixFailed(BasilicaError):
+    """A step of a fix could not be done; what was done before it is taken back where that is possible."""
+
+    code = "fix_failed"

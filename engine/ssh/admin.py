@@ -50,6 +50,9 @@ class AdminLogin:
             result = await self._as_root(connection, target, script, timeout_s)
         finally:
             await connection.close(2.0)
+        return self._checked(target, result)
+
+    def _checked(self, target: NodeTarget, result: CommandResult) -> bytes:
         if result.exit_status != 0:
             said = failures.plain(result.stderr, 400) or failures.plain(result.stdout, 400)
             raise SshCommandFailed(
@@ -58,6 +61,15 @@ class AdminLogin:
                 stderr=said,
             )
         return result.stdout
+
+    async def run(self, target: NodeTarget, script: str, *, timeout_s: float = 60.0) -> bytes:
+        """Run a shell script as this account itself. Raises as ``run_as_root`` does."""
+        connection = await self._open(target)
+        try:
+            result = await self._run(connection, target, "sh -s", script.encode(), timeout_s)
+        finally:
+            await connection.close(2.0)
+        return self._checked(target, result)
 
     async def try_login(self, target: NodeTarget) -> None:
         """Log in and out again, which proves that the way in is still open. Raises SshFailure."""

@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,6 +116,19 @@ class HostKeys:
         if key is None or key.fingerprint != presented:
             raise ValueError("that host key was not presented by the node")
         await self.pin(target, key)
+
+    def snapshot(self) -> tuple[str, ...]:
+        """All lines as they are, for ``put_back``. Raises HostKeysUnusable."""
+        self._reload()
+        return tuple(self._lines)
+
+    async def put_back(self, lines: Sequence[str]) -> None:
+        """Write the lines of an earlier ``snapshot``. Raises HostKeysUnusable."""
+        async with self._writing:
+            if self._path is not None and not self._is_looker:
+                await asyncio.to_thread(_write_atomically, self._path, list(lines))
+                self._stamp = _stamp(self._path)
+            self._keep(list(lines))
 
     def _keys_of(self, target: NodeTarget) -> list[PresentedKey]:
         self._reload()

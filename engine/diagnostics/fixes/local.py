@@ -1,0 +1,258 @@
+"""Fixes on this host: key and wallet files, the configuration, services, and taking over from the deployed miner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.diagnostics.fixes.common import CannotFixError, Case, Fix, local_step
+from engine.diagnostics.plan import EditConfig, EngineAction, LocalCommand, MakeKey, RestoreFile, SetMode, Step
+
+PRIVATE = 0o600
+UNIT = "basilica-tui.service"
+
+
+def _chmod(case: Case, path: str, mode: int = PRIVATE) -> Step:
+    if not path:
+        raise CannotFixError("the file's path is not known")
+    return local_step(
+        f"close {path} to other users", f"chmod {mode:03o} {path}", SetMode(Path(path), mode), "the mode of before"
+    )
+
+
+def _key_chmod(case: Case) -> tuple[Step, ...]:
+    return (_chmod(case, case.data.get("path", "")),)
+
+
+def _key_generate(case: Case) -> tuple[Step, ...]:
+    path = Path(case.data.get("path", ""))
+    command = f'ssh-keygen -t ed25519 -N "" -f {path}'
+    return (local_step("make an SSH key for the miner's own logins", command, MakeKey(path), f"rm {path} {path}.pub"),)
+
+
+def _config_chmod(case: Case) -> tuple[Step, ...]:
+    return (_chmod(case, str(_config_path(case)), 0o640 if case.result.cause == "open_to_others" else PRIVATE),)
+
+
+def _restore(case: Case) -> tuple[Step, ...]:
+    copy, path = case.data.get("backup", ""), _config_path(case)
+    if not copy:
+        raise CannotFixError("there is no copy of the configuration that can be loaded")
+    step = local_step(
+        "take the newest copy that can be loaded",
+        f"cp {copy} {path}",
+        RestoreFile(path, Path(copy)),
+        "the present file is kept as NAME.broken",
+    )
+    return (step,)
+
+
+def _edit(case: Case, title: str, changes: dict[str, object]) -> tuple[Step, ...]:
+    path = _config_path(case)
+    shown = "\n".join(
+        f"{key} = {_toml(value)}" if value is not None else f"remove {key}" for key, value in changes.items()
+    )
+    return (local_step(title, f"edit {path}:\n{shown}", EditConfig(path, changes), "the file's backup is put back"),)
+
+
+def _config_path(case: Case) -> Path:
+    if case.patient.path is None:
+        raise CannotFixError("these values are in no file")
+    return case.patient.path
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _netuid(case: Case) -> tuple[Step, ...]:
+    return _edit(case, "name Basilica's subnet on this network", {"bittensor.netuid": int(case.data["netuid"])})
+
+
+def _axon_port(case: Case) -> tuple[Step, ...]:
+    return _edit(case, "publish the port that is bound", {"bittensor.axon_port": int(case.data["port"])})
+
+
+def _listen(case: Case) -> tuple[Step, ...]:
+    return _edit(case, "listen on every address", {"validator_comms.host": "0.0.0.0"})
+
+
+def _verify(case: Case) -> tuple[Step, ...]:
+    return _edit(case, "verify signatures", {"security.verify_signatures": True})
+
+
+def _assign(case: Case) -> tuple[Step, ...]:
+    return _edit(
+        case,
+        "assign the validator with the highest stake",
+        {"validator_assignment.enabled": True, "validator_assignment.strategy": "highest_stake"},
+    )
+
+
+def _threshold(case: Case) -> tuple[Step, ...]:
+    stake = float(case.data.get("stake", "0"))
+    return _edit(
+        case,
+        "lower the threshold to what the best validator has",
+        {"validator_assignment.min_stake_threshold": float(int(stake))},
+    )
+
+
+def _intervals(case: Case) -> tuple[Step, ...]:
+    if case.result.cause == "short_session":
+        return _edit(case, "let a session last an hour, as is usual", {"access.session_lifetime": 3600})
+    return _edit(case, "check nodes every minute, as is usual", {"node_management.health_check_interval": 60})
+
+
+def _wallet_name(case: Case) -> tuple[Step, ...]:
+    key, only = case.data.get("key", ""), case.data.get("only", "")
+    if not key or not only:
+        raise CannotFixError("there is not exactly one wallet or hotkey to choose")
+    return _edit(case, "name the only one that is there", {f"bittensor.{key}": only})
+
+
+def _remove_keys(case: Case) -> tuple[Step, ...]:
+    keys = [text.split(": ", 1)[-1].split(" ", 1)[0] for text in case.result.evidence]
+    return _edit(case, "take out the keys that have no effect", dict.fromkeys(keys))
+
+
+def _gpu_count(case: Case) -> tuple[Step, ...]:
+    if case.node is None:
+        raise CannotFixError("the finding is not about a node")
+    count = case.result.evidence[0].split(" ", 1)[0]
+    return _edit(
+        case,
+        "write down how many cards the node has",
+        {f"node_management.nodes[{case.node.index}].gpu_count": int(count)},
+    )
+
+
+def _node_port(case: Case) -> tuple[Step, ...]:
+    port = case.data.get("port", "")
+    if case.node is None or not port:
+        raise CannotFixError("no other port of the node answers as an SSH server")
+    return _edit(
+        case,
+        f"log in on port {port}, where an SSH server answers",
+        {f"node_management.nodes[{case.node.index}].port": int(port)},
+    )
+
+
+def _free_port(case: Case) -> tuple[Step, ...]:
+    key, port = case.data.get("key", ""), case.data.get("free", "")
+    if not key or not port:
+        raise CannotFixError("no free port was found")
+    changes: dict[str, object] = {key: int(port)}
+    if key == "validator_comms.port" and case.data.get("published") == "same":
+        changes["bittensor.axon_port"] = int(port)
+    return _edit(case, "use a free port", changes)
+
+
+def _wallet_own(case: Case) -> tuple[Step, ...]:
+    raise CannotFixError("whose wallet it is, a person decides: chown it, or run the engine as its owner")
+
+
+def _ntp(case: Case) -> tuple[Step, ...]:
+    return (
+        local_step(
+            "keep the clock in time by NTP",
+            "timedatectl set-ntp true",
+            LocalCommand(("timedatectl", "set-ntp", "true"), ("timedatectl", "set-ntp", "false")),
+            "timedatectl set-ntp false",
+            as_whom="root",
+        ),
+    )
+
+
+def _systemctl(title: str, *words: str, undo: tuple[str, ...] = ()) -> Step:
+    command = ("systemctl", *words)
+    back = ("systemctl", *undo) if undo else ()
+    return local_step(title, " ".join(command), LocalCommand(command, back), " ".join(back), as_whom="root")
+
+
+def _start(case: Case) -> tuple[Step, ...]:
+    unit = case.data.get("unit", UNIT)
+    return (
+        _systemctl("start the engine now and at every boot", "enable", "--now", unit, undo=("disable", "--now", unit)),
+    )
+
+
+def _install(case: Case) -> tuple[Step, ...]:
+    words = ("basilica-tui", "service", "install", "--config", str(_config_path(case)))
+    return (
+        local_step(
+            "install the systemd unit",
+            " ".join(words),
+            LocalCommand(words, ("basilica-tui", "service", "uninstall")),
+            "basilica-tui service uninstall",
+            as_whom="root",
+        ),
+    )
+
+
+def _stop_old(case: Case) -> tuple[Step, ...]:
+    unit = case.data.get("old_unit", "")
+    if not unit:
+        raise CannotFixError("the deployed miner was not started by systemd; end its process by hand")
+    return (_systemctl("stop the deployed miner for good", "disable", "--now", unit, undo=("enable", "--now", unit)),)
+
+
+def _take_over(case: Case) -> tuple[Step, ...]:
+    target = str(case.patient.path or "miner.toml")
+    words = ("basilica-tui", "import", "--to", target, "--write")
+    read = local_step(
+        "read the deployed miner's set-up into our configuration; node ids and ramps stay",
+        " ".join(words),
+        LocalCommand(words),
+        "the file of before is beside it (NAME.bak-TIME)",
+    )
+    start = _systemctl("start this engine", "enable", "--now", UNIT, undo=("disable", "--now", UNIT))
+    return (read, *_stop_old(case), start)
+
+
+def _act(title: str, verb: str, **args: object) -> Step:
+    said = " ".join((verb, *(f"{name}={value}" for name, value in args.items())))
+    return local_step(title, said, EngineAction(verb, args), as_whom="the running engine")
+
+
+def _serve_axon(case: Case) -> tuple[Step, ...]:
+    return (_act("publish this miner's address on chain", "axon.serve"),)
+
+
+def _reconcile(case: Case) -> tuple[Step, ...]:
+    return (_act("make the node's keys match the grants", "node.reconcile", node_id=case.target.node_id),)
+
+
+FIXES = (
+    Fix("host.key_chmod", "close the miner's SSH key to other users", _key_chmod),
+    Fix("host.key_generate", "make an SSH key for the miner", _key_generate),
+    Fix("host.ntp", "keep this host's clock in time", _ntp),
+    Fix("host.free_port", "use a port that is free", _free_port),
+    Fix("host.stop_old_miner", "stop the deployed miner", _stop_old, "validators that it serves lose their access"),
+    Fix(
+        "host.take_over",
+        "take over from the deployed miner",
+        _take_over,
+        "one of the two serves at a time; ids of nodes stay, so that no ramp starts again",
+    ),
+    Fix("wallet.chmod", "close the hotkey to other users", _key_chmod),
+    Fix("wallet.own", "give the hotkey to the engine's user", _wallet_own),
+    Fix("config.chmod", "close the configuration to other users", _config_chmod),
+    Fix("config.restore", "put back the newest configuration that can be loaded", _restore),
+    Fix("config.netuid", "set the subnet that belongs to the network", _netuid),
+    Fix("config.axon_port", "publish the port that is bound", _axon_port),
+    Fix("config.listen_everywhere", "open the door to other hosts", _listen),
+    Fix("config.verify_signatures", "verify signatures", _verify),
+    Fix("config.assign", "assign a validator", _assign),
+    Fix("config.threshold", "lower the stake threshold", _threshold),
+    Fix("config.intervals", "use the usual intervals", _intervals),
+    Fix("config.wallet_name", "name the wallet that is there", _wallet_name),
+    Fix("config.remove_keys", "take out keys without effect", _remove_keys),
+    Fix("config.gpu_count", "correct the number of GPUs", _gpu_count),
+    Fix("node.port", "correct the node's SSH port", _node_port),
+    Fix("chain.serve_axon", "publish the axon again", _serve_axon),
+    Fix("access.reconcile", "make a node's keys match its grants", _reconcile),
+    Fix("service.install", "install the service", _install),
+    Fix("service.start", "start the service", _start),
+)

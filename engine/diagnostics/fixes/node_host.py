@@ -1,0 +1,109 @@
+"""Fixes of the host behind the account: Docker, the NVIDIA runtime, the clock."""
+
+from __future__ import annotations
+
+from engine.diagnostics.fixes.common import Case, Fix
+from engine.diagnostics.plan import Step
+
+_RESTART_DOCKER = (
+    "if [ -d /run/systemd/system ]; then systemctl enable docker && systemctl restart docker; "
+    "else service docker restart; fi"
+)
+
+
+def _docker_group(case: Case) -> tuple[Step, ...]:
+    script = f"""set -e
+getent group docker >/dev/null || groupadd --system docker
+usermod -aG docker {case.account}
+echo "undo gpasswd -d {case.account} docker"
+"""
+    return (case.root_step("add the account to the group docker", script, f"gpasswd -d {case.target.username} docker"),)
+
+
+def _docker_start(case: Case) -> tuple[Step, ...]:
+    return (case.root_step("start Docker now and at every boot", f"{_RESTART_DOCKER}\n"),)
+
+
+def _install_docker(case: Case) -> tuple[Step, ...]:
+    script = f"""set -e
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+apt-get install -y -q docker.io
+echo "undo apt-get remove -y -q docker.io"
+usermod -aG docker {case.account}
+"""
+    return (
+        case.root_step(
+            "install Docker from the distribution and let the account use it", script, "apt-get remove docker.io"
+        ),
+    )
+
+
+_CONFIGURE = """set -e
+f=/etc/docker/daemon.json
+if [ -e "$f" ]; then cp -p "$f" "$f.before-basilica"; echo "undo cp -p $f.before-basilica $f"
+else echo "undo rm -f $f"; fi
+nvidia-ctk runtime configure --runtime=docker
+"""
+
+
+def _runtime(case: Case) -> tuple[Step, ...]:
+    return (
+        case.root_step("register the NVIDIA runtime with Docker", _CONFIGURE, "/etc/docker/daemon.json of before"),
+        case.root_step("restart Docker", f"{_RESTART_DOCKER}\n"),
+    )
+
+
+_TOOLKIT = """set -e
+export DEBIAN_FRONTEND=noninteractive
+key=/usr/share/keyrings/nvidia-container-toolkit-keyring.gpg
+list=/etc/apt/sources.list.d/nvidia-container-toolkit.list
+site=https://nvidia.github.io/libnvidia-container
+echo "undo apt-get remove -y -q nvidia-container-toolkit; rm -f $list $key"
+curl -fsSL "$site/gpgkey" | gpg --dearmor --yes -o "$key"
+curl -fsSL "$site/stable/deb/nvidia-container-toolkit.list" |
+  sed "s#deb https://#deb [signed-by=$key] https://#" >"$list"
+apt-get update -q
+apt-get install -y -q nvidia-container-toolkit
+"""
+
+
+def _toolkit(case: Case) -> tuple[Step, ...]:
+    install = case.root_step(
+        "install the NVIDIA Container Toolkit from NVIDIA's own packages",
+        _TOOLKIT,
+        "the package and its source are removed",
+    )
+    return (install, *_runtime(case))
+
+
+_NTP = """set -e
+if command -v timedatectl >/dev/null 2>&1 && [ -d /run/systemd/system ]; then
+  was=$(timedatectl show -p NTP --value 2>/dev/null || echo no)
+  timedatectl set-ntp true
+  [ "$was" = yes ] || echo "undo timedatectl set-ntp false"
+  systemctl restart systemd-timesyncd 2>/dev/null || true
+elif command -v chronyc >/dev/null 2>&1; then chronyc makestep
+else echo 'neither systemd-timesyncd nor chrony is here: install one' >&2; exit 1; fi
+"""
+
+
+def _ntp(case: Case) -> tuple[Step, ...]:
+    return (case.root_step("keep the clock in time by NTP", _NTP, "timedatectl set-ntp false"),)
+
+
+_RENTAL = "running containers end with the restart: not while the node is rented"
+
+FIXES = (
+    Fix(
+        "node.docker_group",
+        "let the account use Docker",
+        _docker_group,
+        "whoever may use Docker is root on the node; validators and renters get in by this account",
+    ),
+    Fix("node.docker_start", "start Docker", _docker_start, _RENTAL),
+    Fix("node.install_docker", "install Docker", _install_docker),
+    Fix("node.nvidia_runtime", "register the NVIDIA runtime with Docker", _runtime, _RENTAL),
+    Fix("node.install_toolkit", "install the NVIDIA Container Toolkit", _toolkit, _RENTAL),
+    Fix("node.ntp", "keep the node's clock in time", _ntp),
+)

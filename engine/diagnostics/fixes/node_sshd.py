@@ -1,0 +1,84 @@
+"""Fixes of a node's sshd: one drop-in file, checked by ``sshd -t``, proved by a second login."""
+
+from __future__ import annotations
+
+from engine.diagnostics.fixes.common import Case, Fix
+from engine.diagnostics.fixes.node_account import prove
+from engine.diagnostics.plan import Step
+
+DROP_IN = "/etc/ssh/sshd_config.d/00-basilica.conf"
+_RELOAD = """reload() {
+  if [ -d /run/systemd/system ]; then systemctl reload ssh 2>/dev/null || systemctl reload sshd; return; fi
+  kill -HUP "$(cat "$(sshd -T 2>/dev/null | sed -n 's/^pidfile //p')")"
+}
+"""
+_BACK = """back() {
+  if [ -e "$f.before" ]; then mv "$f.before" "$f"; else rm -f "$f"; fi
+  cat "$main.before-basilica" >"$main"
+}
+"""
+_HEAD = f"""set -e
+PATH=$PATH:/usr/sbin:/sbin
+f={DROP_IN}; main=/etc/ssh/sshd_config
+{_BACK}{_RELOAD}"""
+_WRITE = """mkdir -p /etc/ssh/sshd_config.d /run/sshd
+if [ -e "$f" ]; then cp -p "$f" "$f.before"; else rm -f "$f.before"; fi
+cp -p "$main" "$main.before-basilica"
+cat >"$f.new" <<'END'
+LINES
+END
+chmod 644 "$f.new"; mv "$f.new" "$f"
+grep -qiE '^[[:space:]]*Include[[:space:]]+/etc/ssh/sshd_config.d/' "$main" || {
+  { echo 'Include /etc/ssh/sshd_config.d/*.conf'; cat "$main.before-basilica"; } >"$main"; }
+if ! problem=$(sshd -t 2>&1); then back; echo "sshd -t refuses: $problem" >&2; exit 1; fi
+reload
+"""
+_UNDO = "the drop-in of before is put back and sshd reloads"
+
+
+def _harden(case: Case) -> tuple[Step, ...]:
+    # An administrator who is root must keep the way in; without passwords it is a safe one.
+    root = "prohibit-password" if case.admin in {"", "root"} else "no"
+    lines = (
+        "PubkeyAuthentication yes",
+        "PasswordAuthentication no",
+        "KbdInteractiveAuthentication no",
+        f"PermitRootLogin {root}",
+        "X11Forwarding no",
+        "UseDNS no",
+        "MaxStartups 30:30:100",
+        "MaxSessions 100",
+    )
+    return _drop_in(case, "harden sshd as the network's guide asks", lines, with_account=True)
+
+
+def _allow(case: Case) -> tuple[Step, ...]:
+    name = case.target.username
+    wanted = {
+        "pubkey_off": ("PubkeyAuthentication yes",),
+        "more_methods": ("AuthenticationMethods publickey",),
+        "other_key_file": ("AuthorizedKeysFile .ssh/authorized_keys",),
+        "algorithm_off": ("PubkeyAcceptedAlgorithms +ssh-ed25519,rsa-sha2-512,rsa-sha2-256",),
+        "not_allowed": ("AllowGroups *",) if case.data.get("word") == "allowgroups" else (f"AllowUsers {name}",),
+    }[case.result.cause]
+    lines = (f"Match User {name}", *(f"    {line}" for line in wanted))
+    return _drop_in(case, f"let {name} log in with keys", lines, with_account=False)
+
+
+def _drop_in(case: Case, title: str, lines: tuple[str, ...], *, with_account: bool) -> tuple[Step, ...]:
+    script = _HEAD + _WRITE.replace("LINES", "\n".join(lines))
+    return (
+        case.root_step(title, script, _UNDO, undo_script=f"{_HEAD}back\nreload\n"),
+        prove(case, with_account=with_account),
+    )
+
+
+FIXES = (
+    Fix(
+        "node.harden",
+        "harden sshd: keys only, room for validators",
+        _harden,
+        "passwords stop working on the node; the second login proves that a way in is left",
+    ),
+    Fix("node.sshd_allow", "let the miner's account in with its key", _allow),
+)
