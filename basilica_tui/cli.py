@@ -12,6 +12,7 @@ import typer
 from basilica_tui.cli_audit import audit_app
 from basilica_tui.cli_backup import backup_app
 from basilica_tui.cli_config import config_app
+from basilica_tui.cli_doctor import doctor
 from basilica_tui.cli_import import import_set_up
 from basilica_tui.cli_keys import keys_app
 from basilica_tui.cli_service import service_app
@@ -46,6 +47,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(backup_app, name="backup")
 app.add_typer(service_app, name="service")
 app.command("import")(import_set_up)
+app.command("doctor")(doctor)
 
 SocketOption = Annotated[
     Path | None, typer.Option("--socket", help="The engine's control socket; default: the one engine running here.")

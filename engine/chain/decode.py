@@ -55,6 +55,7 @@ def decode_metagraph(netuid: int, record: Mapping[str, object]) -> Metagraph:
     axons, active, updates = column("axons"), column("active"), column("last_update")
     incentives, dividends = column("incentives"), column("dividends")
     trusts, consensus, emissions = column("trust"), column("consensus"), column("emission")
+    registered = column("block_at_registration")
     neurons = tuple(
         Neuron(
             uid=uid,
@@ -70,10 +71,16 @@ def decode_metagraph(netuid: int, record: Mapping[str, object]) -> Metagraph:
             consensus=_whole(consensus[uid]) / _U16_MAX,
             emission_tao=_whole(emissions[uid]) / RAO_PER_TAO,
             last_update=_whole(updates[uid]),
+            registered_block=_known(registered[uid]),
         )
         for uid, hotkey in enumerate(hotkeys)
     )
-    return Metagraph(netuid=netuid, block=_whole(record["block"]), neurons=neurons)
+    return Metagraph(
+        netuid=netuid,
+        block=_whole(record["block"]),
+        neurons=neurons,
+        immunity_blocks=_known(record.get("immunity_period")),
+    )
 
 
 def _is_column(value: object) -> TypeGuard[Sequence[object]]:
@@ -82,3 +89,7 @@ def _is_column(value: object) -> TypeGuard[Sequence[object]]:
 
 def _whole(value: object) -> int:
     return value if isinstance(value, int) else 0
+
+
+def _known(value: object) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else None

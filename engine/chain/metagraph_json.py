@@ -24,7 +24,7 @@ _NEURON_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "emission_tao": _NUMBER,
     "last_update": int,
 }
-assert {"axon", *_NEURON_TYPES} == {field.name for field in fields(Neuron)}
+assert {"axon", "registered_block", *_NEURON_TYPES} == {field.name for field in fields(Neuron)}
 
 
 def metagraph_to_json(metagraph: Metagraph) -> dict[str, object]:
@@ -32,6 +32,7 @@ def metagraph_to_json(metagraph: Metagraph) -> dict[str, object]:
     return {
         "netuid": metagraph.netuid,
         "block": metagraph.block,
+        "immunity_blocks": metagraph.immunity_blocks,
         "neurons": [asdict(neuron) for neuron in metagraph.neurons],
     }
 
@@ -44,8 +45,13 @@ def metagraph_from_json(value: object) -> Metagraph:
         columns = _record(row, _NEURON_TYPES)
         axon = row.get("axon")
         served = None if axon is None else Axon(**_record(axon, _AXON_TYPES))
-        neurons.append(Neuron(axon=served, **columns))
-    return Metagraph(netuid=record["netuid"], block=record["block"], neurons=tuple(neurons))
+        neurons.append(Neuron(axon=served, registered_block=_maybe(row, "registered_block"), **columns))
+    return Metagraph(
+        netuid=record["netuid"],
+        block=record["block"],
+        neurons=tuple(neurons),
+        immunity_blocks=_maybe(value, "immunity_blocks"),
+    )
 
 
 def _record(value: object, types: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
@@ -56,3 +62,9 @@ def _record(value: object, types: Mapping[str, type | tuple[type, ...]]) -> dict
         if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
             raise ValueError(f"{name} has an unexpected value")
     return {name: value[name] for name in types}
+
+
+def _maybe(value: object, name: str) -> int | None:
+    """A number that earlier versions did not write."""
+    found = value.get(name) if isinstance(value, Mapping) else None
+    return found if isinstance(found, int) and not isinstance(found, bool) else None

@@ -53,6 +53,8 @@ class Neuron:
     consensus: float
     emission_tao: float
     last_update: int
+    registered_block: int | None = None
+    """None where the chain does not tell."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Metagraph:
     netuid: int
     block: int
     neurons: tuple[Neuron, ...]
+    immunity_blocks: int | None = None
+    """How long a new neuron cannot be pushed out; None where the chain does not tell."""
 
     @cached_property
     def _index(self) -> Mapping[str, Neuron]:

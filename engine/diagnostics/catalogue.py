@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from engine.diagnostics import config_checks, node_gpu, node_host, node_login, node_way, wallet_checks
-from engine.diagnostics.model import Check
-from engine.diagnostics.node_facts import NodeFacts
+from engine.diagnostics import (
+    access_checks,
+    chain_checks,
+    config_checks,
+    host_checks,
+    node_gpu,
+    node_host,
+    node_login,
+    node_way,
+    service_checks,
+    wallet_checks,
+)
+from engine.diagnostics.model import Check, Scope
 
-NODE: tuple[Check[NodeFacts], ...] = (*node_way.CHECKS, *node_login.CHECKS, *node_gpu.CHECKS, *node_host.CHECKS)
-CATALOGUE: tuple[Check[Any], ...] = (*config_checks.CHECKS, *wallet_checks.CHECKS, *NODE)
+CHECKS: Mapping[Scope, tuple[Check[Any], ...]] = {
+    Scope.CONFIG: config_checks.CHECKS,
+    Scope.HOST: host_checks.CHECKS,
+    Scope.WALLET: wallet_checks.CHECKS,
+    Scope.CHAIN: chain_checks.CHECKS,
+    Scope.NODE: (*node_way.CHECKS, *node_login.CHECKS, *node_gpu.CHECKS, *node_host.CHECKS),
+    Scope.ACCESS: access_checks.CHECKS,
+    Scope.SERVICE: service_checks.CHECKS,
+}
+CATALOGUE: tuple[Check[Any], ...] = tuple(check for checks in CHECKS.values() for check in checks)
 _BY_ID = {check.id: check for check in CATALOGUE}
 
 

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from engine.chain import Chain
 from engine.clock import Clock, SystemClock
-from engine.diagnostics import config_checks, wallet_checks
-from engine.diagnostics.catalogue import NODE
+from engine.diagnostics.catalogue import CHECKS
+from engine.diagnostics.chain_checks import ChainFacts
+from engine.diagnostics.fleet_look import FleetLook, Nodes, look_at_access
+from engine.diagnostics.host_checks import HostFacts
+from engine.diagnostics.look_chain import look_at_chain
 from engine.diagnostics.look_files import look_at_config, look_at_wallet
-from engine.diagnostics.look_node import Visit, call_from, look_at_node
-from engine.diagnostics.model import HOST, Report, Result, Scope, Subject, climb, conclude, skip
-from engine.diagnostics.node_facts import NodeFacts
-from engine.diagnostics.patient import NodePatient, Patient
-from engine.errors import ClientKeyUnusable
+from engine.diagnostics.look_host import chain_clock, look_at_host, names_of, resolve_all
+from engine.diagnostics.look_records import Records, read_records
+from engine.diagnostics.look_service import ask_engine, ask_http, look_at_database, look_at_unit
+from engine.diagnostics.model import HOST, Report, Result, Scope, Subject, climb
+from engine.diagnostics.patient import Config, NodePatient, Patient
+from engine.diagnostics.service_checks import ServiceFacts
+from engine.diagnostics.wallet_checks import WalletFacts
+from engine.miner.axon import advertised_endpoint
 from engine.ssh.admin import AdminLogin
-from engine.ssh.host_keys import HostKeys
-from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
 from engine.version import __version__
 
-NODES_AT_ONCE = 64
 ALL_SCOPES = tuple(Scope)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What just became known: ``done`` of ``total`` looks, and the results of one subject."""
+    """What just became known: ``done`` of ``total`` looks, and the results of one subject so far."""
 
     done: int
     total: int
@@ -38,12 +43,17 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the doctor works with. Inside an engine the pool is the engine's own; else one is made and closed."""
+    """What the doctor works with. Inside an engine pool and chain are the engine's own; else they are made and closed.
+
+    ``inside`` says that this process is the engine: its ports are its own, and it answers.
+    """
 
     clock: Clock
     pool: NodePool | None = None
     admin: AdminLogin | None = None
     with_container: bool = True
+    chain: Chain | None = None
+    inside: bool = False
 
 
 OnProgress = Callable[[Progress], None]
@@ -68,18 +78,9 @@ class Doctor:
         clock = self._tools.clock
         began, started_at = clock.monotonic(), clock.now()
         chosen = [one for one in self._patient.nodes() if nodes is None or one.target.node_id in nodes]
-        looks: list[Awaitable[tuple[Result, ...]]] = []
-        if Scope.CONFIG in scopes:
-            looks.append(self._config())
-        if Scope.WALLET in scopes and self._patient.config is not None:
-            looks.append(self._wallet())
-        with_nodes = Scope.NODE in scopes and bool(chosen)
-        self._done, self._total = 0, len(looks) + (len(chosen) if with_nodes else 0)
-        if with_nodes:
-            looks.append(self._nodes(chosen))
-        found = await asyncio.gather(*looks)
+        found = await self._look_and_judge(frozenset(scopes), chosen)
         return Report(
-            tuple(result for group in found for result in group),
+            found,
             started_at,
             clock.monotonic() - began,
             __version__,
@@ -88,84 +89,154 @@ class Doctor:
         )
 
     async def examine_node(self, node: NodePatient) -> tuple[Result, ...]:
-        """One node alone, for a screen or a wizard's page."""
-        self._done, self._total = 0, 1
-        return await self._nodes([node])
+        """One node alone, for a screen or a wizard's page; it need not be in the configuration."""
+        return await self._look_and_judge(frozenset({Scope.NODE}), [node])
 
-    # --- scopes ------------------------------------------------------------------------------------------------
+    async def _look_and_judge(self, scopes: frozenset[Scope], nodes: Sequence[NodePatient]) -> tuple[Result, ...]:
+        config = self._patient.config
+        on_nodes = bool(scopes & {Scope.NODE, Scope.ACCESS, Scope.HOST}) and bool(nodes)
+        if config is None:
+            self._total = 1
+            return await self._config() if Scope.CONFIG in scopes else ()
+        local = scopes - {Scope.NODE, Scope.ACCESS}
+        self._done, self._total = 0, len(local) + (len(nodes) if on_nodes else 0)
+        async with asyncio.TaskGroup() as tasks:
+            fleet = tasks.create_task(self._fleet(nodes, scopes)) if on_nodes else None
+            host = tasks.create_task(self._host(config)) if Scope.HOST in scopes else None
+            asked = Scope.SERVICE in scopes or Scope.CHAIN in scopes
+            service = tasks.create_task(self._service(config)) if asked else None
+            wallet = tasks.create_task(self._wallet(config)) if scopes & {Scope.WALLET, Scope.CHAIN} else None
+            chain = (
+                tasks.create_task(look_at_chain(config, self._tools.clock, self._tools.chain))
+                if (Scope.CHAIN in scopes)
+                else None
+            )
+            records = tasks.create_task(asyncio.to_thread(read_records, config))
+            own = tasks.create_task(self._config()) if Scope.CONFIG in scopes else None
+        results: list[Result] = list(own.result()) if own else []
+        seen = fleet.result() if fleet else Nodes()
+        facts = host.result() if host else None
+        if facts is not None:
+            facts = replace(facts, skews_s=seen.skews, axon=seen.axon)
+            results += self._tell(Scope.HOST, HOST, facts)
+        if wallet and Scope.WALLET in scopes:
+            results += self._tell(Scope.WALLET, HOST, wallet.result())
+        if chain is not None and wallet is not None and service is not None:
+            read = _chain_facts(chain.result(), wallet.result(), records.result(), service.result(), self._tools)
+            results += self._tell(Scope.CHAIN, HOST, read)
+        if service and Scope.SERVICE in scopes:
+            results += self._tell(Scope.SERVICE, HOST, service.result())
+        offset = facts.offset_s if facts is not None and len(seen.skews) > 1 else None
+        is_off = offset is not None and facts is not None and abs(offset) > facts.skew_max_s
+        return (*results, *self._of_nodes(scopes, nodes, seen, records.result(), offset if is_off and offset else 0.0))
+
+    # --- looks -------------------------------------------------------------------------------------------------
 
     async def _config(self) -> tuple[Result, ...]:
-        facts = await asyncio.to_thread(look_at_config, self._patient)
-        return self._tell(Scope.CONFIG, HOST, climb(config_checks.CHECKS, facts, HOST))
+        return self._tell(Scope.CONFIG, HOST, await asyncio.to_thread(look_at_config, self._patient))
 
-    async def _wallet(self) -> tuple[Result, ...]:
-        assert self._patient.config is not None
-        facts = await asyncio.to_thread(look_at_wallet, self._patient.config)
-        return self._tell(Scope.WALLET, HOST, climb(wallet_checks.CHECKS, facts, HOST))
+    async def _wallet(self, config: Config) -> WalletFacts:
+        return await asyncio.to_thread(look_at_wallet, config)
 
-    async def _nodes(self, nodes: Sequence[NodePatient]) -> tuple[Result, ...]:
-        try:
-            pool, is_ours = self._pool()
-        except ClientKeyUnusable as error:
-            reason = f"host.ssh_key failed first: {error.message}"
-            return tuple(
-                result
-                for node in nodes
-                for result in self._tell(
-                    Scope.NODE, _subject(node), tuple(conclude(check, _subject(node), skip(reason)) for check in NODE)
-                )
-            )
-        try:
-            facts = await self._look_at_all(pool, nodes)
-            facts = await _call_each_other(pool, facts)
-        finally:
-            if is_ours:
-                await pool.close()
-        return tuple(
-            result for node, one in zip(nodes, facts, strict=True) for result in climb(NODE, one, _subject(node))
+    async def _host(self, config: Config) -> HostFacts:
+        facts, (good, bad), offset = await asyncio.gather(
+            asyncio.to_thread(look_at_host, config),
+            resolve_all(names_of(config)),
+            chain_clock(config, self._tools.clock),
+        )
+        ports = facts.ports
+        if self._tools.inside:
+            ports = tuple(replace(port, is_ours=not port.is_free) for port in ports)
+        return replace(facts, resolved=good, unresolved=bad, chain_offset_s=offset, ports=ports)
+
+    async def _service(self, config: Config) -> ServiceFacts:
+        facts, engine, base = await asyncio.gather(
+            asyncio.to_thread(look_at_unit, self._patient),
+            ask_engine(config),
+            asyncio.to_thread(look_at_database, config),
+        )
+        state, said = engine if not self._tools.inside else ("running", "this engine")
+        database, database_said, path, recording, free = base
+        facts = replace(
+            facts,
+            engine=state,
+            engine_said=said,
+            health="off" if not config.health.enabled else "",
+            metrics="off" if not config.metrics.enabled else "",
+            database=database,
+            database_said=database_said,
+            database_path=path,
+            recording_bytes=recording,
+            free_bytes=free,
+        )
+        if state != "running":
+            return facts
+        if config.health.enabled:
+            health, words = await ask_http(config.health.host, config.health.port, "/health")
+            facts = replace(facts, health=health, health_said=words)
+        if config.metrics.enabled:
+            section = config.metrics.prometheus
+            metrics, words = await ask_http(section.host, section.port, section.path)
+            facts = replace(facts, metrics=metrics, metrics_said=words)
+        return facts
+
+    async def _fleet(self, nodes: Sequence[NodePatient], scopes: frozenset[Scope]) -> Nodes:
+        miner = self._patient.miner
+        assert miner is not None or self._tools.pool is not None
+        wanted = advertised_endpoint(miner) if miner is not None and Scope.HOST in scopes else None
+        look = FleetLook(self._tools.clock, self._tools.pool, self._tools.admin, self._tools.with_container)
+        bound = miner.validator_comms if miner is not None else None
+        return await look.look(
+            nodes,
+            miner,
+            advertised=None if wanted is None else (wanted.ip, wanted.port),
+            bound=None if bound is None else (bound.host, bound.port),
+            on_seen=lambda node, facts: self._tell(Scope.NODE, subject_of(node), facts),
         )
 
-    async def _look_at_all(self, pool: NodePool, nodes: Sequence[NodePatient]) -> list[NodeFacts]:
-        gate = asyncio.Semaphore(NODES_AT_ONCE)
-        visit = Visit(self._tools.admin, self._tools.with_container)
+    # --- judgements --------------------------------------------------------------------------------------------
 
-        async def look(node: NodePatient) -> NodeFacts:
-            async with gate:
-                facts = await look_at_node(pool, node.target, node.limits, visit)
-            subject = _subject(node)
-            self._tell(Scope.NODE, subject, climb(NODE, facts, subject))
-            return facts
+    def _of_nodes(
+        self,
+        scopes: frozenset[Scope],
+        nodes: Sequence[NodePatient],
+        seen: Nodes,
+        records: Records,
+        offset_s: float,
+    ) -> list[Result]:
+        results: list[Result] = []
+        for node in nodes:
+            facts = seen.facts.get(node.target.node_id)
+            if facts is None:
+                continue
+            subject = subject_of(node)
+            facts = replace(facts, own_offset_s=offset_s, key_trouble=seen.key_trouble)
+            if Scope.NODE in scopes:
+                results += climb(CHECKS[Scope.NODE], facts, subject)
+            if Scope.ACCESS in scopes:
+                access = look_at_access(facts, records, seen, self._tools.clock.now())
+                results += climb(CHECKS[Scope.ACCESS], access, subject)
+        return results
 
-        return list(await asyncio.gather(*map(look, nodes)))
-
-    def _pool(self) -> tuple[NodePool, bool]:
-        if self._tools.pool is not None:
-            return self._tools.pool, False
-        miner = self._patient.miner
-        assert miner is not None
-        key = ClientKey.from_file(miner.ssh_session.miner_node_key_path)
-        pins = HostKeys(miner.data_dir / "known_hosts", is_looker=True)
-        return NodePool(key, pins, clock=self._tools.clock, emit=lambda _: None), True
-
-    def _tell(self, scope: Scope, subject: Subject, results: tuple[Result, ...]) -> tuple[Result, ...]:
+    def _tell(self, scope: Scope, subject: Subject, facts: Any) -> tuple[Result, ...]:
+        results = climb(CHECKS[scope], facts, subject)
         self._done = min(self._done + 1, self._total)
         self._on_progress(Progress(self._done, self._total, subject, scope, results))
         return results
 
 
-async def _call_each_other(pool: NodePool, facts: list[NodeFacts]) -> list[NodeFacts]:
-    """Each node that has a port is called from the next one that we are logged in to."""
-    inside = [one.target for one in facts if one.account is not None and one.account.uid is not None]
-
-    async def view(one: NodeFacts) -> NodeFacts:
-        peers = [peer for peer in inside if peer.node_id > one.target.node_id] or inside
-        others = [peer for peer in peers if (peer.host, peer.port) != (one.target.host, one.target.port)]
-        if not others or not one.way.addresses or one.way.stop in ("resolve", "route", "tcp"):
-            return one
-        return replace(one, peer=await call_from(pool, others[0], one.way.addresses[0], one.target.port))
-
-    return list(await asyncio.gather(*map(view, facts)))
+def _chain_facts(
+    facts: ChainFacts, wallet: WalletFacts, records: Records, service: ServiceFacts, tools: Tools
+) -> ChainFacts:
+    read_at = records.metagraph_read_at
+    return replace(
+        facts,
+        hotkey=wallet.hotkey,
+        saved_age_s=None if read_at is None else max(0.0, tools.clock.now() - read_at),
+        engine_runs=service.engine == "running",
+    )
 
 
-def _subject(node: NodePatient) -> Subject:
+def subject_of(node: NodePatient) -> Subject:
+    """The node as results name it."""
     return Subject(node.target.node_id, node.label or node.target.label)

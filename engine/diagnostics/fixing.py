@@ -27,18 +27,19 @@ from engine.diagnostics.plan import (
     PinHostKey,
     Plan,
     ProveLogin,
-    RemoveLeftovers,
+    RemoveKeyLines,
     RestoreFile,
     RootScript,
     SetMode,
     Step,
+    WriteFile,
 )
 from engine.errors import BasilicaError, FixFailed, SshFailure
 from engine.ssh.admin import AdminLogin
 from engine.ssh.authorized_keys import Change, Refusal, plan_removal
-from engine.ssh.host_keys import HostKeys
+from engine.ssh.host_keys import HostKeys, fingerprint_of
 from engine.ssh.keyfile import edit_key_file, read_key_file, swap_key_file
-from engine.ssh.keylines import LineKind
+from engine.ssh.keylines import KeyLine, LineKind
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget
@@ -116,8 +117,8 @@ class Fixer:
             return []
         if isinstance(action, PinHostKey):
             return await self._pin(action)
-        if isinstance(action, RemoveLeftovers):
-            return await self._leftovers(action.target)
+        if isinstance(action, RemoveKeyLines):
+            return await self._remove_lines(action)
         if isinstance(action, LocalCommand):
             return await self._local(action)
         if isinstance(action, EngineAction):
@@ -198,12 +199,17 @@ class Fixer:
 
         return [back]
 
-    async def _leftovers(self, target: NodeTarget) -> list[Undo]:
-        pool = self._need_pool()
+    async def _remove_lines(self, action: RemoveKeyLines) -> list[Undo]:
+        pool, target = self._need_pool(), action.target
         before = await read_key_file(pool, target)
 
+        def is_doomed(line: KeyLine) -> bool:
+            if action.fingerprints:
+                return fingerprint_of(line.blob) in action.fingerprints
+            return line.kind is LineKind.LEFTOVER
+
         def plan(old: bytes) -> Change | Refusal:
-            return plan_removal(old, lambda line: line.kind is LineKind.LEFTOVER, pool.own_blobs)
+            return plan_removal(old, is_doomed, pool.own_blobs)
 
         async with pool.writer(target):
             await edit_key_file(pool, target, plan)
@@ -270,7 +276,7 @@ class Fixer:
         return outcome
 
 
-def _change_file(action: SetMode | MakeKey | EditConfig | RestoreFile) -> list[Undo]:
+def _change_file(action: SetMode | MakeKey | EditConfig | RestoreFile | WriteFile) -> list[Undo]:
     """Changes of local files. Raises FixFailed, or BasilicaError of whoever does it."""
     try:
         if isinstance(action, SetMode):
@@ -284,6 +290,8 @@ def _change_file(action: SetMode | MakeKey | EditConfig | RestoreFile) -> list[U
         if isinstance(action, EditConfig):
             backup = save_config(action.path, action.changes)
             return [_blocking(lambda: shutil.copyfile(backup, action.path))]
+        if isinstance(action, WriteFile):
+            return _write_file(action)
         kept = action.path.with_name(action.path.name + ".broken")
         if action.path.exists():
             shutil.copyfile(action.path, kept)
@@ -295,6 +303,15 @@ def _change_file(action: SetMode | MakeKey | EditConfig | RestoreFile) -> list[U
         )
     except OSError as error:
         raise FixFailed(f"{action.path}: {error.strerror or error}", hint="run as the file's owner") from error
+
+
+def _write_file(action: WriteFile) -> list[Undo]:
+    before = action.path.read_bytes() if action.path.exists() else None
+    action.path.parent.mkdir(parents=True, exist_ok=True)
+    action.path.write_text(action.text)
+    if before is None:
+        return [_blocking(action.path.unlink)]
+    return [_blocking(lambda: action.path.write_bytes(before))]
 
 
 def _blocking(work: Callable[[], object]) -> Undo:

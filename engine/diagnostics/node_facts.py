@@ -49,3 +49,7 @@ class NodeFacts:
     """Why the administrator's look did not happen."""
     peer: PeerView = field(default_factory=PeerView)
     trouble: str = ""
+    key_trouble: str = ""
+    """Why the miner's own key cannot be used; then no node was called."""
+    own_offset_s: float = 0.0
+    """How far this host's clock is off by what all nodes say: then no node is to blame."""

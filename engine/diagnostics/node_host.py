@@ -94,6 +94,9 @@ def judge_clock(facts: NodeFacts) -> Judgement:
     skew = facts.host.clock_skew_s if facts.host else None
     if skew is None:
         return skip("the node did not tell its time")
+    skew += facts.own_offset_s
+    if facts.own_offset_s and abs(skew) <= facts.limits.clock_skew_max_s:
+        return ok(f"{skew:+.1f} s against the other nodes; this host's own clock is off")
     if abs(skew) <= facts.limits.clock_skew_max_s:
         return ok(f"{skew:+.1f} s against this host")
     return fail("ahead" if skew > 0 else "behind", f"{skew:+.0f} s against this host", skew=f"{skew:.0f}")

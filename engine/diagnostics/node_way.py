@@ -16,6 +16,8 @@ def _rung(step: str, good: Callable[[NodeFacts], Judgement]) -> Callable[[NodeFa
 
     def judge(facts: NodeFacts) -> Judgement:
         way = facts.way
+        if way.stop == "key":
+            return skip("host.ssh_key failed first: " + facts.key_trouble)
         if way.stop != step:
             return good(facts)
         return fail(way.detail, way.message, *_banner_words(facts), presented=way.host_key, pinned=way.host_key_pinned)

@@ -52,10 +52,12 @@ class PinHostKey:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoveLeftovers:
-    """Take the deployed miner's lines out of a node's authorized_keys, through the editor that grants use."""
+class RemoveKeyLines:
+    """Take lines out of a node's authorized_keys, through the editor that grants use: those with these keys, or with
+    none named those that the deployed miner left."""
 
     target: NodeTarget
+    fingerprints: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,14 @@ class RestoreFile:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteFile:
+    """A small local file of settings, written whole; the one of before comes back with the undo."""
+
+    path: Path
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class LocalCommand:
     """A program on this host; ``undo`` takes it back."""
 
@@ -110,11 +120,12 @@ Action = (
     | AccountScript
     | ProveLogin
     | PinHostKey
-    | RemoveLeftovers
+    | RemoveKeyLines
     | SetMode
     | MakeKey
     | EditConfig
     | RestoreFile
+    | WriteFile
     | LocalCommand
     | EngineAction
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from engine.chain import Chain, Metagraph
 from engine.clock import Clock
+from engine.config.miner import MinerConfig
 from engine.errors import ChainRateLimited, ChainRefused, ChainUnavailable
 from engine.events import AxonChecked, AxonServed, ChainFailed, EventSink
 
@@ -35,6 +36,14 @@ def outgoing_address() -> str | None:
         except OSError:
             return None
     return ip if ipaddress.ip_address(ip).is_global else None
+
+
+def advertised_endpoint(config: MinerConfig) -> Endpoint | None:
+    """What the chain should say: the configured external IP, loopback on a local chain, else this host's own."""
+    ip = config.bittensor.external_ip
+    if ip is None:
+        ip = "127.0.0.1" if config.bittensor.network == "local" else outgoing_address()
+    return None if ip is None else Endpoint(ip, config.bittensor.axon_port)
 
 
 class AxonPublisher:

@@ -17,7 +17,7 @@ from engine.identity import Signer
 from engine.lifecycle.plan import Area
 from engine.miner.access import NodeAccess
 from engine.miner.assignment import Policy
-from engine.miner.axon import AxonPublisher, Endpoint, outgoing_address
+from engine.miner.axon import AxonPublisher, advertised_endpoint
 from engine.miner.core import MinerCore
 from engine.miner.door import Door
 from engine.miner.door_front import Health
@@ -266,14 +266,6 @@ class MinerRole:
         report("reading the metagraph")
         await self.core.reassign()
         return self.core.assignment.to_json()
-
-
-def advertised_endpoint(config: MinerConfig) -> Endpoint | None:
-    """What the chain should say: the configured external IP, loopback on a local chain, else this host's own."""
-    ip = config.bittensor.external_ip
-    if ip is None:
-        ip = "127.0.0.1" if config.bittensor.network == "local" else outgoing_address()
-    return None if ip is None else Endpoint(ip, config.bittensor.axon_port)
 
 
 def _policy(config: MinerConfig) -> Policy:

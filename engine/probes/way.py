@@ -27,7 +27,7 @@ from engine.ssh.banner import BannerFacts, offered_methods, read_banner
 from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget
 
-Stop = Literal["", "resolve", "route", "tcp", "banner", "protocol", "host_key", "auth", "login"]
+Stop = Literal["", "key", "resolve", "route", "tcp", "banner", "protocol", "host_key", "auth", "login"]
 _RESOLVE_S = 5.0
 
 

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from engine.diagnostics import CATALOGUE, Report, Result, Scope, Verdict
+from engine.diagnostics.fixes import FIXES
 from engine.diagnostics.model import HOST, Cause, Check, ExitCode, Judgement, Subject, climb, fail, ok, skip, warn
 
 CAUSES = (Cause("broken", "it is broken", ("node.modes",)),)
@@ -85,3 +86,10 @@ def test_every_check_is_whole() -> None:
         assert len({cause.id for cause in one.causes}) == len(one.causes), one.id
         for cause in one.causes:
             assert cause.fixes or cause.advice, f"{one.id} {cause.id}"
+
+
+def test_every_cause_leads_to_fixes_that_exist() -> None:
+    """A cause names fixes of the table, and every fix of the table is named by a cause."""
+    named = {fix for one in CATALOGUE for cause in one.causes for fix in cause.fixes}
+
+    assert named == set(FIXES)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.diagnostics.fixes.common import CannotFixError, Case, Fix, local_step
-from engine.diagnostics.plan import EditConfig, EngineAction, LocalCommand, MakeKey, RestoreFile, SetMode, Step
+from engine.diagnostics.plan import (
+    EditConfig,
+    EngineAction,
+    LocalCommand,
+    MakeKey,
+    RestoreFile,
+    SetMode,
+    Step,
+    WriteFile,
+)
 
 PRIVATE = 0o600
 UNIT = "basilica-tui.service"
@@ -211,6 +220,45 @@ def _take_over(case: Case) -> tuple[Step, ...]:
     return (read, *_stop_old(case), start)
 
 
+def _drop_in(case: Case, name: str, title: str, *settings: str) -> tuple[Step, ...]:
+    unit = case.data.get("unit", "")
+    if not unit:
+        raise CannotFixError("the unit's file is not known")
+    path = Path(f"{unit}.d") / name
+    text = "[Service]\n" + "".join(f"{line}\n" for line in settings)
+    write = local_step(title, f"write {path}:\n{text.rstrip()}", WriteFile(path, text), f"rm {path}", as_whom="root")
+    reload = _systemctl("let systemd read it", "daemon-reload")
+    return (write, reload) if Path("/run/systemd/system").is_dir() else (write,)
+
+
+def _restart_always(case: Case) -> tuple[Step, ...]:
+    return _drop_in(
+        case, "50-restart.conf", "start the engine again whenever it ends", "Restart=always", "RestartSec=5"
+    )
+
+
+def _show_paths(case: Case) -> tuple[Step, ...]:
+    path = case.data.get("path", "")
+    word = "ReadWritePaths" if case.result.cause == "read_only_data" else "BindReadOnlyPaths"
+    # A later list adds to an earlier one, so that nothing that was visible is lost.
+    return _drop_in(case, f"50-{case.result.cause.replace('_', '-')}.conf", "let the service see it", f"{word}={path}")
+
+
+def _open_port(case: Case) -> tuple[Step, ...]:
+    port = case.data.get("port", "")
+    rule = ("INPUT", "-p", "tcp", "--dport", port, "-j", "ACCEPT")
+    add, remove = ("iptables", "-I", *rule), ("iptables", "-D", *rule)
+    return (
+        local_step(
+            "let connections to the axon's port in",
+            " ".join(add),
+            LocalCommand(add, remove),
+            " ".join(remove),
+            as_whom="root",
+        ),
+    )
+
+
 def _act(title: str, verb: str, **args: object) -> Step:
     said = " ".join((verb, *(f"{name}={value}" for name, value in args.items())))
     return local_step(title, said, EngineAction(verb, args), as_whom="the running engine")
@@ -254,5 +302,13 @@ FIXES = (
     Fix("chain.serve_axon", "publish the axon again", _serve_axon),
     Fix("access.reconcile", "make a node's keys match its grants", _reconcile),
     Fix("service.install", "install the service", _install),
+    Fix("service.restart_always", "restart the service whenever it ends", _restart_always),
+    Fix("service.show_paths", "let the service see what it needs", _show_paths),
+    Fix(
+        "host.open_port",
+        "open the axon's port on this host",
+        _open_port,
+        "lasts until the next boot or until the firewall's own tool reloads: enter the rule there too",
+    ),
     Fix("service.start", "start the service", _start),
 )

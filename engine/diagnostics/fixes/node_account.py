@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 
 from engine.diagnostics.fixes.common import CannotFixError, Case, Fix
-from engine.diagnostics.plan import PinHostKey, ProveLogin, RemoveLeftovers, Step
+from engine.diagnostics.plan import PinHostKey, ProveLogin, RemoveKeyLines, Step
 
 _APPEND = """umask 077
 mkdir -p ~/.ssh && chmod 700 ~/.ssh
@@ -180,10 +180,20 @@ def _leftovers(case: Case) -> tuple[Step, ...]:
         case.target.address,
         case.target.username,
         command,
-        RemoveLeftovers(case.target),
+        RemoveKeyLines(case.target),
         "the file is written back as it was",
     )
     return (step,)
+
+
+def _strays(case: Case) -> tuple[Step, ...]:
+    fingerprints = frozenset(case.data.get("fingerprints", "").split())
+    if not fingerprints:
+        raise CannotFixError("the lines are not known")
+    command = "authorized_keys: remove the lines with these keys\n" + "\n".join(sorted(fingerprints))
+    action = RemoveKeyLines(case.target, fingerprints)
+    title, undo = "remove the key lines that nobody answers for", "the file is written back as it was"
+    return (Step(title, case.target.address, case.target.username, command, action, undo),)
 
 
 def prove(case: Case, *, with_account: bool) -> Step:
@@ -216,6 +226,12 @@ FIXES = (
         "trust the node's new host key",
         _accept_host_key,
         "compare it on the node's own console first: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+    ),
+    Fix(
+        "access.remove_strays",
+        "remove stray key lines",
+        _strays,
+        "look at them first: a line may be a colleague's",
     ),
     Fix(
         "node.remove_leftovers",

@@ -1,0 +1,76 @@
+"""The engine's own records, read beside a running engine: grants, baselines, the last metagraph's age."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from urllib.parse import quote
+
+from engine.config.common import RoleConfig
+from engine.errors import StoreUnusable
+from engine.miner.drift import Baseline
+from engine.store.records import Grant
+from engine.store.url import SqliteFiles, parse_url
+
+METAGRAPH_KEY = "chain.metagraph"
+_GRANT_FIELDS = tuple(one.name for one in fields(Grant))
+
+
+@dataclass(frozen=True)
+class Records:
+    """What was read; ``trouble`` says why not."""
+
+    grants: Mapping[str, tuple[Grant, ...]] | None = None
+    """Open grants by node id."""
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
+    """By node id and address, as the engine files them."""
+    metagraph_read_at: float | None = None
+    trouble: str = ""
+
+    def baseline(self, node_id: str, label: str) -> Baseline | None:
+        """What the operator answers for on that node."""
+        return self.baselines.get(f"{node_id}.{label}")
+
+
+def read_records(config: RoleConfig) -> Records:
+    """Blocking. A database that is not there yet holds nothing, which is no trouble."""
+    try:
+        files = parse_url(config.database.url)
+    except StoreUnusable as error:
+        return Records(trouble=error.message)
+    if not isinstance(files, SqliteFiles):
+        return Records(trouble="the records are on a database server; ask the running engine: basilica-tui keys audit")
+    if not files.state.exists():
+        return Records(trouble="the engine has not run yet")
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(files.state))}?mode=ro", uri=True, timeout=3)
+        try:
+            return _read(connection)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return Records(trouble=f"{files.state}: {error}")
+
+
+def _read(connection: sqlite3.Connection) -> Records:
+    columns = ", ".join(_GRANT_FIELDS)
+    grants: dict[str, tuple[Grant, ...]] = {}
+    for row in connection.execute(f"SELECT {columns} FROM engine_grants WHERE removed_at IS NULL"):  # noqa: S608 - our own names
+        values = dict(zip(_GRANT_FIELDS, row, strict=True))
+        grant = Grant(**{**values, "wrapped": bool(values["wrapped"])})
+        grants[grant.node_id] = (*grants.get(grant.node_id, ()), grant)
+    baselines, read_at = {}, None
+    for key, value in connection.execute("SELECT key, value FROM engine_keyvalue"):
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            if key == METAGRAPH_KEY:
+                read_at = float(json.loads(value)["read_at"])
+            elif key.startswith("access.lines."):
+                record = json.loads(value)
+                baselines[key.removeprefix("access.lines.")] = Baseline(
+                    {str(k): float(v) for k, v in record.get("accepted", {}).items()},
+                    {str(k): float(v) for k, v in record.get("others", {}).items()},
+                )
+    return Records(grants, baselines, read_at)

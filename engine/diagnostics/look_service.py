@@ -1,0 +1,178 @@
+"""Looking at the engine as a service: unit files, systemd, control socket, health, metrics, database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from engine.config import MinerConfig
+from engine.config.common import RoleConfig
+from engine.control.client import ControlClient
+from engine.control.paths import default_socket
+from engine.diagnostics.patient import Patient
+from engine.diagnostics.service_checks import Answer, BaseState, EngineState, ServiceFacts
+from engine.errors import BasilicaError, EngineUnreachable, StoreUnusable
+from engine.store.migrate import STATE_SCHEMA
+from engine.store.url import SqliteFiles, parse_url
+
+UNIT_FOLDERS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_ASK_S = 4.0
+_CHECK_LIMIT_BYTES = 2 << 30
+
+
+def look_at_unit(patient: Patient) -> ServiceFacts:
+    """Files and systemd; blocking."""
+    config = patient.config
+    unit = _find_unit()
+    has_systemd = Path("/run/systemd/system").is_dir()
+    state, enabled = _state(unit.name) if unit is not None and has_systemd else ("", "")
+    hidden: list[tuple[str, str]] = []
+    if config is not None:
+        hidden.append(("wallet", str(config.bittensor.wallet_path.expanduser().absolute())))
+        if isinstance(config, MinerConfig):
+            hidden.append(("key", str(config.ssh_session.miner_node_key_path.expanduser().absolute())))
+    if patient.path is not None:
+        hidden.append(("config", str(patient.path.absolute())))
+    return ServiceFacts(
+        has_systemd=has_systemd,
+        unit=str(unit or ""),
+        settings=read_settings(unit) if unit is not None else {},
+        state=state,
+        enabled=enabled,
+        hidden=tuple(hidden),
+        data_dir=str(config.data_dir.expanduser().absolute()) if config is not None else "",
+    )
+
+
+def read_settings(unit: Path) -> Mapping[str, tuple[str, ...]]:
+    """``[Service]`` of a unit and its drop-ins; an empty value clears what came before, as for systemd."""
+    found: dict[str, tuple[str, ...]] = {}
+    for file in (unit, *sorted(Path(f"{unit}.d").glob("*.conf"))):
+        try:
+            text = file.read_text("utf-8", "replace")
+        except OSError:
+            continue
+        section = ""
+        for raw in text.replace("\\\n", " ").splitlines():
+            line = raw.strip()
+            if line.startswith("["):
+                section = line
+            elif section == "[Service]" and line and line[0] not in "#;":
+                key, _, value = (part.strip() for part in line.partition("="))
+                found[key] = (*found.get(key, ()), value) if value else ()
+    return found
+
+
+def _find_unit() -> Path | None:
+    folders = [Path(folder) for folder in UNIT_FOLDERS]
+    folders.append(Path("~/.config/systemd/user").expanduser())
+    for folder in folders:
+        for path in sorted(folder.glob("basilica*.service")):
+            command = " ".join(read_settings(path).get("ExecStart", ()))
+            if "basilica-tui" in command or "basilica_tui" in command:
+                return path
+    return None
+
+
+def _state(unit: str) -> tuple[str, str]:
+    words = ("systemctl", "show", unit, "-p", "ActiveState", "-p", "SubState", "-p", "UnitFileState")
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=5, check=False, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return "", ""
+    said = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+    if not said.get("ActiveState"):
+        return "", ""
+    return f"{said['ActiveState']} ({said.get('SubState', '')})", said.get("UnitFileState", "")
+
+
+async def ask_engine(config: RoleConfig) -> tuple[EngineState, str]:
+    """Whether an engine answers on the control socket: ``running``, ``absent``, ``silent`` or ``refused``."""
+    role = "miner" if isinstance(config, MinerConfig) else "validator"
+    path = config.engine.socket or default_socket(config.engine.name or role)
+    if not path.exists():
+        return "absent", f"{path} does not exist"
+    try:
+        async with asyncio.timeout(_ASK_S):
+            client = await ControlClient.connect(path, role="read-only")
+            await client.close()
+    except TimeoutError:
+        return "silent", f"{path} exists and does not answer"
+    except EngineUnreachable as error:
+        return "refused", error.message
+    except BasilicaError as error:
+        return "running", f"{path} answers: {error.message}"
+    return "running", str(path)
+
+
+async def ask_http(host: str, port: int, path: str) -> tuple[Answer, str]:
+    """One GET of our own endpoints; a body is read up to a bound."""
+    where = f"http://{host}:{port}{path}"
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    try:
+        async with asyncio.timeout(_ASK_S):
+            reader, writer = await asyncio.open_connection(near, port, limit=65536)
+            try:
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: {near}\r\nConnection: close\r\n\r\n".encode())
+                head = await reader.read(65536)
+            finally:
+                writer.close()
+    except TimeoutError:
+        return "silent", f"{where} does not answer within {_ASK_S:g} s"
+    except OSError as error:
+        return "refused", f"{where}: {error.strerror or error}"
+    status = head.split(b" ", 2)[1:2]
+    if status == [b"200"]:
+        return "ok", f"{where} answers"
+    if status == [b"503"]:
+        body = head.partition(b"\r\n\r\n")[2].decode("utf-8", "replace")
+        return "degraded", f"{where}: {' '.join(body.split())[:200]}"
+    return "other", f"{where} answers with something else"
+
+
+def look_at_database(config: RoleConfig) -> tuple[BaseState, str, str, int | None, int | None]:
+    """Verdict, words, path, size of the event log, free space beside it; blocking and read only."""
+    try:
+        files = parse_url(config.database.url)
+    except StoreUnusable as error:
+        return "unreadable", error.message, "", None, None
+    if not isinstance(files, SqliteFiles):
+        return "remote", "", "", None, None
+    path = files.state
+    recording, free = None, None
+    with contextlib.suppress(OSError):
+        recording = files.events.stat().st_size
+        free = shutil.disk_usage(path.parent).free
+    if not path.exists():
+        return "absent", "", str(path), recording, free
+    try:
+        return *_check_sqlite(path), str(path), recording, free
+    except sqlite3.OperationalError as error:
+        return "unreadable", f"{path}: {error}", str(path), recording, free
+    except sqlite3.DatabaseError as error:
+        return "damaged", f"{path}: {error}", str(path), recording, free
+
+
+def _check_sqlite(path: Path) -> tuple[BaseState, str]:
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=3)
+    try:
+        if path.stat().st_size <= _CHECK_LIMIT_BYTES:
+            answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if answer != "ok":
+                return "damaged", f"{path}: {str(answer)[:200]}"
+        try:
+            row = connection.execute(f"SELECT version_num FROM {STATE_SCHEMA.version_table}").fetchone()  # noqa: S608 - our own constant
+        except sqlite3.OperationalError:
+            row = None
+    finally:
+        connection.close()
+    revision = str(row[0]) if row else ""
+    if revision and revision not in STATE_SCHEMA.revisions:
+        return "newer", f"{path} has schema {revision}, this program knows {STATE_SCHEMA.head}"
+    return "ok", f"{path} is sound, schema {revision or 'not made yet'}"
