@@ -53,9 +53,9 @@ class Drawer:
 
 
 def _metagraph(block: int = 1, netuid: int = 39) -> Metagraph:
-    scores = {"incentive": 0.5, "dividends": 0.0, "trust": 0.0, "consensus": 0.0, "emission_tao": 2.0}
-    validator = Neuron(0, "val", "cold", 10.0, True, None, True, last_update=0, **scores)
-    miner = Neuron(1, "own", "cold", 3.0, False, None, True, last_update=0, **scores)
+    scores = (0.5, 0.0, 0.0, 0.0, 2.0)
+    validator = Neuron(0, "val", "cold", 10.0, True, None, True, *scores, last_update=0)
+    miner = Neuron(1, "own", "cold", 3.0, False, None, True, *scores, last_update=0)
     return Metagraph(netuid, block, (validator, miner))
 
 
