@@ -19,12 +19,20 @@ from textual.theme import Theme
 
 from basilica_tui import bindings as keys
 from basilica_tui.actions import parse_args
-from basilica_tui.bindings import BUILT_SCREENS, MINER_SCREENS, SCREEN_IDS, VALIDATOR_TITLES, KeyBinding, key_face
+from basilica_tui.bindings import (
+    BUILT_SCREENS,
+    MINER_SCREENS,
+    REPLAY,
+    SCREEN_IDS,
+    VALIDATOR_TITLES,
+    KeyBinding,
+    key_face,
+)
 from basilica_tui.clipboard import osc52
 from basilica_tui.commands import ActionCall, Vocabulary, command_list, parse_command
 from basilica_tui.exports import ExportFormat, export_path, write_export
 from basilica_tui.format import Look, plural
-from basilica_tui.link import Connect, Link
+from basilica_tui.link import Connect, Feed, Link
 from basilica_tui.painter import Painter
 from basilica_tui.paths import styles_folder
 from basilica_tui.preferences import Preferences
@@ -110,7 +118,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         preferences: Preferences | None = None,
         files: Path | None = None,
         watch_terminal: bool = False,
+        feed: Callable[[ConsoleStore, Callable[[], None]], Feed] | None = None,
+        refusal: str = "this console is read-only; the engine would refuse",
     ) -> None:
+        """``feed`` makes what fills the store where that is no engine; ``refusal`` is what a read-only console says."""
         super().__init__(css_path=styles_folder() / "console.tcss")
         self.animation_level = "none"
         self.socket = socket
@@ -120,9 +131,14 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.bindings_table = bindings
         self.store = ConsoleStore()
         self.painter = Painter()
-        self.link = Link(
-            self.store, socket, clock=clock, connect=connect, read_only=read_only, on_change=self._on_store_changed
-        )
+        self._refusal = refusal
+        self.link: Feed
+        if feed is not None:
+            self.link = feed(self.store, self._on_store_changed)
+        else:
+            self.link = Link(
+                self.store, socket, clock=clock, connect=connect, read_only=read_only, on_change=self._on_store_changed
+            )
         self.command_history: list[str] = []
         self._theme_wanted = theme
         self.preferences = preferences or Preferences()
@@ -236,7 +252,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def act(self, verb: str, args: Mapping[str, object], words: str) -> None:
         """Ask the engine for an action; progress and outcome appear in the footer."""
         if self.read_only:
-            self.say("this console is read-only; the engine would refuse", "warn")
+            self.say(self._refusal, "warn")
             return
         self._hurry_until = self.clock.monotonic() + HURRY_S
         self.say(f"{words} ...")
@@ -337,15 +353,16 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if binding is None or not isinstance(screen, ConsoleScreen):
             return
         if binding.needs and binding.needs not in (self.store.verbs or ()):
-            self.say(f"this engine knows no {binding.needs}", "warn")
+            words = "only in a replay" if binding.needs == REPLAY else f"this engine knows no {binding.needs}"
+            self.say(words, "warn")
             return
         if binding.danger and self.read_only:
-            self.say("this console is read-only", "warn")
+            self.say(self._refusal, "warn")
             return
         if not screen.is_drawn and not binding_id.startswith("screen.") and binding_id not in _ALWAYS:
             screen.typed_ahead.append((binding_id, argument))
             return
-        own = self._own_commands(screen, argument)
+        own = self.own_commands(screen, argument)
         if binding_id.startswith("screen."):
             name = binding_id.removeprefix("screen.")
             self.show_view(self._last_view if name == "last" else name)
@@ -356,7 +373,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         elif not screen.perform(binding_id):
             self.say(f"{binding.help.lower()}: not on this screen", "dim")
 
-    def _own_commands(self, screen: ConsoleScreen, argument: str) -> Mapping[str, Callable[[], object]]:
+    def own_commands(self, screen: ConsoleScreen, argument: str) -> Mapping[str, Callable[[], object]]:
+        """What the console does itself, whatever the screen, by binding id."""
         return {
             "help": lambda: self.push_screen(HelpScreen(screen.SCREEN_ID)),
             "command": screen.open_command,

@@ -48,6 +48,8 @@ def _screen(number: int, name: str, text: str) -> KeyBinding:
 _NODE_SCOPES = ("dashboard", "nodes", "scores", "node")
 _ITEMS = ("dashboard", "nodes", "sessions", "scores", "alerts", "config", "miners", "verifications")
 """Tables whose rows are objects, not log lines."""
+REPLAY = "replay"
+"""Among the verbs of what is shown where that is a recording."""
 NO_VERBS: frozenset[str] = frozenset()
 
 BINDINGS: tuple[KeyBinding, ...] = (
@@ -112,6 +114,23 @@ BINDINGS: tuple[KeyBinding, ...] = (
     KeyBinding("log.at", (), "Go to a time: 14:05, 2026-11-20 14:05, -30m", scope=("logs",), command="at", group="Log"),
     KeyBinding("log.marker", ("m",), "Put a marker after the newest line", scope=("logs",), command="marker",
                group="Log"),
+    KeyBinding("replay.play", (), "Play, or stop where it is; also p", command="play", group="Replay", needs=REPLAY),
+    KeyBinding("replay.on", ("full_stop",), "One event on", group="Replay", needs=REPLAY),
+    KeyBinding("replay.back", ("comma",), "One event back", group="Replay", needs=REPLAY),
+    KeyBinding("replay.minute_on", ("right_square_bracket",), "A minute on", group="Replay", needs=REPLAY),
+    KeyBinding("replay.minute_back", ("left_square_bracket",), "A minute back", group="Replay", needs=REPLAY),
+    KeyBinding("replay.hour_on", ("right_parenthesis",), "An hour on", group="Replay", needs=REPLAY),
+    KeyBinding("replay.hour_back", ("left_parenthesis",), "An hour back", group="Replay", needs=REPLAY),
+    KeyBinding("replay.faster", ("plus",), "Play faster, up to 600 times", group="Replay", needs=REPLAY),
+    KeyBinding("replay.slower", ("underscore",), "Play slower", group="Replay", needs=REPLAY),
+    KeyBinding("replay.speed", (), "Play so many times as fast: 1 to 600", command="speed", group="Replay",
+               needs=REPLAY),
+    KeyBinding("replay.next_error", ("E",), "To the next error or alert", command="next error", group="Replay",
+               needs=REPLAY),
+    KeyBinding("replay.previous_error", ("ctrl+e",), "To the error or alert before", command="previous error",
+               group="Replay", needs=REPLAY),
+    KeyBinding("replay.seek", (), "To a time: 14:05, 2026-11-20 14:05, -30m", command="seek", group="Replay",
+               needs=REPLAY),
     KeyBinding("refresh", ("r", "f5"), "Read everything again and redraw the screen", command="refresh"),
     KeyBinding("pause", ("p",), "Freeze this view, and go on", label="pause", command="pause"),
     KeyBinding("command", ("colon",), "Command line: history with up and down, tab completes", label="command"),
@@ -147,7 +166,8 @@ KEY_FACES: Mapping[str, str] = {
     "slash": "/", "exclamation_mark": "!", "less_than_sign": "<", "greater_than_sign": ">", "question_mark": "?",
     "colon": ":", "minus": "-", "ampersand": "&", "left_curly_bracket": "{", "right_curly_bracket": "}",
     "escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "down": "down", "up": "up",
-    "f1": "F1", "f5": "F5",
+    "f1": "F1", "f5": "F5", "full_stop": ".", "comma": ",", "plus": "+", "underscore": "_",
+    "left_square_bracket": "[", "right_square_bracket": "]", "left_parenthesis": "(", "right_parenthesis": ")",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from basilica_tui.cli_config import config_app
 from basilica_tui.cli_doctor import doctor
 from basilica_tui.cli_import import import_set_up
 from basilica_tui.cli_keys import keys_app
+from basilica_tui.cli_replay import record_app, replay
 from basilica_tui.cli_service import service_app
 from basilica_tui.cli_weights import weights_app
 from engine.errors import BasilicaError, ConfigInvalid
@@ -46,8 +47,10 @@ app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
 app.add_typer(backup_app, name="backup")
 app.add_typer(service_app, name="service")
+app.add_typer(record_app, name="record")
 app.command("import")(import_set_up)
 app.command("doctor")(doctor)
+app.command("replay")(replay)
 
 SocketOption = Annotated[
     Path | None, typer.Option("--socket", help="The engine's control socket; default: the one engine running here.")

@@ -72,6 +72,16 @@ class Connect(Protocol):
     async def __call__(self, path: Path, *, role: str) -> Client: ...
 
 
+class Feed(Protocol):
+    """What fills a store: the link to an engine, or a recording."""
+
+    async def run(self) -> None: ...
+    async def act(
+        self, verb: str, args: Mapping[str, object], on_progress: Callable[[str], None] | None = None
+    ) -> Mapping[str, object]: ...
+    async def resync(self) -> None: ...
+
+
 async def connect_to_engine(path: Path, *, role: str) -> Client:
     """A connection to a real engine.
 

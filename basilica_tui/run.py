@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from basilica_tui.symbols import speaks_utf8
+
+if TYPE_CHECKING:
+    from basilica_tui.app import ConsoleApp
+    from engine.recording.player import Player
 
 NO_TERMINAL = 2
 
@@ -18,13 +24,33 @@ def run_console(
 
     ``theme`` and ``ascii_only`` None choose by the terminal and locale. Without a terminal it says so and returns 2.
     """
+
+    def make(options: dict[str, Any]) -> ConsoleApp:
+        from basilica_tui.app import ConsoleApp  # noqa: PLC0415 - TEXTUAL_ANIMATIONS is read at import
+        from basilica_tui.link import connect_to_engine  # noqa: PLC0415
+
+        return ConsoleApp(socket, connect=connect_to_engine, read_only=read_only, **options)
+
+    return _run(make, theme, ascii_only)
+
+
+def run_replay(player: Player, source: Path, *, theme: str | None = None) -> int:
+    """Show a recording until the operator leaves; returns the exit code."""
+
+    def make(options: dict[str, Any]) -> ConsoleApp:
+        from basilica_tui.replay import ReplayApp  # noqa: PLC0415 - TEXTUAL_ANIMATIONS is read at import
+
+        return ReplayApp(player, source, **options)
+
+    return _run(make, theme, None)
+
+
+def _run(make: Callable[[dict[str, Any]], ConsoleApp], theme: str | None, ascii_only: bool | None) -> int:
     if not _has_terminal():
         words = "basilica-tui needs a terminal on its input and standard error (over SSH: ssh -t)"
         sys.stderr.write(f"{words}; basilica-tui show prints plain text\n")
         return NO_TERMINAL
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-    from basilica_tui.app import ConsoleApp  # noqa: PLC0415 - TEXTUAL_ANIMATIONS is read at import
-    from basilica_tui.link import connect_to_engine  # noqa: PLC0415
     from basilica_tui.preferences import Preferences, config_folder, state_folder  # noqa: PLC0415
     from basilica_tui.settings import load_settings  # noqa: PLC0415
     from basilica_tui.themes import choose_theme  # noqa: PLC0415
@@ -34,19 +60,18 @@ def run_console(
     state = state_folder(os.environ)
     if ascii_only is None:
         ascii_only = settings.ascii_only
-    app = ConsoleApp(
-        socket,
-        clock=SystemClock(),
-        connect=connect_to_engine,
-        read_only=read_only,
-        theme=theme or settings.theme or choose_theme(None, os.environ),
-        themes=settings.themes,
-        bindings=settings.bindings,
-        greetings=settings.problems,
-        preferences=Preferences(state / "views.json"),
-        files=state,
-        ascii_only=not speaks_utf8(os.environ) if ascii_only is None else ascii_only,
-        watch_terminal=True,
+    app = make(
+        {
+            "clock": SystemClock(),
+            "theme": theme or settings.theme or choose_theme(None, os.environ),
+            "themes": settings.themes,
+            "bindings": settings.bindings,
+            "greetings": settings.problems,
+            "preferences": Preferences(state / "views.json"),
+            "files": state,
+            "ascii_only": not speaks_utf8(os.environ) if ascii_only is None else ascii_only,
+            "watch_terminal": True,
+        }
     )
     app.run(mouse=False)
     return app.return_code or 0

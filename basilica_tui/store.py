@@ -77,6 +77,23 @@ class Dirty:
         return bool(self.ids) or self.counters or self.logs or self.link
 
 
+@dataclass(frozen=True, slots=True)
+class ReplayPosition:
+    """Where in a recording the console stands; what is shown happened up to ``at``."""
+
+    at: float
+    begins_at: float
+    ends_at: float
+    speed: float = 1.0
+    is_playing: bool = False
+    silent_s: float = 0.0
+    """How long nothing was recorded before."""
+    marks: tuple[float, ...] = ()
+    """Times of errors and alerts."""
+    source: str = ""
+    is_busy: bool = False
+
+
 class ConsoleStore:
     """The client's copy of the engine's live state."""
 
@@ -90,6 +107,8 @@ class ConsoleStore:
         self.lost_log_lines = 0
         self.verbs: frozenset[str] | None = None
         """The actions that the engine knows; None while it has not said."""
+        self.replay: ReplayPosition | None = None
+        """Set where a recording is shown instead of an engine."""
         self._dirty = Dirty()
 
     # --- reading ----------------------------------------------------------------------------------------------
@@ -187,6 +206,13 @@ class ConsoleStore:
         """The connection changed."""
         if link != self.link:
             self.link = link
+            self._dirty.link = True
+            self.version += 1
+
+    def set_replay(self, position: ReplayPosition) -> None:
+        """Another moment of a recording."""
+        if position != self.replay:
+            self.replay = position
             self._dirty.link = True
             self.version += 1
 

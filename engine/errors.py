@@ -470,3 +470,9 @@ class FixFailed(BasilicaError):
     """A step of a fix could not be done; what was done before it is taken back where that is possible."""
 
     code = "fix_failed"
+
+
+class RedactionFailed(BasilicaError):
+    """Something that was to be shared would still name somebody; it was not written."""
+
+    code = "redaction_failed"

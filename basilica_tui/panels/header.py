@@ -55,6 +55,8 @@ def _block(store: ConsoleStore, look: Look) -> Line:
 
 def _right(store: ConsoleStore, look: Look, width: int, *, read_only: bool, paused: bool) -> Line:
     parts: list[Line] = [(("paused", "warn"),)] if paused else []
+    if store.replay is not None:
+        return join([*parts, ((f"{look.symbols.warn} REPLAY", "warn"),)], ("   ", ""))
     parts.append(link_badge(store, look, short=width < 88))
     if read_only:
         parts.append((("read-only", "accent"),))

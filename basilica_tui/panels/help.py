@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from basilica_tui.bindings import VALIDATOR_TITLES, KeyBinding, applies, key_face, shown
+from basilica_tui.bindings import NO_VERBS, VALIDATOR_TITLES, KeyBinding, applies, key_face, shown
 from basilica_tui.format import Line, Look
 from basilica_tui.lines import beside
 from basilica_tui.panels.sentences import READ_ONLY
@@ -14,10 +14,17 @@ KEYS_WIDTH = 14
 
 
 def help_lines(
-    bindings: Sequence[KeyBinding], screen: str, look: Look, width: int, *, read_only: bool, is_validator: bool
+    bindings: Sequence[KeyBinding],
+    screen: str,
+    look: Look,
+    width: int,
+    *,
+    read_only: bool,
+    is_validator: bool,
+    verbs: frozenset[str] = NO_VERBS,
 ) -> list[Line]:
     """Every key and command; those that do something on the screen it was opened from stand out."""
-    usable = [b for b in shown(bindings, read_only=read_only) if b.keys or b.command]
+    usable = [b for b in shown(bindings, read_only=read_only, verbs=verbs) if b.keys or b.command]
     if is_validator:
         usable = [b for b in usable if not b.id.startswith(("node.", "session."))]
     groups: dict[str, list[KeyBinding]] = {}

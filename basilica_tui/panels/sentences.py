@@ -45,6 +45,8 @@ def empty_table(store: ConsoleStore, collection: str, look: Look) -> str:
     """Why a table has no rows."""
     if not store.has_data:
         return "Nothing is known yet."
+    if store.replay is not None:
+        return "Nothing of this was recorded by this moment."
     if store.engine.chain_error and collection in _NEED_CHAIN:
         return _NEED_CHAIN[collection]
     return _EMPTY.get(collection, "Nothing here.")
@@ -53,6 +55,8 @@ def empty_table(store: ConsoleStore, collection: str, look: Look) -> str:
 def all_is_well(store: ConsoleStore, look: Look) -> str:
     """The good news in place of a list of problems."""
     engine = store.engine
+    if store.replay is not None and not engine.role:
+        return "the recording begins here; nothing is known yet"
     if not store.has_data or not engine.role:
         return "the engine is starting; nothing is known yet"
     if engine.role == "miner" and not store.nodes:

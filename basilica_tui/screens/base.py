@@ -14,6 +14,7 @@ from basilica_tui.commands import completions
 from basilica_tui.format import Line, Look
 from basilica_tui.panels.footer import footer_line, notice_line
 from basilica_tui.panels.header import CLOCK_WIDTH, clock_line, header_line
+from basilica_tui.panels.timebar import timebar_lines
 from basilica_tui.store import Dirty
 from basilica_tui.widgets.lines import Lines
 from basilica_tui.widgets.prompt import Prompt
@@ -21,6 +22,8 @@ from basilica_tui.widgets.prompt import Prompt
 if TYPE_CHECKING:
     from basilica_tui.app import ConsoleApp
 
+TIMEKEYS_HEIGHT = 20
+"""Lower terminals keep the line for what they show."""
 EVERYTHING = Dirty(counters=True, logs=True, link=True)
 """Stands for "draw all of it": a screen that was not visible knows nothing of what changed meanwhile."""
 
@@ -49,6 +52,8 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
         with Horizontal(id="top"):
             yield Lines(1, id="header")
             yield Lines(1, id="clock")
+        yield Lines(1, id="timebar")
+        yield Lines(1, id="timekeys")
         yield from self.body()
         yield Prompt()
         yield Lines(1, id="footer")
@@ -121,6 +126,7 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
         header = header_line(desk.store, look, room, read_only=desk.read_only, paused=self.is_paused)
         self.query_one("#header", Lines).set_lines([header])
         self.query_one("#clock", Lines).set_lines([clock_line(look)])
+        self._draw_timebar(look)
         notice = desk.notice_now()
         if notice is not None:
             line: Line = notice_line(notice[0], notice[1], look, width)
@@ -134,6 +140,16 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
                 is_validator=desk.store.is_validator,
             )
         self.query_one("#footer", Lines).set_lines([line])
+
+    def _draw_timebar(self, look: Look) -> None:
+        place = self.desk.store.replay
+        if place is None:
+            return
+        self.add_class("-replay")
+        self.set_class(self.size.height < TIMEKEYS_HEIGHT, "-low")
+        bar, keys = timebar_lines(place, self.desk.bindings_table, look, self.size.width)
+        self.query_one("#timebar", Lines).set_lines([bar])
+        self.query_one("#timekeys", Lines).set_lines([keys])
 
     @property
     def is_faded(self) -> bool:

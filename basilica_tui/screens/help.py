@@ -34,6 +34,7 @@ class HelpScreen(ConsoleScreen):
             self.size.width,
             read_only=desk.read_only,
             is_validator=desk.store.is_validator,
+            verbs=desk.store.verbs or frozenset(),
         )
         self.query_one(ScrollingLines).show(lines)
 

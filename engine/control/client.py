@@ -14,6 +14,8 @@ from engine.control.decoding import to_counters, to_log_records, to_mapping, to_
 from engine.control.frames import (
     PROTOCOL,
     SERVER_FRAME_BYTES,
+    ByteReader,
+    ByteWriter,
     Frame,
     FrameInvalidError,
     common_version,
@@ -122,7 +124,7 @@ class ControlClient:
 
     hello: ServerHello
 
-    def __init__(self, path: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, path: Path, reader: ByteReader, writer: ByteWriter) -> None:
         self._path = path
         self._reader = reader
         self._writer = writer
@@ -147,6 +149,17 @@ class ControlClient:
             raise EngineUnreachable(f"the engine at {path} does not answer") from None
         except OSError as error:
             raise _unreachable(path, error) from error
+        return await cls.greet(path, reader, writer, role=role, timeout_s=timeout_s)
+
+    @classmethod
+    async def greet(
+        cls, path: Path, reader: ByteReader, writer: ByteWriter, *, role: str, timeout_s: float = 3.0
+    ) -> ControlClient:
+        """Agree on role and version over streams that somebody else opened; ``path`` is what the engine is called.
+
+        Raises:
+            EngineUnreachable, ProtocolMismatch, ControlRefused: as ``connect`` does.
+        """
         client = cls(path, reader, writer)
         try:
             async with asyncio.timeout(timeout_s):
@@ -231,6 +244,19 @@ class ControlClient:
         known = [to_mapping(a) for a in found] if isinstance(found, list) else []
         return {str(a.get("verb", "")): str(a.get("help", "")) for a in known}
 
+    async def summary(self) -> Mapping[str, object]:
+        """What an overview shows of an engine, in one small answer.
+
+        Raises:
+            ControlRefused: an engine that is older than this question.
+            EngineUnreachable: the connection is lost.
+        """
+        request_id, request = self._send("summary", {})
+        try:
+            return to_mapping((await request.next()).get("result"))
+        finally:
+            self._forget(request_id)
+
     async def logs(self, after_seq: int = 0, limit: int = 500) -> list[LogRecord]:
         """Log lines that came after line ``after_seq``, oldest first."""
         records: list[LogRecord] = []
@@ -269,11 +295,7 @@ class ControlClient:
             raise _refusal(frame)
         proto = common_version(frame.get("proto"))
         if frame.get("t") != "hello" or proto is None:
-            raise ProtocolMismatch(
-                f"the engine at {self._path} speaks another protocol than this console",
-                hint="use the same version of both",
-                reason="protocol_mismatch",
-            )
+            raise _mismatch(frame)
         return ServerHello(
             str(frame.get("build", "")), str(frame.get("instance", "")), str(frame.get("role", "")), proto
         )
@@ -333,6 +355,23 @@ class ControlClient:
             self._forget(request_id)
             if verb == "watch" and not is_over and self._lost is None:
                 self._writer.write(encode({"t": "req", "id": next(self._ids), "verb": "unwatch", "args": {}}))
+
+
+def _mismatch(hello: Frame) -> ProtocolMismatch:
+    """In words which side is too old."""
+    theirs, build = hello.get("proto"), str(hello.get("build", ""))[:40] or "unknown"
+    mine = f"{PROTOCOL[0]} to {PROTOCOL[1]}"
+    if not (isinstance(theirs, list) and len(theirs) == 2 and all(type(item) is int for item in theirs)):
+        message, hint = "it does not say which protocol it speaks", "use the same version of both"
+    elif theirs[1] < PROTOCOL[0]:
+        message, hint = f"it speaks protocol {theirs[0]} to {theirs[1]}: the engine is too old", "upgrade the engine"
+    else:
+        message, hint = f"it speaks protocol {theirs[0]} to {theirs[1]}: the console is too old", "upgrade the console"
+    return ProtocolMismatch(
+        f"the engine is {build}, this console {__version__} with protocol {mine}; {message}",
+        hint=hint,
+        reason="protocol_mismatch",
+    )
 
 
 def _unreachable(path: Path, error: OSError) -> EngineUnreachable:

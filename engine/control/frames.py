@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
+from typing import Protocol
 
 PROTOCOL = (1, 1)
 """The oldest and the newest version of the protocol that this program speaks."""
@@ -12,6 +12,20 @@ SERVER_FRAME_BYTES = 1024 * 1024
 CLIENT_FRAME_BYTES = 64 * 1024
 
 Frame = dict[str, object]
+
+
+class ByteReader(Protocol):
+    """What frames are read from: a stream of this machine, or a channel through SSH."""
+
+    async def readexactly(self, n: int, /) -> bytes: ...
+
+
+class ByteWriter(Protocol):
+    """What frames are written to."""
+
+    def write(self, data: bytes, /) -> None: ...
+    def close(self) -> None: ...
+    async def wait_closed(self) -> None: ...
 
 
 class FrameInvalidError(Exception):
@@ -33,7 +47,7 @@ def wrap(body: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
-async def read_frame(reader: asyncio.StreamReader, limit: int) -> Frame:
+async def read_frame(reader: ByteReader, limit: int) -> Frame:
     """The next frame; its size is known, and refused, before any memory is taken for it.
 
     Raises:

@@ -15,6 +15,7 @@ from engine.control.frames import SERVER_FRAME_BYTES, Frame, encode
 from engine.control.ring import LogRing
 from engine.control.served import ServedClient
 from engine.control.state import LiveState
+from engine.control.summary import summary_of
 from engine.errors import BasilicaError, ControlRefused
 
 log = structlog.get_logger()
@@ -133,6 +134,9 @@ class RequestHandler:
         known = [{"verb": a.verb, "help": a.help, "danger": a.danger} for a in self._actions.actions]
         client.send({"t": "res", "id": request_id, "result": {"actions": known}})
 
+    async def _summarize(self, client: ServedClient, request_id: int, _: Args) -> None:
+        client.send({"t": "res", "id": request_id, "result": summary_of(self._state, self._clock.now())})
+
     async def _read_history(self, client: ServedClient, request_id: int, args: Args) -> None:
         if self._history is None:
             raise ControlRefused("this engine keeps no history", reason="no_history")
@@ -165,6 +169,7 @@ _VERBS = cast(
         "unwatch": RequestHandler._unwatch,
         "act": RequestHandler._act,
         "actions": RequestHandler._list_actions,
+        "summary": RequestHandler._summarize,
         "history": RequestHandler._read_history,
         "logs": RequestHandler._read_logs,
     },

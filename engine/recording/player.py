@@ -152,7 +152,6 @@ class Player:
             self.recording.damaged += 1
             self.state = LiveState()
         self.at = self._last_at = chapter.begins_at
-        self._seq = 0
         if index > 0:
             self._recall_logs(self.recording.chapters[index - 1])
 
