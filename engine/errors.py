@@ -55,6 +55,12 @@ class PublicKeyRefused(BasilicaError):
     code = "public_key_refused"
 
 
+class CertificateRefused(BasilicaError):
+    """An SSH certificate from another engine is not what it should be."""
+
+    code = "certificate_refused"
+
+
 # --- chain ----------------------------------------------------------------------------------------------------
 
 

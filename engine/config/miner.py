@@ -153,6 +153,8 @@ class AccessConfig(Section):
     session_wrapper: Literal["off", "ours", "all"] = "ours"
     """Whose key lines mark sessions and end them at the deadline: nobody's, those of validators that speak our
     dialect (proved to work with it), or everybody's."""
+    ssh_certificates: bool = False
+    """Validators that can (ours) enter with short certificates instead of a key line; nodes show certified keys."""
 
 
 class ObservedConfig(Section):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from engine.events.access import (
     BaselineAccepted,
+    CertificateIssued,
     ClockSkewSeen,
     DriftSeen,
     ForeignKeyRemoved,
@@ -132,6 +133,7 @@ __all__ = [
     "AxonServed",
     "BaselineAccepted",
     "CallRefused",
+    "CertificateIssued",
     "ChainFailed",
     "ClockSkewSeen",
     "ConfigRefused",

@@ -54,6 +54,22 @@ class KeyDeployed(Event):
     expires_at: float
     expiry_form: str
     renewed: bool
+    certified: bool = False
+    """It is a name in the authority's line, not a line of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateIssued(Event):
+    """A validator was given an SSH certificate for one grant; ``serial`` and ``key_id`` are what the node logs."""
+
+    kind = "certificate.issued"
+    severity = "debug"
+    grant_id: str
+    node_id: str
+    validator_hotkey: str
+    serial: str
+    key_id: str
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +124,8 @@ class NodeEnrolled(Event):
     can_wrap: bool = False
     refusal: str = ""
     message: str = ""
+    can_certify: bool = False
+    """Whether a certificate was proved to open it; False also while certificates are off."""
     canary: bool = False
     """Whether the key file was touched for it: two throw-away lines, in and out again."""
 

@@ -32,3 +32,8 @@ def discover_v1(hotkey: str, nonce: str, ts: int) -> bytes:
 def discover_v2(hotkey: str, target: str, nonce: str, ts: int, token: str) -> bytes:
     """What a validator signs to ask for nodes in dialect B, bound to one miner and one session."""
     return f"BASILICA_DISCOVER_V2:{hotkey}:{target}:{nonce}:{ts:d}:{token}".encode()
+
+
+def host_authority(validator_hotkey: str, response_nonce: str, key_sha256_hex: str) -> bytes:
+    """What a miner signs so that a validator may trust the key that signs its nodes' host keys (dialect B)."""
+    return f"BASILICA_HOST_CA_V1:{validator_hotkey}:{response_nonce}:{key_sha256_hex}".encode()

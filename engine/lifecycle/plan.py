@@ -25,6 +25,7 @@ LIVE: Mapping[str, Area] = {
     "access.reconcile_interval": "access",
     "access.revoke_on_exit": "access",
     "access.session_wrapper": "access",
+    "access.ssh_certificates": "access",
     "ssh_session.adopt_leftovers": "access",
     "node_management.health_check_interval": "health",
     "node_management.health_check_timeout": "health",

@@ -7,6 +7,7 @@ from engine.config.miner import MinerConfig
 from engine.control.actions import ActionTable
 from engine.events import EventSink
 from engine.miner.access_actions import AccessActions
+from engine.miner.certifying import Certifying
 from engine.miner.drift import DriftWatch
 from engine.miner.enrolment import Enrolment
 from engine.miner.live_sessions import LiveSessions
@@ -20,8 +21,14 @@ from engine.supervisor import Supervisor
 class NodeAccess:
     """Everything that reads or writes authorized_keys for this miner."""
 
-    def __init__(self, config: MinerConfig, pool: NodePool, store: Store, *, clock: Clock, emit: EventSink) -> None:
-        self._enrolment = Enrolment(pool, store.keyvalue, clock=clock, emit=emit)
+    def __init__(
+        self, config: MinerConfig, hotkey: str, pool: NodePool, store: Store, *, clock: Clock, emit: EventSink
+    ) -> None:
+        self.certifying = Certifying(config.data_dir, hotkey, pool.host_keys, clock=clock)
+        self.certifying.turn(config.access.ssh_certificates)
+        self._enrolment = Enrolment(
+            pool, store.keyvalue, clock=clock, emit=emit, needs_certificates=lambda: self.certifying.is_on
+        )
         drift = DriftWatch(store.keyvalue, clock=clock, emit=emit)
         self.reconciler = Reconciler(
             pool,
@@ -29,6 +36,7 @@ class NodeAccess:
             self._enrolment,
             drift,
             LiveSessions(pool, clock=clock, emit=emit),
+            self.certifying,
             clock=clock,
             emit=emit,
             node_deadline_s=config.access.node_deadline,

@@ -24,6 +24,7 @@ Args = Mapping[str, object]
 _KEPT = {
     "own": "it is the key that the engine logs in with; see node_key.rotate",
     "grant": "it belongs to a grant; see session.end",
+    "authority": "validators enter by it with certificates; see session.end and access.ssh_certificates",
     "operator": "it belongs to the operator's baseline; edit the file on the node",
 }
 
@@ -68,8 +69,12 @@ class AccessActions:
         baseline = await self._drift.baseline(target)
         grants = {grant.id: grant for grant in await self._grants.open_for_node(target.node_id)}
         found = [
-            _entry(line, grants.get(line.grant_id), None if baseline is None else baseline.since(line.fingerprint))
+            entry
             for line in lines
+            for entry in (
+                _entry(line, grants.get(line.grant_id), None if baseline is None else baseline.since(line.fingerprint)),
+                *(_guest(line, grants[grant_id]) for grant_id in line.guests if grant_id in grants),
+            )
         ]
         return {"node_id": target.node_id, "address": target.label, "lines": found}
 
@@ -161,6 +166,18 @@ def _entry(line: SeenLine, grant: Grant | None, first_seen: float | None) -> dic
         "since": first_seen if grant is None else grant.created_at,
         "until": line.expires_at if grant is None else grant.expires_at,
         "wrapped": line.is_wrapped,
+    }
+
+
+def _guest(line: SeenLine, grant: Grant) -> dict[str, object]:
+    """A validator that enters by an authority's line, in the form of a line."""
+    return _entry(line, grant, None) | {
+        "kind": "certificate",
+        "fingerprint": grant.fingerprint,
+        "algorithm": grant.algorithm,
+        "comment": "",
+        "grant_id": grant.id,
+        "wrapped": grant.wrapped,
     }
 
 

@@ -28,6 +28,8 @@ class Enrolled:
     capability: NodeCapability
     enforced: Enforced
     refusal: KeyFileRefused | None = None
+    can_certify: bool = False
+    """Whether a certificate of an authority in the key file was proved to open it."""
 
     @property
     def can_wrap(self) -> bool:
@@ -49,7 +51,7 @@ def skew_level(skew_s: float) -> SkewLevel:
     return "warning" if abs(skew_s) > SKEW_WARNING_S else "ok"
 
 
-def judge(target: NodeTarget, capability: NodeCapability, verdict: Verdict) -> Enrolled:
+def judge(target: NodeTarget, capability: NodeCapability, verdict: Verdict, *, can_certify: bool = False) -> Enrolled:
     """What the canary's verdict and the clock mean for key lines."""
     form = "none" if verdict is Verdict.NOT_ENFORCED else capability.expiry_form
     enforced: Enforced = "assumed"
@@ -57,7 +59,9 @@ def judge(target: NodeTarget, capability: NodeCapability, verdict: Verdict) -> E
         enforced = "removal only"
     elif verdict is Verdict.PROVED:
         enforced = "proved"
-    return Enrolled(replace(capability, expiry_form=form), enforced, _refusal(target, capability, verdict))
+    refusal = _refusal(target, capability, verdict)
+    # The line must end by itself as a key's does: an authority that outlives its miner would be the worst of keys.
+    return Enrolled(replace(capability, expiry_form=form), enforced, refusal, can_certify and enforced == "proved")
 
 
 def split_rows(rows: Sequence[Grant], now: float, refusal: BasilicaError | None) -> tuple[list[Grant], list[Grant]]:

@@ -16,6 +16,7 @@ from engine.clock import Clock
 from engine.errors import PublicKeyRefused
 from engine.events import (
     AssignmentChanged,
+    CertificateIssued,
     EventSink,
     GrantEnded,
     GrantRestored,
@@ -29,6 +30,7 @@ from engine.events import (
 from engine.identity.node_ids import node_id_from_text
 from engine.identity.public_keys import PublicKey
 from engine.miner.assignment import NOBODY, Assignment, Policy, assignment_from_json, choose
+from engine.miner.certifying import Certifying, Papers
 from engine.miner.fleet import FleetNode
 from engine.miner.grants import (
     END_EXPIRED,
@@ -65,6 +67,7 @@ class MinerCore:
         metagraph: MetagraphCache,
         reconciler: Reconciler,
         own_blobs: Callable[[], frozenset[str]],
+        certifying: Certifying,
         *,
         wrapping: Wrapping,
         policy: Policy,
@@ -77,6 +80,7 @@ class MinerCore:
         self._metagraph = metagraph
         self._reconciler = reconciler
         self._own_blobs = own_blobs
+        self._certifying = certifying
         self._wrapping = wrapping
         self._policy = policy
         self._clock = clock
@@ -201,7 +205,11 @@ class MinerCore:
         """See ``Admission.is_assigned``."""
         return self._assignment.admits(hotkey)
 
-    async def admit(self, hotkey: str, key: PublicKey, dialect: Dialect) -> Access:
+    def host_authority(self) -> str:
+        """See ``Admission.host_authority``."""
+        return self._certifying.host_authority
+
+    async def admit(self, hotkey: str, key: PublicKey, dialect: Dialect, *, certificates: bool = False) -> Access:
         """See ``Admission.admit``. Raises PublicKeyRefused."""
         if key.blob_base64 in self._own_blobs():
             raise PublicKeyRefused("this is the miner's own node key", hint="send a key of your own")
@@ -219,6 +227,7 @@ class MinerCore:
             lifetime_s=self._session_lifetime_s,
             new_id=lambda: secrets.token_hex(6),
             wrapped=is_wrapped(self._wrapping, dialect),
+            certified=certificates and self._certifying.is_on,
         )
         await self._store.grants.put_many(plan.put)
         await self._end(plan.end, END_REPLACED)
@@ -247,12 +256,28 @@ class MinerCore:
         for grant in grants:
             outcome = outcomes.get(grant.node_id) or NodeOutcome(grant.node_id)
             if grant.id in outcome.in_place and grant.node_id in self._nodes:
-                ready.append(_ready_node(nodes[grant.node_id]))
+                papers = outcome.papers.get(grant.id)
+                ready.append(_ready_node(nodes[grant.node_id], papers))
+                if papers is not None:
+                    self._say_certified(grant, papers)
             elif grant.id in outcome.refused:
                 refused_keys += 1
         if grants and refused_keys == len(grants):
             raise PublicKeyRefused("this key is in use on the nodes already", hint="send a key of your own")
         return Access(tuple(ready), len(grants) - len(ready), now + self._session_lifetime_s if ready else None)
+
+    def _say_certified(self, grant: Grant, papers: Papers) -> None:
+        self._emit(
+            CertificateIssued(
+                at=self._clock.now(),
+                grant_id=grant.id,
+                node_id=grant.node_id,
+                validator_hotkey=grant.hotkey,
+                serial=f"{papers.serial:d}",
+                key_id=papers.key_id,
+                expires_at=grant.expires_at,
+            )
+        )
 
     # --- what ends an admission -------------------------------------------------------------------------------
 
@@ -383,7 +408,7 @@ def _target(node: KnownNode) -> NodeTarget:
     return NodeTarget(node_id=node.node_id, host=node.host, port=node.port, username=node.username)
 
 
-def _ready_node(node: FleetNode) -> ReadyNode:
+def _ready_node(node: FleetNode, papers: Papers | None) -> ReadyNode:
     target = node.target
     return ReadyNode(
         node_id=node.node_id,
@@ -392,4 +417,6 @@ def _ready_node(node: FleetNode) -> ReadyNode:
         username=target.username,
         additional_opts=node.additional_opts,
         hourly_rate_cents=node.hourly_rate_cents,
+        certificate="" if papers is None else papers.certificate,
+        host_certificate="" if papers is None else papers.host_certificate,
     )

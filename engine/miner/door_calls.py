@@ -308,6 +308,9 @@ class DoorCalls:
         response_nonce = new_nonce()
         # The validator verifies with its own spelling of its hotkey, so that is what is signed.
         payload = payloads.miner_response(call.validator_hotkey, response_nonce, session.token)
+        authority = self._admission.host_authority() if call.dialect == "B" else ""
+        digest = hashlib.sha256(authority.encode()).hexdigest()
+        vouched = payloads.host_authority(call.validator_hotkey, response_nonce, digest)
         return convert.write_auth_answer(
             call.dialect,
             AuthAnswer(
@@ -317,6 +320,8 @@ class DoorCalls:
                 miner_hotkey=self._signer.hotkey,
                 miner_signature=self._signer.sign(payload),
                 response_nonce=response_nonce,
+                host_authority=authority,
+                host_authority_signature=self._signer.sign(vouched) if authority else "",
             ),
         )
 
@@ -360,7 +365,7 @@ class DoorCalls:
             return await self._list_nodes(request, call, caller, None, None, _NO_ACCESS, began)
         opening = self._claim(await self._ledger.openings(caller.hotkey), caller, key, self._clock.now())
         try:
-            access = await self._admit(caller, key, call.dialect)
+            access = await self._admit(caller, key, call)
             if opening is not None and access.access_until is not None:
                 opening = replace(opening, until=max(opening.until, access.access_until))
             return await self._list_nodes(request, call, caller, key, opening, access, began)
@@ -379,7 +384,7 @@ class DoorCalls:
         began: float,
     ) -> bytes:
         """``used`` is None for a key that was put nowhere: it must not hide a change of the real one."""
-        answer = convert.write_nodes(_wire_node(node) for node in access.nodes)
+        answer = convert.write_nodes(call.dialect, (_wire_node(node) for node in access.nodes))
         now = self._clock.now()
         discovery = Discovery(
             at=now,
@@ -411,10 +416,12 @@ class DoorCalls:
         )
         return answer
 
-    async def _admit(self, caller: Caller, key: PublicKey, dialect: Dialect) -> Access:
+    async def _admit(self, caller: Caller, key: PublicKey, call: DiscoverCall) -> Access:
         async with self._discoveries:
             try:
-                return await self._admission.admit(caller.hotkey, key, dialect)
+                return await self._admission.admit(
+                    caller.hotkey, key, call.dialect, certificates=call.accepts_certificates
+                )
             except PublicKeyRefused as error:
                 raise Refused(rules.key_refused(error)) from error
 
@@ -497,4 +504,6 @@ def _wire_node(node: ReadyNode) -> WireNode:
         username=node.username,
         additional_opts=node.additional_opts,
         hourly_rate_cents=node.hourly_rate_cents,
+        certificate=node.certificate,
+        host_certificate=node.host_certificate,
     )

@@ -16,7 +16,7 @@ from engine.errors import ControlRefused
 from engine.events import BaselineAccepted, DriftSeen, EventSink
 from engine.ssh import failures
 from engine.ssh.authorized_keys import inventory
-from engine.ssh.keylines import KeyLine, LineKind
+from engine.ssh.keylines import AUTHORITY_HOLDER, KeyLine, LineKind
 from engine.ssh.target import NodeTarget
 from engine.store.keyvalue import KeyValueRepository
 
@@ -28,7 +28,10 @@ SECOND_FILE = "authorized_keys2"
 
 @dataclass(frozen=True, slots=True)
 class SeenLine:
-    """One key line of a node, with what is known about it. ``kind``: own, grant, operator, leftover, drift, orphan."""
+    """One key line of a node, with what is known about it.
+
+    ``kind``: own, grant, authority (lets in certificates for grants), operator, leftover, drift, orphan.
+    """
 
     kind: str
     fingerprint: str
@@ -40,6 +43,8 @@ class SeenLine:
     expires_at: int | None = None
     is_wrapped: bool = False
     options: str = ""
+    guests: tuple[str, ...] = ()
+    """Of an authority: the ids of the grants that enter by it."""
 
     @property
     def is_unexplained(self) -> bool:
@@ -95,7 +100,8 @@ def _seen(
     if line.blob in own:
         kind = "own"
     elif is_ours:
-        kind = "grant" if line.grant_id in known else "orphan"
+        ours = "authority" if line.holder == AUTHORITY_HOLDER else "grant"
+        kind = ours if line.grant_id in known else "orphan"
     elif baseline is not None and fingerprint not in baseline.accepted:
         kind = "drift"
     else:
@@ -111,6 +117,7 @@ def _seen(
         line.expires_at_unix if is_ours else None,
         line.session_deadline_unix is not None,
         "" if is_ours else failures.plain(line.options[:800]),
+        tuple(grant_id for grant_id, _ in line.guests),
     )
 
 

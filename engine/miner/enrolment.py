@@ -6,13 +6,13 @@ measured again every ten minutes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from engine.clock import Clock
 from engine.events import ClockSkewSeen, EventSink, NodeEnrolled
 from engine.miner.capabilities import LASTING, Enrolled, SkewLevel, judge, skew_level
-from engine.ssh.canary import Verdict, prove_expiry
+from engine.ssh.canary import Verdict, prove_certificates, prove_expiry
 from engine.ssh.capability import NodeCapability, probe_capability
 from engine.ssh.keyfile import read_key_file
 from engine.ssh.pool import ConnectionInfo, NodePool
@@ -33,6 +33,8 @@ class _Proof:
     verdict: Verdict
     key_file: str
     key_file_mode: str
+    opens_to_certificates: bool | None = None
+    """None as long as nobody needed to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,22 @@ class _Known:
     identity: Identity
     measured_at: float
     enrolled: Enrolled
+    with_certificates: bool = False
 
 
 class Enrolment:
     """The capability record of every node; the reconciler asks it before each change, under the node's lock."""
 
-    def __init__(self, pool: NodePool, keyvalue: KeyValueRepository, *, clock: Clock, emit: EventSink) -> None:
+    def __init__(
+        self,
+        pool: NodePool,
+        keyvalue: KeyValueRepository,
+        *,
+        clock: Clock,
+        emit: EventSink,
+        needs_certificates: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._needs_certificates = needs_certificates
         self._pool = pool
         self._keyvalue = keyvalue
         self._clock = clock
@@ -57,21 +69,29 @@ class Enrolment:
         """See ``CapabilitySource``; the first time for a node its canary is sent."""
         identity = _identity(target, await self._pool.connect(target))
         known = self._known.get(target.node_id)
-        if known is not None and known.identity == identity and not self._is_stale(known):
+        needs_certificates = self._needs_certificates()
+        if known is not None and known.identity == identity and not self._is_stale(known, needs_certificates):
             return known.enrolled
         capability = await probe_capability(self._pool, target)
         stored = await self._stored(target, identity)
         proof = stored or await self._prove(target, identity, capability)
-        enrolled = judge(target, capability, proof.verdict)
-        self._known[target.node_id] = _Known(identity, self._clock.monotonic(), enrolled)
-        self._say(target, enrolled, proof, canary=stored is None)
+        is_asked = needs_certificates and proof.opens_to_certificates is None and proof.verdict is Verdict.PROVED
+        if is_asked:
+            opens = await prove_certificates(self._pool, target, capability)
+            proof = replace(proof, opens_to_certificates=opens)
+            await self._keep(target, identity, proof)
+        enrolled = judge(target, capability, proof.verdict, can_certify=proof.opens_to_certificates is True)
+        self._known[target.node_id] = _Known(identity, self._clock.monotonic(), enrolled, needs_certificates)
+        self._say(target, enrolled, proof, canary=stored is None or is_asked)
         return enrolled
 
     def ask_again(self, node_id: str) -> None:
         """The operator has changed something: measure at the next visit, not in ten minutes."""
         self._known.pop(node_id, None)
 
-    def _is_stale(self, known: _Known) -> bool:
+    def _is_stale(self, known: _Known, needs_certificates: bool) -> bool:
+        if needs_certificates and not known.with_certificates:
+            return True
         refusal = known.enrolled.refusal
         if refusal is not None and refusal.reason == "clock_skew":
             return True  # one cheap question, and the node serves again as soon as its clock is right
@@ -87,20 +107,30 @@ class Enrolment:
             return None
         if verdict not in LASTING:
             return None
-        return _Proof(verdict, str(record.get("key_file", "")), str(record.get("key_file_mode", "")))
+        opens = record.get("certificates")
+        return _Proof(
+            verdict,
+            str(record.get("key_file", "")),
+            str(record.get("key_file_mode", "")),
+            opens if isinstance(opens, bool) else None,
+        )
 
     async def _prove(self, target: NodeTarget, identity: Identity, capability: NodeCapability) -> _Proof:
         state = await read_key_file(self._pool, target)
         proof = _Proof(await prove_expiry(self._pool, target, capability), state.path, state.mode)
+        await self._keep(target, identity, proof)
+        return proof
+
+    async def _keep(self, target: NodeTarget, identity: Identity, proof: _Proof) -> None:
         record = {
             "identity": list(identity),
             "verdict": proof.verdict.value,
             "key_file": proof.key_file,
             "key_file_mode": proof.key_file_mode,
+            "certificates": proof.opens_to_certificates,
             "at": self._clock.now(),
         }
         await self._keyvalue.put(_key(target), record)
-        return proof
 
     def _say(self, target: NodeTarget, enrolled: Enrolled, proof: _Proof, *, canary: bool) -> None:
         capability, now = enrolled.capability, self._clock.now()
@@ -118,6 +148,7 @@ class Enrolment:
                 can_wrap=enrolled.can_wrap,
                 refusal=enrolled.refusal.reason if enrolled.refusal else "",
                 message=enrolled.refusal.message if enrolled.refusal else "",
+                can_certify=enrolled.can_certify,
                 canary=canary,
             )
         )

@@ -62,11 +62,12 @@ def plan_grants(
     lifetime_s: float,
     new_id: Callable[[], str],
     wrapped: bool = False,
+    certified: bool = False,
 ) -> GrantPlan:
     """Give ``hotkey`` access with ``key`` to every node for one session lifetime from now.
 
     ``open_grants`` are all rows not yet removed; those of other validators are left alone. ``wrapped`` asks for the
-    forced command in the key lines.
+    forced command in the key lines, ``certified`` for certificates instead of key lines.
     """
     mine: dict[str, list[Grant]] = {}
     for grant in open_grants:
@@ -82,9 +83,10 @@ def plan_grants(
             else:
                 end.append(grant)
         if current is not None:
-            put.append(replace(current, renewed_at=now, expires_at=now + lifetime_s, wrapped=wrapped))
+            renewed = replace(current, renewed_at=now, expires_at=now + lifetime_s)
         else:
-            put.append(_new_grant(new_id(), node_id, hotkey, key, now, lifetime_s, wrapped=wrapped))
+            renewed = _new_grant(new_id(), node_id, hotkey, key, now, lifetime_s)
+        put.append(replace(renewed, wrapped=wrapped, certified=certified))
     return GrantPlan(tuple(put), tuple(end))
 
 
@@ -106,9 +108,7 @@ def key_held_by_other(open_grants: Iterable[Grant], hotkey: str, blob_base64: st
     return None
 
 
-def _new_grant(
-    grant_id: str, node_id: str, hotkey: str, key: PublicKey, now: float, lifetime_s: float, *, wrapped: bool
-) -> Grant:
+def _new_grant(grant_id: str, node_id: str, hotkey: str, key: PublicKey, now: float, lifetime_s: float) -> Grant:
     return Grant(
         id=grant_id,
         node_id=node_id,
@@ -124,5 +124,4 @@ def _new_grant(
         ended_at=None,
         end_reason="",
         removed_at=None,
-        wrapped=wrapped,
     )

@@ -28,6 +28,9 @@ class ReadyNode:
     username: str
     additional_opts: str = ""
     hourly_rate_cents: int | None = None
+    certificate: str = ""
+    """The caller's OpenSSH user certificate for this node, where its plain key is not in place."""
+    host_certificate: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,13 @@ class Admission(Protocol):
     def is_assigned(self, hotkey: str) -> bool:
         """Whether this validator may use the nodes now."""
 
-    async def admit(self, hotkey: str, key: PublicKey, dialect: Dialect) -> Access:
+    def host_authority(self) -> str:
+        """The OpenSSH line of the key that signs the nodes' host keys; empty while certificates are off."""
+
+    async def admit(self, hotkey: str, key: PublicKey, dialect: Dialect, *, certificates: bool = False) -> Access:
         """Write grants for every node, reconcile within the discovery deadline, and say which are ready.
+
+        ``certificates`` says that the caller can log in with one.
 
         Raises PublicKeyRefused when the key belongs to the miner itself, an operator or another validator.
         """

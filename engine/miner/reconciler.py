@@ -7,8 +7,8 @@ still what was read, read back, record. A crash at any point leaves rows that sa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from engine.clock import Clock, sleep_or_wake
@@ -24,6 +24,7 @@ from engine.events import (
 )
 from engine.miner.backoff import Backoff
 from engine.miner.capabilities import CapabilitySource, Enrolled, split_rows
+from engine.miner.certifying import Certifying, Papers
 from engine.miner.drift import DriftWatch, SeenLine
 from engine.miner.grants import END_EXPIRED, expired, expiry_second, needs_work, next_change_at
 from engine.miner.live_sessions import LiveSessions
@@ -49,6 +50,8 @@ class NodeOutcome:
     in_place: frozenset[str] = frozenset()
     refused: Mapping[str, str] = field(default_factory=dict)
     """Grant ids whose key must not be written there, with the reason."""
+    papers: Mapping[str, Papers] = field(default_factory=dict)
+    """What to give those of ``in_place`` that enter by certificate."""
     error: BasilicaError | None = None
     """Why the node does not fully match its rows; some keys may be in place all the same."""
 
@@ -59,8 +62,18 @@ class _Matched:
 
     in_place: frozenset[str]
     refused: Mapping[str, str]
+    papers: Mapping[str, Papers] = field(default_factory=dict)
     operation: str = ""
     unfinished: BasilicaError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the key file should say: lines, the rows behind the authority's line, and papers for these."""
+
+    lines: Sequence[WantedKey] = ()
+    certified: Sequence[Grant] = ()
+    papers: Mapping[str, Papers] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -82,6 +95,7 @@ class Reconciler:
         capabilities: CapabilitySource,
         drift: DriftWatch,
         sessions: LiveSessions,
+        certifying: Certifying,
         *,
         clock: Clock,
         emit: EventSink,
@@ -95,6 +109,7 @@ class Reconciler:
         self._capabilities = capabilities
         self._drift = drift
         self._sessions = sessions
+        self._certifying = certifying
         self._clock = clock
         self._emit = emit
         self._node_deadline_s = node_deadline_s
@@ -204,7 +219,7 @@ class Reconciler:
             error = failure
         if error is None:
             work.backoff.succeeded()
-            return NodeOutcome(node_id, matched.in_place, matched.refused)
+            return NodeOutcome(node_id, matched.in_place, matched.refused, matched.papers)
         retry_in_s = work.backoff.failed(self._clock.monotonic())
         self._emit(
             KeyFailed(
@@ -217,7 +232,7 @@ class Reconciler:
                 retry_in_s=round(retry_in_s, 1),
             )
         )
-        return NodeOutcome(node_id, matched.in_place, matched.refused, error)
+        return NodeOutcome(node_id, matched.in_place, matched.refused, matched.papers, error)
 
     async def read(self, node_id: str) -> tuple[SeenLine, ...]:
         """Every key line of a node as it stands now; nothing is written. Raises SshFailure and KeyFileRefused."""
@@ -236,23 +251,29 @@ class Reconciler:
         live = [g for g in rows if g.is_wanted(now)]
         enrolled, refusal = await self._enrol(target, rows, live)
         wanted_rows, gone_rows = split_rows(rows, now, refusal)
-        canaries = canary_ids(self._pool.own_blobs, target)
+        wanted = await self._wanted(target, wanted_rows, enrolled)
+        managed = {g.id for g in (*gone_rows, *wanted.certified)} | set(canary_ids(self._pool.own_blobs, target))
+        authority = self._certifying.line_id(target.node_id)
+        if wanted_rows or not any(g.certified for g in live):
+            managed.add(authority)  # it goes when nobody enters by it; where new keys are refused it stands as it is
         edited = await edit_key_file(
             self._pool,
             target,
             partial(
                 plan_change,
-                wanted=await self._wanted_keys(target, wanted_rows, enrolled),
+                wanted=wanted.lines,
                 own_blobs=self._pool.own_blobs,
-                managed_ids=[*(g.id for g in gone_rows), *canaries],
+                managed_ids=managed,
                 expired_before_unix=int(now),
                 remove_leftovers=adopt_leftovers,
             ),
         )
         refused = {key.grant_id: key for key in edited.change.refused}
+        if (why := refused.pop(authority, None)) is not None:
+            refused |= {g.id: replace(why, grant_id=g.id) for g in wanted.certified}
         placed = [g for g in wanted_rows if g.id not in refused]
         form = "none" if enrolled is None else enrolled.capability.expiry_form
-        await self._record_deployed(target.node_id, placed, form)
+        await self._record_deployed(target.node_id, placed, form, {g.id for g in wanted.certified})
         await self._record_refused(target.node_id, [g for g in wanted_rows if g.id in refused], refused)
         in_place = frozenset(g.id for g in placed)
         reasons = {grant_id: key.reason for grant_id, key in refused.items()}
@@ -263,8 +284,8 @@ class Reconciler:
             step = "audit"
             await self._audit(target, work, edited, rows, live)
         except SshFailure as failure:
-            return _Matched(in_place, reasons, step, failure)
-        return _Matched(in_place, reasons, "deploy", refusal if live else None)
+            return _Matched(in_place, reasons, wanted.papers, step, failure)
+        return _Matched(in_place, reasons, wanted.papers, "deploy", refusal if live else None)
 
     async def _enrol(
         self, target: NodeTarget, rows: Sequence[Grant], live: Sequence[Grant]
@@ -280,13 +301,17 @@ class Reconciler:
             return None, failure
         return enrolled, enrolled.refusal
 
-    async def _wanted_keys(
-        self, target: NodeTarget, rows: Sequence[Grant], enrolled: Enrolled | None
-    ) -> list[WantedKey]:
+    async def _wanted(self, target: NodeTarget, rows: Sequence[Grant], enrolled: Enrolled | None) -> _Wanted:
         if enrolled is None:
-            return []
+            return _Wanted()
         ends = await deadlines(self._pool, target, enrolled.capability, {expiry_second(g) for g in rows})
-        return [_wanted_key(g, ends[expiry_second(g)], g.wrapped and enrolled.can_wrap) for g in rows]
+        certified = self._certifying.certified(rows, enrolled)
+        lines = [
+            _wanted_key(g, ends[expiry_second(g)], g.wrapped and enrolled.can_wrap) for g in rows if g not in certified
+        ]
+        authority = self._certifying.line(target.node_id, certified, ends)
+        papers = self._certifying.issue(target, certified, ends, enrolled)
+        return _Wanted(lines if authority is None else [*lines, authority], certified, papers)
 
     async def _end_sessions(
         self, target: NodeTarget, gone: Sequence[Grant], live: Sequence[Grant], edited: Edited
@@ -329,7 +354,7 @@ class Reconciler:
         self, target: NodeTarget, data: bytes, rows: Sequence[Grant], second: bytes | None
     ) -> tuple[SeenLine, ...]:
         own = self._pool.own_blobs
-        known = {*(g.id for g in rows), *canary_ids(own, target)}
+        known = {*(g.id for g in rows), *canary_ids(own, target), self._certifying.line_id(target.node_id)}
         return await self._drift.see(target, data, own, known, second=second)
 
     async def _end_expired(self, node_id: str) -> list[Grant]:
@@ -343,7 +368,9 @@ class Reconciler:
             rows = await self._grants.open_for_node(node_id)
         return list(rows)
 
-    async def _record_deployed(self, node_id: str, grants: Sequence[Grant], expiry_form: str) -> None:
+    async def _record_deployed(
+        self, node_id: str, grants: Sequence[Grant], expiry_form: str, certified: Collection[str]
+    ) -> None:
         now = self._clock.now()
         for grant in grants:
             exp = expiry_second(grant)
@@ -359,6 +386,7 @@ class Reconciler:
                     expires_at=grant.expires_at,
                     expiry_form=expiry_form,
                     renewed=grant.deployed_exp is not None,
+                    certified=grant.id in certified,
                 )
             )
 

@@ -69,7 +69,7 @@ class MinerRole:
         self.pool = NodePool(key, parts.host_keys, clock=clock, emit=emit)
         self.watch = FleetWatch(config, nodes, self.pool, parts.store.node_health, clock=clock, bus=parts.bus)
         self.fleet = self.watch.fleet
-        self.access = NodeAccess(config, self.pool, parts.store, clock=clock, emit=emit)
+        self.access = NodeAccess(config, parts.signer.hotkey, self.pool, parts.store, clock=clock, emit=emit)
         self.reconciler = self.access.reconciler
         self.core = MinerCore(
             nodes,
@@ -77,6 +77,7 @@ class MinerRole:
             parts.metagraph,
             self.reconciler,
             lambda: self.pool.own_blobs,
+            self.access.certifying,
             wrapping=config.access.session_wrapper,
             policy=_policy(config),
             clock=clock,
@@ -165,6 +166,7 @@ class MinerRole:
         self._config = config
         self.core.set_session_lifetime(config.access.session_lifetime)
         self.core.set_wrapping(config.access.session_wrapper)
+        self.access.certifying.turn(config.access.ssh_certificates)
         self.reconciler.set_limits(
             node_deadline_s=config.access.node_deadline,
             interval_s=config.access.reconcile_interval,

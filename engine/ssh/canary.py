@@ -5,11 +5,14 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from engine.errors import KeyFileRefused, SshAuthFailed, SshFailure
 from engine.ssh.authorized_keys import Change, Refusal, WantedKey, plan_change
 from engine.ssh.capability import Deadline, NodeCapability, deadlines
+from engine.ssh.certificates import Authority, GuestCertificate, read_guest_certificate
 from engine.ssh.keyfile import edit_key_file
+from engine.ssh.keylines import AUTHORITY_HOLDER
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget
@@ -36,7 +39,7 @@ class Verdict(enum.Enum):
 def canary_ids(own_blobs: Iterable[str], target: NodeTarget) -> tuple[str, ...]:
     """The grant ids that canaries of this engine carry on this node, so that one left by a crash is recognised."""
     words = [hashlib.sha256(f"{blob}|{target.node_id}".encode()).hexdigest()[:12] for blob in sorted(own_blobs)]
-    return tuple(f"canary-{word}-{part}" for word in words for part in ("future", "past"))
+    return tuple(f"canary-{word}-{part}" for word in words for part in ("future", "past", "authority"))
 
 
 async def prove_expiry(pool: NodePool, target: NodeTarget, capability: NodeCapability) -> Verdict:
@@ -55,6 +58,36 @@ async def prove_expiry(pool: NodePool, target: NodeTarget, capability: NodeCapab
     try:
         await _write(pool, target, wanted, ids)
         return await _try(pool, target, keys)
+    finally:
+        await _write(pool, target, [], ids)
+
+
+async def prove_certificates(pool: NodePool, target: NodeTarget, capability: NodeCapability) -> bool | None:
+    """Whether a certificate opens the node when its authority stands in the key file; None when a login says nothing.
+
+    Authority and key are made for this one login. Raises KeyFileRefused and SshFailure as ``prove_expiry``.
+    """
+    now = int(pool.clock.now())
+    end = (await deadlines(pool, target, capability, [now + _LIFETIME_S]))[now + _LIFETIME_S]
+    authority, key = ClientKey.generate(HOLDER), ClientKey.generate(HOLDER)
+    ids = canary_ids({pool.key.blob_base64}, target)
+    line = replace(
+        _wanted(ids[2], authority, now + _LIFETIME_S, end), holder=AUTHORITY_HOLDER, guests=((ids[2], end.unix),)
+    )
+    issued = Authority(authority, authority).certify_guest(
+        grant_id=ids[2],
+        holder=HOLDER,
+        algorithm=key.algorithm,
+        blob_base64=key.blob_base64,
+        now_unix=end.unix - _LIFETIME_S,
+        end_unix=end.unix,
+        is_wrapped=False,
+    )
+    try:
+        await _write(pool, target, [line], ids)
+        return await _opens(pool, target, key, read_guest_certificate(issued.text, key))
+    except SshFailure:
+        return None
     finally:
         await _write(pool, target, [], ids)
 
@@ -83,8 +116,11 @@ async def _write(pool: NodePool, target: NodeTarget, keys: Sequence[WantedKey], 
         raise KeyFileRefused("the canary key was refused", reason=edited.change.refused[0].reason)
 
 
-async def _opens(pool: NodePool, target: NodeTarget, key: ClientKey) -> bool:
+async def _opens(
+    pool: NodePool, target: NodeTarget, key: ClientKey, certificate: GuestCertificate | None = None
+) -> bool:
     visitor = pool.with_key(key)
+    visitor.present(target, certificate)
     try:
         return (await visitor.run(target, "true", timeout_s=10.0)).exit_status == 0
     except SshAuthFailed:

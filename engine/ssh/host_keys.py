@@ -70,12 +70,18 @@ class HostKeys:
         self._special: list[_Entry] = []
         self._stamp: tuple[int, int, int] | None = None
         self._presented: dict[str, PresentedKey] = {}
+        self._vouched: set[str] = set()
         self._writing = asyncio.Lock()
 
     def pinned(self, target: NodeTarget) -> str | None:
         """Fingerprint of the pinned key, None when the node was never met. Raises HostKeysUnusable."""
         keys = self._keys_of(target)
         return keys[0].fingerprint if keys else None
+
+    def pinned_key(self, target: NodeTarget) -> PresentedKey | None:
+        """The pinned key itself, None when the node was never met. Raises HostKeysUnusable."""
+        keys = self._keys_of(target)
+        return keys[0] if keys else None
 
     def pinned_algorithm(self, target: NodeTarget) -> str | None:
         """Type of the pinned key, to be asked for first so that a node with several keys shows the same one."""
@@ -109,6 +115,20 @@ class HostKeys:
                 self._stamp = _stamp(self._path)
             self._keep(lines)
         self._presented.pop(name, None)
+
+    async def vouch(self, target: NodeTarget, key: PresentedKey) -> None:
+        """Pin a key on an authority's word, before the node is met; no other one is accepted until ``disclaim``."""
+        if [one.blob for one in self._keys_of(target)] != [key.blob]:
+            await self.pin(target, key)
+        self._vouched.add(host_name(target))
+
+    def disclaim(self, target: NodeTarget) -> None:
+        """The authority's word ends; the pin stays as one of first use."""
+        self._vouched.discard(host_name(target))
+
+    def is_vouched(self, target: NodeTarget) -> bool:
+        """Whether an authority stands for the pinned key."""
+        return host_name(target) in self._vouched
 
     async def accept(self, target: NodeTarget, presented: str) -> None:
         """Replace the pin by the refused key with that fingerprint; ValueError when no such key was presented."""

@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from engine.ssh import session_wrapper
-from engine.ssh.keylines import GRANT_ID, SS58, KeyLine, LineKind
+from engine.ssh.keylines import AUTHORITY_HOLDER, GRANT_ID, SS58, KeyLine, LineKind
 
 EXPIRY_TOLERANCE_S = 30
 """A line whose expiry text differs by less than this from the wanted one is left alone: clocks are read afresh
 at every visit, and rewriting files for a second of difference helps nobody."""
 
 _EXPIRY_TEXT = re.compile(r"[0-9]{8}(?:[0-9]{4}(?:[0-9]{2})?)?Z?")
-_HOLDER_TEXT = re.compile(r"validator-" + SS58.decode() + r"|renter-[A-Za-z0-9._-]{1,64}")
+_HOLDER_TEXT = re.compile(
+    r"validator-" + SS58.decode() + r"|" + re.escape(AUTHORITY_HOLDER) + r"|renter-[A-Za-z0-9._-]{1,64}"
+)
 _GRANT_TEXT = re.compile(GRANT_ID.decode())
 _ALGORITHM_TEXT = re.compile(r"[a-z0-9@.-]{1,64}")
 
@@ -37,6 +39,7 @@ class WantedKey:
     expires_at_unix: int
     expiry_text: str = ""
     session_deadline_unix: int | None = None
+    guests: tuple[tuple[str, int], ...] = ()
 
     @property
     def command(self) -> str:
@@ -57,15 +60,27 @@ class WantedKey:
             (_GRANT_TEXT, self.grant_id),
             (_ALGORITHM_TEXT, self.algorithm),
             (_EXPIRY_TEXT, self.expiry_text or "20000101"),
+            *((_GRANT_TEXT, grant_id) for grant_id, _ in self.guests),
         ):
             if not pattern.fullmatch(text):
                 raise ValueError(f"not fit for a key line: {text!r}")
         blob = base64.b64encode(base64.b64decode(self.blob_base64, validate=True)).decode("ascii")
-        options = "restrict,pty" + (f',expiry-time="{self.expiry_text}"' if self.expiry_text else "")
+        options = self._trust + "restrict,pty" + (f',expiry-time="{self.expiry_text}"' if self.expiry_text else "")
         options += f",{self.command}" if self.command else ""
         newline = " nl" if added_newline else ""
-        marker = f"{self.holder} grant={self.grant_id} exp={self.expires_at_unix:d}{newline}"
+        ends = "".join(f"{grant_id}={end:d} " for grant_id, end in self.guests)
+        marker = f"{ends}{self.holder} grant={self.grant_id} exp={self.expires_at_unix:d}{newline}"
         return f"{options} {self.algorithm} {blob} {marker}".encode("ascii")
+
+    @property
+    def _trust(self) -> str:
+        names = ",".join(principal_of(grant_id) for grant_id, _ in self.guests)
+        return f'cert-authority,principals="{names}",' if names else ""
+
+
+def principal_of(grant_id: str) -> str:
+    """The name that a certificate for this grant must carry."""
+    return f"basilica-{grant_id}"
 
 
 @dataclass(slots=True, eq=False)
@@ -98,6 +113,10 @@ class LineEditor:
             if line is None or line.kind is not LineKind.OURS:
                 continue
             one = by_id.get(line.grant_id)
+            if one is None and line.grant_id not in managed and (struck := _struck(line, managed)):
+                removed += struck
+                self._strike(slot, line, managed)
+                continue
             if one is None and line.grant_id not in managed:
                 # Our own line of a lost database: same holder, same key. It would outlive the new grant.
                 one = by_key.get((line.holder, line.blob))
@@ -146,6 +165,22 @@ class LineEditor:
         data = b"\n".join(lines)
         return data + b"\n" if lines and self._has_final_newline else data
 
+    def _strike(self, slot: _Slot, line: KeyLine, managed: Collection[str]) -> None:
+        """Take guests off an authority's line that stands otherwise as it is."""
+        left = tuple(guest for guest in line.guests if guest[0] not in managed)
+        if not left:
+            self._drop(slot)
+            return
+        slot.wanted = WantedKey(
+            line.grant_id,
+            line.holder,
+            line.algorithm,
+            base64.b64encode(line.blob).decode("ascii"),
+            line.expires_at_unix,
+            line.expiry_text,
+            guests=left,
+        )
+
     def _drop(self, slot: _Slot) -> None:
         """Remove a line and one line feed, so that the line feed before it is kept if and only if it was not ours."""
         index = self._slots.index(slot)
@@ -170,6 +205,10 @@ class LineEditor:
         return slot.wanted is not None or (slot.line is not None and slot.line.kind is LineKind.OURS)
 
 
+def _struck(line: KeyLine, managed: Collection[str]) -> list[str]:
+    return [grant_id for grant_id, _ in line.guests if grant_id in managed]
+
+
 def _is_current(line: KeyLine, wanted: WantedKey) -> bool:
     """Whether the line on the node already says what is wanted, give or take a second of clock reading."""
     if line.grant_id != wanted.grant_id or line.holder != wanted.holder or line.blob != wanted.blob:
@@ -177,15 +216,21 @@ def _is_current(line: KeyLine, wanted: WantedKey) -> bool:
     if line.expires_at_unix != wanted.expires_at_unix or line.algorithm != wanted.algorithm:
         return False
     there, deadline = line.session_deadline_unix, wanted.session_deadline_unix
-    if there is None or deadline is None:
-        if there is not deadline:
-            return False
-    elif abs(there - deadline) >= EXPIRY_TOLERANCE_S:
+    if (there is None) != (deadline is None) or abs((there or 0) - (deadline or 0)) >= EXPIRY_TOLERANCE_S:
         return False
-    same = replace(wanted, expiry_text=line.expiry_text, session_deadline_unix=there)
+    if not _has_guests(line, wanted):
+        return False
+    same = replace(wanted, expiry_text=line.expiry_text, session_deadline_unix=there, guests=line.guests)
     if line.raw != same.render(added_newline=line.added_newline):
         return False
     return line.expiry_text == wanted.expiry_text or _is_near(line.expiry_text, wanted.expiry_text)
+
+
+def _has_guests(line: KeyLine, wanted: WantedKey) -> bool:
+    if [grant_id for grant_id, _ in line.guests] != [grant_id for grant_id, _ in wanted.guests]:
+        return False
+    pairs = zip(line.guests, wanted.guests, strict=True)
+    return all(abs(old - new) < EXPIRY_TOLERANCE_S for (_, old), (_, new) in pairs)
 
 
 def _is_near(one: str, other: str) -> bool:

@@ -15,7 +15,9 @@ from engine.ssh import session_wrapper
 
 SS58 = rb"[1-9A-HJ-NP-Za-km-z]{46,48}"
 GRANT_ID = rb"[A-Za-z0-9_-]{1,64}"
-_HOLDER = rb"(?:validator-" + SS58 + rb"|renter-[A-Za-z0-9._-]{1,64})"
+AUTHORITY_HOLDER = "validator-ca"
+"""Whose line the authority's is: like every other of ours it begins with the tag that deployed miners remove."""
+_HOLDER = rb"(?:validator-" + SS58 + rb"|" + AUTHORITY_HOLDER.encode() + rb"|renter-[A-Za-z0-9._-]{1,64})"
 _MARKER = re.compile(
     rb"(?:^|[ \t])(?P<holder>" + _HOLDER + rb") grant=(?P<grant>" + GRANT_ID + rb") exp=(?P<exp>[0-9]{1,12})"
     rb"(?P<newline> nl)?[ \t\r]*$"
@@ -26,6 +28,7 @@ _KEY = re.compile(
     rb"(?P<blob>[A-Za-z0-9+/]+={0,3})(?:[ \t]+(?P<comment>.*))?$",
     re.DOTALL,
 )
+_GUEST = re.compile(rb"(?:^|[ \t])(?P<grant>" + GRANT_ID + rb")=(?P<end>[0-9]{1,12})(?=[ \t])")
 _EXPIRY = re.compile(rb'(?:^|,)expiry-time="(?P<text>[0-9Z]{8,15})"', re.IGNORECASE)
 
 
@@ -60,6 +63,8 @@ class KeyLine:
     """When the forced command of one of our lines ends sessions, in the node's time; None without one."""
     options: bytes = b""
     """What stands before the key, as it is written there."""
+    guests: tuple[tuple[str, int], ...] = ()
+    """Of the authority's line: each grant that may enter with a certificate, and its end in the node's time."""
 
     @property
     def is_key(self) -> bool:
@@ -86,6 +91,7 @@ def read_line(raw: bytes) -> KeyLine:
     algorithm, comment = match["algorithm"].decode("ascii"), match["comment"] or b""
     if marker := _MARKER.search(comment):
         expiry = _EXPIRY.search(options)
+        is_authority = marker["holder"] == AUTHORITY_HOLDER.encode()
         return KeyLine(
             raw,
             LineKind.OURS,
@@ -99,11 +105,16 @@ def read_line(raw: bytes) -> KeyLine:
             marker["newline"] is not None,
             session_wrapper.deadline_of(options),
             options,
+            _guests(comment[: marker.start() + 1]) if is_authority else (),
         )
     if tag := _LEFTOVER.search(comment):
         holder = "validator-" + tag["who"].decode("ascii")
         return KeyLine(raw, LineKind.LEFTOVER, algorithm, blob, comment, holder, options=options)
     return KeyLine(raw, LineKind.OPERATOR, algorithm, blob, comment, options=options)
+
+
+def _guests(words: bytes) -> tuple[tuple[str, int], ...]:
+    return tuple((one["grant"].decode("ascii"), int(one["end"])) for one in _GUEST.finditer(words))
 
 
 def _split_options(text: bytes) -> tuple[bytes, bytes]:

@@ -90,6 +90,11 @@ class ClientKey:
             ctypes.memset(id(held) + bytes.__basicsize__ - 1, 0, len(held))
 
     @property
+    def normalised(self) -> str:
+        """``algorithm base64``, without a comment."""
+        return f"{self.algorithm} {self.blob_base64}"
+
+    @property
     def public_line(self) -> str:
         """``algorithm base64 comment`` as it stands in an authorized_keys file."""
         return " ".join(part for part in (self.algorithm, self.blob_base64, self.comment) if part)

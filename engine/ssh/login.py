@@ -6,11 +6,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import asyncssh
 
 from engine.errors import SshFailure, SshHostKeyChanged
 from engine.ssh import failures
+from engine.ssh.certificates import GuestCertificate
 from engine.ssh.connection import NodeConnection
 from engine.ssh.failures import Phase
 from engine.ssh.host_keys import HostKeys, PresentedKey, Verdict
@@ -67,6 +69,7 @@ async def open_connection(
     keys: Sequence[ClientKey],
     host_keys: HostKeys,
     *,
+    certificate: GuestCertificate | None = None,
     login_timeout_s: float,
     keepalive_interval_s: float,
     keepalive_count: int,
@@ -76,7 +79,8 @@ async def open_connection(
 ) -> NodeConnection:
     """Check the host key and log in over a connected socket, which is used up. Raises SshFailure classes only.
 
-    The keys are offered in their order, then the password if there is one: an operator's, asked for once.
+    The keys are offered in their order, before them ``certificate`` of the first one, and last the password if there is
+    one: an operator's, asked for once.
 
     A host key seen for the first time is pinned, and ``on_pinned`` told its fingerprint, once the node has proved
     that it holds the key, whether or not the login then succeeds.
@@ -95,7 +99,7 @@ async def open_connection(
                 server_host_key_algs=_host_key_order(preferred),
                 x509_trusted_certs=None,
                 username=target.username,
-                client_keys=[key.private for key in keys],
+                client_keys=_offered(keys, certificate),
                 password=password,
                 preferred_auth="publickey" if password is None else "publickey,keyboard-interactive,password",
                 client_factory=lambda: client,
@@ -175,6 +179,11 @@ def _host_key_changed(target: NodeTarget, host_keys: HostKeys, presented: Presen
         pinned=pinned,
         presented=presented.fingerprint,
     )
+
+
+def _offered(keys: Sequence[ClientKey], certificate: GuestCertificate | None) -> list[Any]:
+    certified = [] if certificate is None else [(keys[0].private, certificate.loaded)]
+    return [*certified, *(key.private for key in keys)]
 
 
 def _trust_nobody(host: str, addr: str, port: int | None) -> tuple[list[str], list[str], list[str]]:

@@ -27,6 +27,7 @@ from engine.errors import (
 )
 from engine.events import EventSink, HostKeyAccepted, HostKeyChanged, HostKeyPinned
 from engine.ssh import failures
+from engine.ssh.certificates import GuestCertificate
 from engine.ssh.connection import CommandResult, ConnectionGoneError, NodeConnection
 from engine.ssh.host_keys import HostKeys
 from engine.ssh.keys import ClientKey
@@ -82,6 +83,7 @@ class NodePool:
     ) -> None:
         self.key = key
         self._older_keys: tuple[ClientKey, ...] = ()
+        self._certificates: dict[NodeTarget, GuestCertificate] = {}
         self.host_keys = host_keys
         self.clock = clock
         self.limits = limits or PoolLimits()
@@ -107,6 +109,13 @@ class NodePool:
         """Log in with ``key`` from now on, and with the older ones where a node does not know it yet."""
         self.key, self._older_keys = key, older
         self._pauses.clear()
+
+    def present(self, target: NodeTarget, certificate: GuestCertificate | None) -> None:
+        """Log in there with this certificate of ours from now on, or with the plain key alone."""
+        if certificate is None:
+            self._certificates.pop(target, None)
+        else:
+            self._certificates[target] = certificate
 
     async def run(
         self,
@@ -319,6 +328,7 @@ class NodePool:
                     sock,
                     (self.key, *self._older_keys),
                     self.host_keys,
+                    certificate=self._certificates.get(target),
                     login_timeout_s=limits.login_timeout_s,
                     keepalive_interval_s=limits.keepalive_interval_s,
                     keepalive_count=limits.keepalive_count,

@@ -22,10 +22,18 @@ GRACE_S = 10
 
 _DEADLINE = re.compile(rb"basilica_end=([0-9]{1,12});")
 # It travels inside '…' and that inside "…": no single quote, no backslash and no line feed may stand in here.
+_LINE = (
+    'l=$(LC_ALL=C grep -a "[ ]grant={grant}[ ]" "$f") && case $l in '
+    "*basilica_end=*) l=${{l#*basilica_end=}}; basilica_end=${{l%%;*}} ;; esac || basilica_end=0; "
+)
+# A certificate's grant has no line of its own: its end stands in the comment of the authority's line.
+_AUTHORITY = (
+    'l=$(LC_ALL=C grep -a "[ ]{grant}=[0-9]" "$f") && l=${{l#* {grant}=}} && '
+    "basilica_end=${{l%% *}} || basilica_end=0; "
+)
 _SCRIPT = (
     "basilica_end={end:d}; f=$HOME/.ssh/authorized_keys; "
-    'if [ -r "$f" ]; then l=$(LC_ALL=C grep -a "[ ]grant={grant}[ ]" "$f") && case $l in '
-    "*basilica_end=*) l=${{l#*basilica_end=}}; basilica_end=${{l%%;*}} ;; esac || basilica_end=0; fi; "
+    'if [ -r "$f" ]; then {lookup}fi; '
     "d=$((basilica_end-$(date +%s))); "
     '[ "$d" -gt 0 ] || {{ echo "basilica: this access has ended" >&2; exit {expired:d}; }}; '
     "export {marker}={grant}; s=${{SHELL:-/bin/sh}}; c=${{SSH_ORIGINAL_COMMAND-}}; "
@@ -38,10 +46,26 @@ _SCRIPT = (
 
 def option(grant_id: str, deadline_unix: int) -> str:
     """The option ``command="…"`` of the key line; ``deadline_unix`` in the node's own time."""
-    script = _SCRIPT.format(end=deadline_unix, grant=grant_id, expired=EXPIRED_STATUS, marker=MARKER, grace=GRACE_S)
     # Inside an option's quotes sshd knows one escape, \", and keeps every other backslash.
-    text = f"exec /bin/sh -c '{script}'".replace('"', '\\"')
+    text = _command(_LINE, grant_id, deadline_unix).replace('"', '\\"')
     return f'command="{text}"'
+
+
+def guest_command(grant_id: str, deadline_unix: int) -> str:
+    """The forced command of a certificate, which is no option and needs no quotes."""
+    return _command(_AUTHORITY, grant_id, deadline_unix)
+
+
+def _command(lookup: str, grant_id: str, deadline_unix: int) -> str:
+    script = _SCRIPT.format(
+        lookup=lookup.format(grant=grant_id),
+        end=deadline_unix,
+        grant=grant_id,
+        expired=EXPIRED_STATUS,
+        marker=MARKER,
+        grace=GRACE_S,
+    )
+    return f"exec /bin/sh -c '{script}'"
 
 
 def deadline_of(options: bytes) -> int | None:

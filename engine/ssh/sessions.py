@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from engine.errors import SshChannelFailed
 from engine.ssh import failures
+from engine.ssh.certificates import certified_key
 from engine.ssh.pool import NodePool
 from engine.ssh.session_wrapper import MARKER
 from engine.ssh.target import NodeTarget
@@ -283,6 +284,6 @@ def _key_of(text: str) -> bytes:
     if len(words) < 3 or words[0] != "publickey":
         return b""
     try:
-        return base64.b64decode(words[2], validate=True)
+        return certified_key(words[1], base64.b64decode(words[2], validate=True))
     except binascii.Error:
         return b""

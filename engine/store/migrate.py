@@ -36,7 +36,9 @@ class Schema:
         return f"basilica_{self.name}_version"
 
 
-STATE_SCHEMA = Schema("state", ("state_0001", "state_0002", "state_0003", "state_0004", "state_0005", "state_0006"))
+STATE_SCHEMA = Schema(
+    "state", ("state_0001", "state_0002", "state_0003", "state_0004", "state_0005", "state_0006", "state_0007")
+)
 EVENTS_SCHEMA = Schema("events", ("events_0001",))
 
 

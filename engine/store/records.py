@@ -29,6 +29,8 @@ class Grant:
     removed_at: float | None = None
     wrapped: bool = False
     """Whether the line carries the forced command that marks sessions and ends them."""
+    certified: bool = False
+    """Whether the validator enters with certificates of ours; its key has no line of its own then."""
 
     @property
     def is_open(self) -> bool:

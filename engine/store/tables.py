@@ -31,6 +31,7 @@ grants = sa.Table(
     sa.Column("end_reason", sa.Text, nullable=False),
     sa.Column("removed_at", sa.Double),
     sa.Column("wrapped", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("certified", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("ix_engine_grants_removed_at_node_id", "removed_at", "node_id"),
 )
 

@@ -185,11 +185,15 @@ class FullVerification:
         try:
             info = await self._pool.connect(self._target)
         except SshHostKeyChanged as error:
+            if self._pool.host_keys.is_vouched(self._target):
+                raise  # the miner has certified another key: whoever answers there is not its node
             # A full verification begins from nothing, so the node may be another machine now; everything that counted
             # for the old one is proved anew.
             await self._pool.accept_host_key(self._target, "verification", error.presented)
             info = await self._pool.connect(self._target)
             return "ok", f"changed from {error.pinned} to {info.host_key_fingerprint}"
+        if self._pool.host_keys.is_vouched(self._target):
+            return "ok", f"{info.host_key_fingerprint}, certified by the miner"
         return "ok", f"{info.host_key_fingerprint}{'' if pinned else ', first seen'}"
 
     async def _login(self) -> tuple[Verdict, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ class MinerNodes:
     nodes: tuple[OfferedNode, ...]
     session_expires_at: float
     dropped: int = 0
+    host_authority: str = ""
+    """The OpenSSH line of the key that signs host keys, as the miner's hotkey has signed for; empty without one."""
 
 
 class MinerClient:
@@ -126,7 +129,7 @@ class MinerClient:
         nodes, dropped = usable_nodes(offered)
         if dropped:
             log.warning("miner.nodes_dropped", endpoint=self._endpoint, hotkey=self._expected_hotkey, dropped=dropped)
-        return MinerNodes(dialect, nodes, expires_at, dropped)
+        return MinerNodes(dialect, nodes, expires_at, dropped, answer.host_authority)
 
     # --- AuthenticateValidator --------------------------------------------------------------------------------
 
@@ -185,6 +188,11 @@ class MinerClient:
         payload = payloads.miner_response(self._signer.hotkey, answer.response_nonce, answer.session_token)
         if not verify(who, payload, answer.miner_signature):
             raise MinerUntrusted(f"miner {who} signed its answer wrongly", hint=hint)
+        if answer.host_authority:
+            digest = hashlib.sha256(answer.host_authority.encode()).hexdigest()
+            vouched = payloads.host_authority(self._signer.hotkey, answer.response_nonce, digest)
+            if not verify(who, vouched, answer.host_authority_signature):
+                raise MinerUntrusted(f"miner {who} did not sign for its host authority", hint=hint)
         if not 0 < len(answer.session_token) <= LONGEST_TOKEN:
             raise MinerUntrusted(f"miner {who} gave no usable session token", hint=hint)
 
@@ -209,6 +217,7 @@ class MinerClient:
                 target_miner_hotkey=target,
                 public_key=public_key_line,
                 session_token=token,
+                accepts_certificates=dialect == "B",
             )
         )
         method = f"/{SERVICES[dialect]}/DiscoverNodes"

@@ -25,6 +25,9 @@ class OfferedNode:
     host: str
     port: int
     username: str
+    certificate: str = ""
+    """An OpenSSH user certificate, as it was sent; judged by ``engine.validator.papers``, like the next."""
+    host_certificate: str = ""
 
 
 def usable_nodes(offered: Iterable[WireNode]) -> tuple[tuple[OfferedNode, ...], int]:
@@ -50,7 +53,9 @@ def usable_node(wire: WireNode) -> OfferedNode | None:
         node_id = str(uuid.UUID(wire.node_id)) if len(wire.node_id) == 36 else None
     except ValueError:
         node_id = None
-    return None if node_id is None else OfferedNode(node_id, wire.host, int(wire.port), wire.username)
+    if node_id is None:
+        return None
+    return OfferedNode(node_id, wire.host, int(wire.port), wire.username, wire.certificate, wire.host_certificate)
 
 
 def printable(text: str, most: int = 200) -> str:

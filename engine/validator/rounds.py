@@ -25,6 +25,7 @@ from engine.validator.book import Book, Place, history_of
 from engine.validator.checks import NodeChecks, guarded
 from engine.validator.due import Due
 from engine.validator.miner_client import ClientTimeouts, MinerClient, MinerNodes, OfferedNode
+from engine.validator.papers import use_papers
 from engine.validator.registry import Registration, compare_registry, registry_from_json, registry_to_json
 from engine.validator.schedule import History, decide
 from engine.validator.sessions import Session, Sessions
@@ -166,7 +167,9 @@ class Rounds:
             ]
             async with asyncio.TaskGroup() as group:
                 for node in (*offered, *rest):
-                    await self._begin(group, miner, node, session, known, force_full=force_full)
+                    # What the miner left out comes without papers: those of the last answer hold.
+                    authority = offer.host_authority if offer is not None and node.node_id in ids else None
+                    await self._begin(group, miner, node, session, known, authority, force_full=force_full)
 
     async def _begin(
         self,
@@ -175,6 +178,7 @@ class Rounds:
         node: OfferedNode,
         session: Session,
         known: Known,
+        host_authority: str | None,
         *,
         force_full: bool,
     ) -> None:
@@ -187,6 +191,8 @@ class Rounds:
         decision = decide(history_of(known.histories, place), self._clock.now(), self._config.node_validation_interval)
         tier: Tier = "full" if force_full else decision.tier
         due = Due(miner, node, tier, session, known.held.get(place, frozenset()))
+        if host_authority is not None:
+            await use_papers(session.pool, due.target, node, host_authority, self._clock.now())
         if tier == "full":
             self._checks.enqueue(due, "an operator asked for it" if force_full else decision.reason)
         else:

@@ -45,6 +45,7 @@ def read_discover_call(dialect: Dialect, data: bytes) -> DiscoverCall:
         target_miner_hotkey=message.target_miner_hotkey,
         public_key=message.validator_public_key,
         session_token=message.session_token if dialect == "B" else "",
+        accepts_certificates=dialect == "B" and message.accepts_ssh_certificates,
     )
 
 
@@ -61,17 +62,24 @@ def write_auth_answer(dialect: Dialect, answer: AuthAnswer) -> bytes:
         message.expires_at.value.seconds = answer.expires_at
     if answer.error:
         message.error.message = answer.error
+    if dialect == "B" and answer.host_authority:
+        message.ssh_host_authority = answer.host_authority
+        message.ssh_host_authority_signature = answer.host_authority_signature
     return bytes(message.SerializeToString())
 
 
-def write_nodes(nodes: Iterable[WireNode]) -> bytes:
-    """The serialised list of dialect A; dialect B streams the parts that ``split_nodes`` finds in it."""
-    return bytes(wire_a.ListNodeConnectionDetailsResponse(nodes=[_node(node) for node in nodes]).SerializeToString())
+def write_nodes(dialect: Dialect, nodes: Iterable[WireNode]) -> bytes:
+    """The serialised list: dialect A's answer; dialect B streams the parts that ``split_nodes`` finds in it."""
+    if dialect == "A":
+        listed: Any = wire_a.ListNodeConnectionDetailsResponse(nodes=[_node(wire_a, node) for node in nodes])
+    else:
+        listed = wire_b.NodeConnectionDetailsList(nodes=[_node(wire_b, node) for node in nodes])
+    return bytes(listed.SerializeToString())
 
 
 def split_nodes(listed: bytes) -> list[bytes]:
-    """The messages of dialect B in a list of dialect A: both have the same fields under the same numbers."""
-    message = _parse(wire_a.ListNodeConnectionDetailsResponse(), listed)
+    """The messages of dialect B's stream in what ``write_nodes`` made for it."""
+    message = _parse(wire_b.NodeConnectionDetailsList(), listed)
     return [bytes(node.SerializeToString()) for node in message.nodes]
 
 
@@ -102,6 +110,7 @@ def write_discover_call(call: DiscoverCall) -> bytes:
     )
     if call.dialect == "B":
         message.session_token = call.session_token
+        message.accepts_ssh_certificates = call.accepts_certificates
     return _with_timestamp(message, call.timestamp)
 
 
@@ -116,18 +125,20 @@ def read_auth_answer(dialect: Dialect, data: bytes) -> AuthAnswer:
         miner_signature=message.miner_signature,
         response_nonce=message.response_nonce,
         error=message.error.message,
+        host_authority=message.ssh_host_authority if dialect == "B" else "",
+        host_authority_signature=message.ssh_host_authority_signature if dialect == "B" else "",
     )
 
 
 def read_nodes(data: bytes, limit: int) -> list[WireNode]:
     """At most ``limit`` nodes of dialect A's list; raises WireMalformed."""
     message = _parse(wire_a.ListNodeConnectionDetailsResponse(), data)
-    return [_wire_node(node) for node in message.nodes[:limit]]
+    return [_wire_node("A", node) for node in message.nodes[:limit]]
 
 
 def read_node(data: bytes) -> WireNode:
     """One node of dialect B's stream; raises WireMalformed."""
-    return _wire_node(_parse(wire_b.NodeConnectionDetails(), data))
+    return _wire_node("B", _parse(wire_b.NodeConnectionDetails(), data))
 
 
 # --- parts ----------------------------------------------------------------------------------------------------
@@ -155,8 +166,8 @@ def _with_timestamp(message: Any, seconds: int | None) -> bytes:
     return bytes(message.SerializeToString())
 
 
-def _node(node: WireNode) -> Any:
-    message = wire_a.NodeConnectionDetails(
+def _node(wire: Any, node: WireNode) -> Any:
+    message = wire.NodeConnectionDetails(
         node_id=node.node_id,
         host=node.host,
         port=node.port,
@@ -166,10 +177,12 @@ def _node(node: WireNode) -> Any:
     )
     if node.hourly_rate_cents is not None:
         message.hourly_rate_cents = node.hourly_rate_cents
+    if wire is wire_b:
+        message.ssh_certificate, message.ssh_host_certificate = node.certificate, node.host_certificate
     return message
 
 
-def _wire_node(message: Any) -> WireNode:
+def _wire_node(dialect: Dialect, message: Any) -> WireNode:
     return WireNode(
         node_id=message.node_id,
         host=message.host,
@@ -178,4 +191,6 @@ def _wire_node(message: Any) -> WireNode:
         additional_opts=message.additional_opts,
         status=message.status,
         hourly_rate_cents=message.hourly_rate_cents if message.HasField("hourly_rate_cents") else None,
+        certificate=message.ssh_certificate if dialect == "B" else "",
+        host_certificate=message.ssh_host_certificate if dialect == "B" else "",
     )

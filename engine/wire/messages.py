@@ -40,6 +40,9 @@ class AuthAnswer:
     miner_signature: str
     response_nonce: str
     error: str = ""
+    host_authority: str = ""
+    """OpenSSH line of the key that signs host keys; dialect B, and only from a miner that makes certificates."""
+    host_authority_signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class DiscoverCall:
     public_key: str
     session_token: str = ""
     """Dialect B only."""
+    accepts_certificates: bool = False
+    """Dialect B only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +73,6 @@ class WireNode:
     additional_opts: str = ""
     status: str = "available"
     hourly_rate_cents: int | None = None
+    certificate: str = ""
+    """OpenSSH user certificate; dialect B only, like the next."""
+    host_certificate: str = ""

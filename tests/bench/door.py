@@ -57,7 +57,10 @@ class _Everybody:
     def is_assigned(self, hotkey: str) -> bool:
         return True
 
-    async def admit(self, hotkey: str, key: object, dialect: str) -> Access:
+    def host_authority(self) -> str:
+        return ""
+
+    async def admit(self, hotkey: str, key: object, dialect: str, *, certificates: bool = False) -> Access:
         return Access((), 0, None)
 
 

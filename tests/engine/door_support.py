@@ -83,7 +83,10 @@ class FakeAdmission:
     def is_assigned(self, hotkey: str) -> bool:
         return self.assigned
 
-    async def admit(self, hotkey: str, key: PublicKey, dialect: Dialect) -> Access:
+    def host_authority(self) -> str:
+        return ""
+
+    async def admit(self, hotkey: str, key: PublicKey, dialect: Dialect, *, certificates: bool = False) -> Access:
         self.admits.append((hotkey, key))
         if self.hold is not None:
             await self.hold.wait()

@@ -11,23 +11,31 @@ from engine.control.client import Snapshot
 from engine.control.models import NodeView
 from engine.errors import BasilicaError
 from engine.ssh.keys import ClientKey
+from tests.faults.observe import our_lines
 from tests.faults.wire import Voice
-from tests.support.miner_subnet import MinerSubnet, Validator
+from tests.support.miner_subnet import PATIENCE_S, MinerSubnet, Validator
+from tests.support.sshd import NodeSshd
 
 OPEN = {"enabled": False, "interval": 1}
 """``[validator_assignment]``: every permitted validator is let in."""
 
 
 def ready(subnet: MinerSubnet) -> None:
-    """Wait until the engine knows the chain and every node was checked once."""
+    """Wait until the engine knows the chain and has enrolled every node, so that a discovery has only itself to do."""
     asyncio.run(
         subnet.until(
             lambda s: (
                 s.views["engine"]["engine"].metagraph_at is not None  # type: ignore[union-attr]
-                and all(node.state != "unknown" for node in views(s).values())
+                and all(node.state != "unknown" and node.expiry_enforced for node in views(s).values())
             )
         )
     )
+
+
+def sleep_past(node: NodeSshd) -> None:
+    """Until the only line of ours on a node is over by the true clock."""
+    (line,) = our_lines(node)
+    time.sleep(max(0.0, line.expires_at_unix + 1.5 - time.time()))
 
 
 def views(snapshot: Snapshot) -> dict[int, NodeView]:
@@ -41,7 +49,7 @@ def seen(subnet: MinerSubnet, port: int) -> NodeView:
 
 
 def await_view(
-    subnet: MinerSubnet, port: int, condition: Callable[[NodeView], bool], *, seconds: float = 30
+    subnet: MinerSubnet, port: int, condition: Callable[[NodeView], bool], *, seconds: float = PATIENCE_S
 ) -> NodeView:
     """Wait until the operator sees this of a node."""
     return views(asyncio.run(subnet.until(lambda s: condition(views(s)[port]), seconds=seconds)))[port]
@@ -81,7 +89,7 @@ def end_session(subnet: MinerSubnet, number: int = 0) -> dict[str, object]:
     return cast("dict[str, object]", asyncio.run(subnet.act("session.end", hotkey=subnet.validators[number].hotkey)))
 
 
-def eventually(condition: Callable[[], bool], *, seconds: float = 20, what: str = "") -> None:
+def eventually(condition: Callable[[], bool], *, seconds: float = PATIENCE_S, what: str = "") -> None:
     """Wait for something outside the engine's view."""
     deadline = time.monotonic() + seconds
     while not condition():

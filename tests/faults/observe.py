@@ -15,7 +15,7 @@ from pathlib import Path
 from engine.observe.audit_reader import open_audit
 from engine.ssh.authorized_keys import inventory
 from engine.ssh.keylines import KeyLine
-from tests.support.miner_subnet import MinerSubnet
+from tests.support.miner_subnet import PATIENCE_S, MinerSubnet
 from tests.support.sshd import NodeSshd
 
 CANARY = "renter-canary"
@@ -85,7 +85,9 @@ def events(subnet: MinerSubnet, *kinds: str) -> list[Mapping[str, object]]:
     return [one for one in found if not kinds or one["kind"] in kinds]
 
 
-def await_event(subnet: MinerSubnet, kind: str, *, seconds: float = 15, **fields: object) -> Mapping[str, object]:
+def await_event(
+    subnet: MinerSubnet, kind: str, *, seconds: float = PATIENCE_S, **fields: object
+) -> Mapping[str, object]:
     """The first recorded event of this kind with these fields; events are written in batches."""
     deadline = time.monotonic() + seconds
     while True:
@@ -189,7 +191,7 @@ def disagreements(subnet: MinerSubnet, node_ids: Mapping[str, NodeSshd]) -> list
     return found
 
 
-def settle(subnet: MinerSubnet, node_ids: Mapping[str, NodeSshd], *, seconds: float = 20) -> list[str]:
+def settle(subnet: MinerSubnet, node_ids: Mapping[str, NodeSshd], *, seconds: float = PATIENCE_S) -> list[str]:
     """Wait until rows and nodes agree; what still differs after so long."""
     deadline = time.monotonic() + seconds
     while (found := disagreements(subnet, node_ids)) and time.monotonic() < deadline:

@@ -20,7 +20,7 @@ from engine.ssh.keys import ClientKey
 from engine.validator.miner_client import ClientTimeouts, MinerClient
 from tests.faults.nursery import Nursery
 from tests.faults.observe import Baseline, audit_break, grant_rows, integrity, our_lines, settle, violations_now
-from tests.support.miner_subnet import NETUID, Validator, create_subnet, ssh_login
+from tests.support.miner_subnet import NETUID, PATIENCE_S, Validator, create_subnet, ssh_login
 from tests.support.sshd import NodeSshd
 
 LIFETIMES_S = (2, 3, 6, 10)
@@ -167,7 +167,7 @@ class Storm:
 
     async def _settled(self) -> None:
         """The engine answers, rows and nodes agree, and sampled keys open exactly what they should."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             with contextlib.suppress(BasilicaError):
                 await self.subnet.snapshot()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.common import OPEN, await_view, discover, eventually, ready, served, try_discover
+from tests.faults.common import OPEN, await_view, discover, eventually, ready, served, sleep_past, try_discover
 from tests.faults.conftest import Subnets
 from tests.faults.observe import Baseline, await_event, events, grant_rows, open_rows, our_lines, violations_now
 from tests.faults.places import Clockwork
@@ -50,7 +50,7 @@ def test_the_miners_clock_jumps(
     """Ten minutes forward: access ends now. Ten back: the node still closes on time. No crash."""
     clock = clocks()
     node = sshd_nodes()
-    subnet = subnets([node], access={"session_lifetime": 12, "reconcile_interval": 1}, validator_assignment=OPEN)
+    subnet = subnets([node], access={"session_lifetime": 20, "reconcile_interval": 1}, validator_assignment=OPEN)
     under_clock(subnet, clock)
     baseline = Baseline(subnet)
     subnet.start()
@@ -67,9 +67,9 @@ def test_the_miners_clock_jumps(
     assert ssh_login(node, subnet.validators[0].key_path).returncode == 255
     assert subnet._process is not None and subnet._process.poll() is None
     clock.set(0)
-    eventually(lambda: our_lines(node) == [], seconds=60, what="removed when the clock is right")
+    eventually(lambda: our_lines(node) == [], what="removed when the clock is right")
     # Until it has been asked again, the node seems to be the one whose clock is off.
-    eventually(lambda: served(subnet) == {node.port}, seconds=60, what="served when the clock is right")
+    eventually(lambda: served(subnet) == {node.port}, what="served when the clock is right")
     assert ssh_login(node, subnet.validators[0].key_path).returncode == 0
     assert events(subnet, "service.crashed") == []
     assert baseline.violations() == []
@@ -80,14 +80,14 @@ def test_the_miners_clock_jumps(
 def test_the_miner_sleeps_over_an_end(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """Frozen beyond the end of a grant, as when suspended: the node closes; awake, the line goes first."""
     node = sshd_nodes()
-    subnet = subnets([node], access={"session_lifetime": 3, "reconcile_interval": 1}, validator_assignment=OPEN)
+    subnet = subnets([node], access={"session_lifetime": 8, "reconcile_interval": 1}, validator_assignment=OPEN)
     baseline = Baseline(subnet)
     subnet.start()
     ready(subnet)
     discover(subnet)
     os.kill(subnet.pid, signal.SIGSTOP)
     try:
-        time.sleep(4.2)
+        sleep_past(node)
         assert ssh_login(node, subnet.validators[0].key_path).returncode == 255
         assert len(our_lines(node)) == 1
     finally:
@@ -144,8 +144,8 @@ def test_descriptors_run_out(sshd_nodes: Nodes, subnets: Subnets) -> None:
     finally:
         resource.prlimit(subnet.pid, resource.RLIMIT_NOFILE, limits)
     assert subnet._process is not None and subnet._process.poll() is None, subnet.log()[-2000:]
-    eventually(lambda: try_discover(subnet) is None, seconds=30, what="serves again")
-    eventually(lambda: [len(our_lines(node)) for node in nodes] == [1, 1], seconds=40, what="keys on both")
+    eventually(lambda: try_discover(subnet) is None, what="serves again")
+    eventually(lambda: [len(our_lines(node)) for node in nodes] == [1, 1], what="keys on both")
     asyncio.run(subnet.snapshot())
     assert baseline.violations() == []
 

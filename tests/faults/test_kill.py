@@ -18,7 +18,7 @@ KILLS = {"": 8, "full": 500}.get(FAULTS, 60)
 
 
 @pytest.mark.core
-@pytest.mark.timeout(5400)
+@pytest.mark.timeout(14400)
 async def test_killed_at_random_moments(
     sshd_nodes: Callable[..., NodeSshd],
     tmp_path_factory: pytest.TempPathFactory,

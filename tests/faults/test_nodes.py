@@ -16,7 +16,17 @@ import pytest
 from engine.identity.node_ids import node_id_for
 from engine.ssh.keys import ClientKey
 from tests.faults import hostile
-from tests.faults.common import OPEN, await_view, discover, end_session, eventually, ready, seen, try_discover
+from tests.faults.common import (
+    OPEN,
+    await_view,
+    discover,
+    end_session,
+    eventually,
+    ready,
+    seen,
+    sleep_past,
+    try_discover,
+)
 from tests.faults.conftest import Subnets
 from tests.faults.observe import Baseline, await_event, database, events, grant_rows, open_rows, our_lines
 from tests.faults.places import Clockwork, fill, link, need_root
@@ -44,7 +54,7 @@ def entry(node: NodeSshd, port: int | None = None) -> dict[str, object]:
 def test_the_database_is_lost(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """Lines of a lost database are shown as orphans and removed after their end; nothing else is touched."""
     node = sshd_nodes()
-    subnet = subnets([node], access={"session_lifetime": 12, "reconcile_interval": 0.5}, validator_assignment=OPEN)
+    subnet = subnets([node], access={"session_lifetime": 40, "reconcile_interval": 0.5}, validator_assignment=OPEN)
     baseline = Baseline(subnet)
     subnet.start()
     ready(subnet)
@@ -70,7 +80,7 @@ def test_a_link_is_dead_when_a_grant_ends(sshd_nodes: Nodes, subnets: Subnets) -
     """The node closes by itself; the row waits, the operator sees why, and the line goes when the link is back."""
     with link() as cable:
         far, near = sshd_nodes(host=cable.host, launcher=cable.words), sshd_nodes()
-        subnet = subnets([far, near], access={"session_lifetime": 5, "reconcile_interval": 1, "node_deadline": 4})
+        subnet = subnets([far, near], access={"session_lifetime": 20, "reconcile_interval": 1, "node_deadline": 15})
         baseline = Baseline(subnet)
         subnet.start()
         ready(subnet)
@@ -78,15 +88,15 @@ def test_a_link_is_dead_when_a_grant_ends(sshd_nodes: Nodes, subnets: Subnets) -
 
         cable.down()
 
-        await_event(subnet, "key.removed", seconds=25)
+        await_event(subnet, "key.removed")
         assert our_lines(near) == []
-        await_view(subnet, far.port, lambda n: n.key_error != "", seconds=40)
+        await_view(subnet, far.port, lambda n: n.key_error != "")
         (row,) = open_rows(subnet)
         assert (row.end_reason, row.removed_at) == ("expired", None)
         assert len(our_lines(far)) == 1
         cable.up()
         assert ssh_login(far, subnet.validators[0].key_path).returncode == 255
-        eventually(lambda: our_lines(far) == [], seconds=40, what="removal after the link is back")
+        eventually(lambda: our_lines(far) == [], what="removal after the link is back")
         eventually(lambda: open_rows(subnet) == [], what="row closed")
         assert await_event(subnet, "key.failed")["error_code"] in {
             "ssh_timeout",
@@ -215,7 +225,7 @@ def test_a_nodes_clock_is_minutes_off(
     clock = clocks()
     clock.set(offset_s)
     node = _node_with_clock(sshd_nodes, clock)
-    subnet = subnets([node], access={"session_lifetime": 10, "reconcile_interval": 1}, validator_assignment=OPEN)
+    subnet = subnets([node], access={"session_lifetime": 20, "reconcile_interval": 1}, validator_assignment=OPEN)
     baseline = Baseline(subnet)
     subnet.start()
     ready(subnet)
@@ -225,7 +235,7 @@ def test_a_nodes_clock_is_minutes_off(
     assert skew is not None and abs(skew - offset_s) < 30
     subnet.kill()
 
-    time.sleep(11)
+    sleep_past(node)
 
     assert len(our_lines(node)) == 1
     assert ssh_login(node, subnet.validators[0].key_path).returncode == 255
@@ -257,7 +267,7 @@ def test_a_nodes_clock_is_an_hour_off(
     view = await_view(subnet, node.port, lambda n: n.key_error != "")
     assert view.clock_skew_s is not None and abs(view.clock_skew_s - offset_s) < 30
     clock.set(0)
-    eventually(lambda: len(our_lines(node)) == 1, seconds=60, what="served when the clock is right")
+    eventually(lambda: len(our_lines(node)) == 1, what="served when the clock is right")
     assert baseline.violations() == []
 
 
@@ -313,7 +323,7 @@ def test_sshd_drops_logins(sshd_nodes: Nodes, subnets: Subnets) -> None:
     try:
         subnet.start()
         first = try_discover(subnet)
-        eventually(lambda: len(our_lines(node)) == 1, seconds=40, what="key in place in spite of drops")
+        eventually(lambda: len(our_lines(node)) == 1, what="key in place in spite of drops")
     finally:
         for stranger in strangers:
             stranger.close()
@@ -321,7 +331,7 @@ def test_sshd_drops_logins(sshd_nodes: Nodes, subnets: Subnets) -> None:
     assert not any("auth" in str(event["error_code"]) for event in events(subnet, "key.failed", "node.checked"))
     (row,) = open_rows(subnet)
     assert row.deployed_exp is not None
-    await_view(subnet, node.port, lambda n: n.keys_in_place == 1 and n.state == "healthy", seconds=40)
+    await_view(subnet, node.port, lambda n: n.keys_in_place == 1 and n.state == "healthy")
 
 
 @pytest.mark.fault(19, 21)
@@ -403,9 +413,7 @@ def test_a_line_goes_dead_in_the_middle(sshd_nodes: Nodes, subnets: Subnets, clo
     proxy.mode = "cut"
     time.sleep(0.3)
     proxy.mode = "pass"
-    eventually(
-        lambda: [line.grant_id for line in our_lines(node)] == [row.id], seconds=40, what="key after the line is back"
-    )
+    eventually(lambda: [line.grant_id for line in our_lines(node)] == [row.id], what="key after the line is back")
     await_event(subnet, "key.deployed", grant_id=row.id)
     assert baseline.violations() == []
 
@@ -441,8 +449,8 @@ def test_connections_die_after_any_number_of_bytes(
         assert baseline.violations() == []
         proxy.limit, proxy.mode = None, "pass"
 
-    eventually(lambda: len(our_lines(node)) == 1, seconds=60, what="one line")
-    await_view(subnet, proxy.port, lambda n: n.keys_in_place == 1 and n.key_error == "", seconds=60)
+    eventually(lambda: len(our_lines(node)) == 1, what="one line")
+    await_view(subnet, proxy.port, lambda n: n.keys_in_place == 1 and n.key_error == "")
     assert baseline.violations() == []
 
 
@@ -467,8 +475,8 @@ def test_sessions_on_the_node_are_killed(sshd_nodes: Nodes, subnets: Subnets) ->
         reaper.send_signal(signal.SIGKILL)
         reaper.wait()
 
-    eventually(lambda: len(our_lines(node)) == 1, seconds=60, what="one line")
-    await_view(subnet, node.port, lambda n: n.keys_in_place == 1, seconds=60)
+    eventually(lambda: len(our_lines(node)) == 1, what="one line")
+    await_view(subnet, node.port, lambda n: n.keys_in_place == 1)
     assert baseline.violations() == []
 
 

@@ -129,7 +129,7 @@ class NodeSshd:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while "Server listening on" not in self.log():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._process.kill()

@@ -18,6 +18,8 @@ from engine.ssh.authorized_keys import (
     WantedKey,
     inventory,
     plan_change,
+    plan_removal,
+    plan_twin,
 )
 from engine.ssh.keylines import LineKind, read_line
 
@@ -311,3 +313,138 @@ def test_planning_twice_changes_nothing_the_second_time(old: bytes) -> None:
     """A plan's result is already what the plan wants."""
     keys = [wanted("g1"), wanted("g2", BOB)]
     assert not change(change(old, *keys).new, *keys).is_changed
+
+
+def authority(*guests: str, at: int = EXPIRES, seed: str = "authority", grant: str = "ca-1") -> WantedKey:
+    """The line that lets in certificates for these grants."""
+    ends = tuple((one, at) for one in sorted(guests))
+    return WantedKey(grant, "validator-ca", "ssh-ed25519", blob(seed), at, TEXT, guests=ends)
+
+
+def guests_of(data: bytes) -> list[str]:
+    """The grants that an authority's line lets in."""
+    return [grant_id for line in inventory(data).ours for grant_id, _ in line.guests]
+
+
+def test_an_authority_is_one_line_that_names_its_guests_and_their_ends() -> None:
+    """Principals decide who enters, the comment says until when, and the marker makes the line ours."""
+    done = change(OWN + b"\n", authority("g1", "g2"))
+    principals = 'cert-authority,principals="basilica-g1,basilica-g2"'
+    assert (
+        done.new
+        == OWN
+        + b"\n"
+        + (
+            f'{principals},restrict,pty,expiry-time="{TEXT}" ssh-ed25519 {blob("authority")} '
+            f"g1={EXPIRES} g2={EXPIRES} validator-ca grant=ca-1 exp={EXPIRES}\n"
+        ).encode()
+    )
+    (line,) = inventory(done.new).ours
+    assert line.guests == (("g1", EXPIRES), ("g2", EXPIRES)) and line.holder == "validator-ca"
+    assert not change(done.new, authority("g1", "g2")).is_changed
+
+
+@pytest.mark.parametrize(
+    "other",
+    [authority("g1"), authority("g1", "g2", "g3"), authority("g1", "g4"), authority("g1", "g2", at=EXPIRES + 60),
+     authority("g1", "g2", seed="a new key")],
+)  # fmt: skip
+def test_an_authority_is_rewritten_in_place_when_anything_of_it_changes(other: WantedKey) -> None:
+    """A guest more or less, another end or another key: still one line, where it stood."""
+    first = change(OWN + b"\n", authority("g1", "g2")).new + key_line("later", "operator") + b"\n"
+    done = change(first, other)
+    assert [line.grant_id for line in inventory(done.new).lines] == ["", "ca-1", ""]
+    assert inventory(done.new).ours[0].guests == other.guests and done.renewed == ("ca-1",)
+
+
+def test_a_clock_read_again_does_not_rewrite_an_authority() -> None:
+    """A few seconds of difference in a guest's end are the reading, not a change."""
+    first = change(OWN + b"\n", authority("g1")).new
+    again = dataclasses.replace(authority("g1"), guests=(("g1", EXPIRES + 4),))
+    assert not change(first, again).is_changed
+
+
+def test_ended_guests_are_struck_off_an_authority_that_is_not_rewritten() -> None:
+    """Where new keys are refused, ending an access still takes its name off the line, and the last one the line."""
+    first = change(OWN + b"\n", authority("g1", "g2")).new
+    one_left = change(first, managed=("g2", "another"))
+    assert guests_of(one_left.new) == ["g1"] and one_left.removed == ("g2",)
+    assert change(one_left.new, managed=("g1",)).new == OWN + b"\n"
+
+
+def test_a_guest_that_gets_a_line_of_its_own_leaves_the_authority_in_the_same_change() -> None:
+    """Turning from certificates to keys, or back, never leaves a validator with both ways in."""
+    certified = change(OWN + b"\n", authority("g1")).new
+    plain = change(certified, wanted("g1"), managed=("ca-1",)).new
+    assert [line.grant_id for line in inventory(plain).ours] == ["g1"]
+    back = change(plain, authority("g1"), managed=("g1",)).new
+    assert [line.grant_id for line in inventory(back).ours] == ["ca-1"] and guests_of(back) == ["g1"]
+
+
+@pytest.mark.parametrize("guest", ['a"', "a b", "a,b", ""])
+def test_a_guest_whose_name_could_say_more_is_not_rendered(guest: str) -> None:
+    """A principal is a checked word like everything else in a line."""
+    with pytest.raises(ValueError, match="not fit"):
+        authority(guest).render()
+
+
+GUESTS = st.sets(st.sampled_from(["g1", "g2", "g3", "g4"]))
+
+
+@given(FILES, st.lists(st.tuples(GUESTS, GUESTS), min_size=1, max_size=6))
+def test_whoever_enters_how_the_file_says_exactly_that(old: bytes, visits: list[tuple[set[str], set[str]]]) -> None:
+    """For every file and history: keys and guests are those of the last visit, and in the end no trace is left."""
+    holders = dict(zip(["g1", "g2", "g3", "g4"], itertools.cycle([ALICE, BOB]), strict=False))
+    everything = ("g1", "g2", "g3", "g4", "ca-1")
+    data = old
+    for plain, certified in visits:
+        lines = [wanted(one, holders[one]) for one in sorted(plain - certified)]
+        data = change(data, *lines, *([authority(*certified)] if certified else []), managed=everything).new
+        assert {line.grant_id for line in inventory(data).ours if not line.guests} == plain - certified
+        assert set(guests_of(data)) == certified
+    assert change(data, managed=everything).new == old
+
+
+@given(FILES, GUESTS, GUESTS)
+def test_striking_off_is_the_same_as_never_having_been_let_in(old: bytes, present: set[str], ended: set[str]) -> None:
+    """For every file: what is left after some have ended is what the others alone would have."""
+    with_all = change(old, *([authority(*present)] if present else [])).new
+    struck = change(with_all, managed=tuple(ended)).new
+    assert struck == change(old, *([authority(*(present - ended))] if present - ended else [])).new
+
+
+@given(FILES, st.sampled_from(["op-a", "op-b", "left-a", "own", "nobody"]))
+def test_taking_one_line_out_changes_no_other(old: bytes, seed: str) -> None:
+    """For every file: a removal by hand takes exactly the named lines, or is refused for the engine's own key."""
+    doomed = base64.b64decode(blob(seed))
+    before = inventory(old).lines
+    result = plan_removal(old, lambda line: line.blob == doomed, OWN_BLOBS)
+    if isinstance(result, Refusal):
+        assert seed == "own" and any(line.is_key and line.blob == doomed for line in before)
+        return
+    assert [line.raw for line in inventory(result.new).lines] == [
+        line.raw for line in before if not (line.is_key and line.blob == doomed)
+    ]
+
+
+@given(FILES)
+def test_a_new_key_of_the_engine_gets_the_lines_of_the_old_one(old: bytes) -> None:
+    """For every file: the twin stands after each line of the present key, nothing else moves, and again is nothing."""
+    result = plan_twin(old, blob("own"), "ssh-ed25519", blob("new"))
+    before = [line.raw for line in inventory(old).lines]
+    if isinstance(result, Refusal):
+        assert result.reason == "no_own_line"
+        return
+    after = inventory(result.new).lines
+    twins = [line for line in after if line.is_key and line.blob == base64.b64decode(blob("new"))]
+    assert [line.raw for line in after if line not in twins] == before
+    owned = [line for line in inventory(old).lines if line.is_key and line.blob == base64.b64decode(blob("own"))]
+    assert len(twins) == len(owned) and [line.options for line in twins] == [line.options for line in owned]
+    assert plan_twin(result.new, blob("own"), "ssh-ed25519", blob("new")) == Change(result.new, False)
+
+
+@given(st.binary(max_size=600))
+def test_no_bytes_break_the_reading_of_a_line(raw: bytes) -> None:
+    """Whatever stands in a line, it has a kind, and its bytes are kept."""
+    line = read_line(raw.replace(b"\n", b""))
+    assert line.raw == raw.replace(b"\n", b"") and isinstance(line.kind, LineKind)

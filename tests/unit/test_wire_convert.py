@@ -36,7 +36,7 @@ def test_answers_survive_the_wire(dialect: Dialect) -> None:
 def test_nodes_survive_both_forms() -> None:
     """The list of dialect A and the messages of dialect B carry the same; a missing price stays missing."""
     nodes = [WireNode("id", "h", "22", "u"), WireNode("id2", "h2", "2222", "u", "-v", "available", 0)]
-    listed = convert.write_nodes(nodes)
+    listed = convert.write_nodes("B", nodes)
     assert convert.read_nodes(listed, 10) == nodes
     assert convert.read_nodes(listed, 1) == nodes[:1]
     assert [convert.read_node(part) for part in convert.split_nodes(listed)] == nodes

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from engine.wire.basilca.common.v1 import common_pb2 as basilca_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'basilica/miner/v1/miner_discovery.proto\x12\x11\x62\x61silica.miner.v1\x1a\x1e\x62\x61silca/common/v1/common.proto\"\xbe\x01\n\x14ValidatorAuthRequest\x12\x18\n\x10validator_hotkey\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\t\x12\r\n\x05nonce\x18\x03 \x01(\t\x12/\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1c.basilca.common.v1.Timestamp\x12\x1b\n\x13target_miner_hotkey\x18\x05 \x01(\t\x12\x1c\n\x14validator_public_key\x18\x06 \x01(\t\"\xe7\x01\n\x11MinerAuthResponse\x12\x15\n\rauthenticated\x18\x01 \x01(\x08\x12\x15\n\rsession_token\x18\x02 \x01(\t\x12\x30\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1c.basilca.common.v1.Timestamp\x12+\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1c.basilca.common.v1.ErrorInfo\x12\x14\n\x0cminer_hotkey\x18\x05 \x01(\t\x12\x17\n\x0fminer_signature\x18\x06 \x01(\t\x12\x16\n\x0eresponse_nonce\x18\x07 \x01(\t\"\xd5\x01\n\x14\x44iscoverNodesRequest\x12\x18\n\x10validator_hotkey\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\t\x12\r\n\x05nonce\x18\x03 \x01(\t\x12\x1c\n\x14validator_public_key\x18\x04 \x01(\t\x12/\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1c.basilca.common.v1.Timestamp\x12\x1b\n\x13target_miner_hotkey\x18\x06 \x01(\t\x12\x15\n\rsession_token\x18\x07 \x01(\t\"\xe3\x01\n\x15NodeConnectionDetails\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\t\x12\x10\n\x08username\x18\x04 \x01(\t\x12\x17\n\x0f\x61\x64\x64itional_opts\x18\x05 \x01(\t\x12,\n\x08gpu_spec\x18\x06 \x01(\x0b\x32\x1a.basilca.common.v1.GpuSpec\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x1e\n\x11hourly_rate_cents\x18\x08 \x01(\rH\x00\x88\x01\x01\x42\x14\n\x12_hourly_rate_cents2\xde\x01\n\x0eMinerDiscovery\x12\x66\n\x15\x41uthenticateValidator\x12\'.basilica.miner.v1.ValidatorAuthRequest\x1a$.basilica.miner.v1.MinerAuthResponse\x12\x64\n\rDiscoverNodes\x12\'.basilica.miner.v1.DiscoverNodesRequest\x1a(.basilica.miner.v1.NodeConnectionDetails0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'basilica/miner/v1/miner_discovery.proto\x12\x11\x62\x61silica.miner.v1\x1a\x1e\x62\x61silca/common/v1/common.proto\"\xbe\x01\n\x14ValidatorAuthRequest\x12\x18\n\x10validator_hotkey\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\t\x12\r\n\x05nonce\x18\x03 \x01(\t\x12/\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1c.basilca.common.v1.Timestamp\x12\x1b\n\x13target_miner_hotkey\x18\x05 \x01(\t\x12\x1c\n\x14validator_public_key\x18\x06 \x01(\t\"\xa9\x02\n\x11MinerAuthResponse\x12\x15\n\rauthenticated\x18\x01 \x01(\x08\x12\x15\n\rsession_token\x18\x02 \x01(\t\x12\x30\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1c.basilca.common.v1.Timestamp\x12+\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1c.basilca.common.v1.ErrorInfo\x12\x14\n\x0cminer_hotkey\x18\x05 \x01(\t\x12\x17\n\x0fminer_signature\x18\x06 \x01(\t\x12\x16\n\x0eresponse_nonce\x18\x07 \x01(\t\x12\x1a\n\x12ssh_host_authority\x18\x08 \x01(\t\x12$\n\x1cssh_host_authority_signature\x18\t \x01(\t\"\xf7\x01\n\x14\x44iscoverNodesRequest\x12\x18\n\x10validator_hotkey\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\t\x12\r\n\x05nonce\x18\x03 \x01(\t\x12\x1c\n\x14validator_public_key\x18\x04 \x01(\t\x12/\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1c.basilca.common.v1.Timestamp\x12\x1b\n\x13target_miner_hotkey\x18\x06 \x01(\t\x12\x15\n\rsession_token\x18\x07 \x01(\t\x12 \n\x18\x61\x63\x63\x65pts_ssh_certificates\x18\x08 \x01(\x08\"\x9a\x02\n\x15NodeConnectionDetails\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\t\x12\x10\n\x08username\x18\x04 \x01(\t\x12\x17\n\x0f\x61\x64\x64itional_opts\x18\x05 \x01(\t\x12,\n\x08gpu_spec\x18\x06 \x01(\x0b\x32\x1a.basilca.common.v1.GpuSpec\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x1e\n\x11hourly_rate_cents\x18\x08 \x01(\rH\x00\x88\x01\x01\x12\x17\n\x0fssh_certificate\x18\t \x01(\t\x12\x1c\n\x14ssh_host_certificate\x18\n \x01(\tB\x14\n\x12_hourly_rate_cents\"T\n\x19NodeConnectionDetailsList\x12\x37\n\x05nodes\x18\x01 \x03(\x0b\x32(.basilica.miner.v1.NodeConnectionDetails2\xde\x01\n\x0eMinerDiscovery\x12\x66\n\x15\x41uthenticateValidator\x12\'.basilica.miner.v1.ValidatorAuthRequest\x1a$.basilica.miner.v1.MinerAuthResponse\x12\x64\n\rDiscoverNodes\x12\'.basilica.miner.v1.DiscoverNodesRequest\x1a(.basilica.miner.v1.NodeConnectionDetails0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,11 +35,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VALIDATORAUTHREQUEST']._serialized_start=95
   _globals['_VALIDATORAUTHREQUEST']._serialized_end=285
   _globals['_MINERAUTHRESPONSE']._serialized_start=288
-  _globals['_MINERAUTHRESPONSE']._serialized_end=519
-  _globals['_DISCOVERNODESREQUEST']._serialized_start=522
-  _globals['_DISCOVERNODESREQUEST']._serialized_end=735
-  _globals['_NODECONNECTIONDETAILS']._serialized_start=738
-  _globals['_NODECONNECTIONDETAILS']._serialized_end=965
-  _globals['_MINERDISCOVERY']._serialized_start=968
-  _globals['_MINERDISCOVERY']._serialized_end=1190
+  _globals['_MINERAUTHRESPONSE']._serialized_end=585
+  _globals['_DISCOVERNODESREQUEST']._serialized_start=588
+  _globals['_DISCOVERNODESREQUEST']._serialized_end=835
+  _globals['_NODECONNECTIONDETAILS']._serialized_start=838
+  _globals['_NODECONNECTIONDETAILS']._serialized_end=1120
+  _globals['_NODECONNECTIONDETAILSLIST']._serialized_start=1122
+  _globals['_NODECONNECTIONDETAILSLIST']._serialized_end=1206
+  _globals['_MINERDISCOVERY']._serialized_start=1209
+  _globals['_MINERDISCOVERY']._serialized_end=1431
 # @@protoc_insertion_point(module_scope)
