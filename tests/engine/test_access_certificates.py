@@ -27,7 +27,7 @@ pytestmark = pytest.mark.sshd
 Nodes = Callable[..., NodeSshd]
 Subnets = Callable[..., MinerSubnet]
 ACCESS: dict[str, object] = {"ssh_certificates": True, "reconcile_interval": 1, "node_deadline": 20}
-OPEN = {"enabled": False, "interval": 1}
+OPEN: dict[str, object] = {"enabled": False, "interval": 1}
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,7 @@ def test_turned_off_the_next_discovery_brings_a_key_line_and_the_authority_goes(
     offer = discover(subnet, validator)
     text = subnet.config_path.read_text()
     subnet.config_path.write_text(text.replace("ssh_certificates = true", "ssh_certificates = false"))
-    assert act(subnet, "config.reload")["applied"]
+    act(subnet, "engine.reload")
 
     plain = discover(subnet, validator)
 
@@ -240,7 +240,7 @@ def test_turned_off_the_next_discovery_brings_a_key_line_and_the_authority_goes(
     assert certified_login(node, validator, offer).returncode == 0, "ssh tries the plain key next"
     assert ["cert-authority" in line for line in our_lines(node)] == [False]
     subnet.config_path.write_text(text)
-    act(subnet, "config.reload")
+    act(subnet, "engine.reload")
     assert discover(subnet, validator).nodes[0].certificate
     assert ["cert-authority" in line for line in our_lines(node)] == [True]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import random
 import re
+import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -16,16 +19,28 @@ from typing import Any
 from engine.clock import SystemClock
 from engine.errors import BasilicaError
 from engine.identity.node_ids import node_id_for
+from engine.ssh.certificates import read_guest_certificate
 from engine.ssh.keys import ClientKey
-from engine.validator.miner_client import ClientTimeouts, MinerClient
+from engine.validator.miner_client import ClientTimeouts, MinerClient, MinerNodes
 from tests.faults.nursery import Nursery
-from tests.faults.observe import Baseline, audit_break, grant_rows, integrity, our_lines, settle, violations_now
+from tests.faults.observe import (
+    Baseline,
+    audit_break,
+    grant_rows,
+    integrity,
+    our_lines,
+    settle,
+    violations_now,
+    ways_in,
+)
 from tests.support.miner_subnet import NETUID, PATIENCE_S, Validator, create_subnet, ssh_login
 from tests.support.sshd import NodeSshd
 
-LIFETIMES_S = (2, 3, 6, 10)
+LIFETIMES_S = (2, 3, 6, 10, 40)
 """Each life draws one: grants of one end in the next, or while nobody lives."""
 KEYS_PER_VALIDATOR = 3
+CERTIFIED_LIVES = 0.4
+"""Of all lives; the others give plain keys to everybody, so that both kinds follow each other on the nodes."""
 PHASES = (("start", 25), ("traffic", 60), ("stop", 15))
 _QUICK = ClientTimeouts(connect_s=2.0, authenticate_s=5.0, discover_s=12.0)
 
@@ -42,6 +57,9 @@ class Tally:
     operator_edits: int = 0
     logins_allowed: int = 0
     logins_denied: int = 0
+    certificates: int = 0
+    certificates_allowed: int = 0
+    certificates_denied: int = 0
     worst_settle_s: float = 0.0
     violations: list[str] = field(default_factory=list)
 
@@ -52,8 +70,41 @@ class Tally:
             f"{self.ended_before_kill} engines ended before their kill, {self.discoveries} discoveries begun, "
             f"{self.revocations} revocations begun, {self.operator_edits} operator edits, "
             f"logins tried: {self.logins_allowed} that must work, {self.logins_denied} that must not; "
+            f"{self.certificates} certificates, tried: {self.certificates_allowed} that must work, "
+            f"{self.certificates_denied} that must not; "
             f"slowest agreement {self.worst_settle_s:.1f} s; {len(self.violations)} violations"
         )
+
+
+@dataclass(frozen=True)
+class _Paper:
+    """A certificate that a validator was given, with its key."""
+
+    node: NodeSshd
+    key: ClientKey
+    text: str
+
+    @property
+    def grant_id(self) -> str:
+        return read_guest_certificate(self.text, self.key).principals[0].removeprefix("basilica-")
+
+    @property
+    def ends(self) -> int:
+        return read_guest_certificate(self.text, self.key).expires_at_unix
+
+    def login(self) -> subprocess.CompletedProcess[str]:
+        """With the certificate alone: the key beside it is a file of its own."""
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "k"
+            self.key.save(path)
+            Path(f"{path}-cert.pub").write_text(self.text + "\n")
+            return ssh_login(self.node, path)
+
+
+def _has_key(paper: _Paper) -> bool:
+    """Whether the plain key opens the node too: ssh tries it after the certificate."""
+    blob = base64.b64decode(paper.key.blob_base64)
+    return any(line.blob == blob for line in our_lines(paper.node))
 
 
 class Storm:
@@ -72,6 +123,7 @@ class Storm:
                 "reconcile_interval": 1,
                 "node_deadline": 8,
                 "revoke_on_exit": True,
+                "ssh_certificates": False,
             },
             validator_assignment={"enabled": False, "interval": 1},
             node_management={
@@ -89,6 +141,7 @@ class Storm:
                 key.save(path)
                 mine.append((key, path))
             self.keys[validator.hotkey] = mine
+        self._papers: list[_Paper] = []
         self._ready_after_s = 1.0
 
     async def run(self, kills: int, *, say: Callable[[str], None]) -> Tally:
@@ -144,7 +197,9 @@ class Storm:
     def _start(self) -> None:
         text = self.subnet.config_path.read_text()
         lifetime = f"session_lifetime = {self.random.choice(LIFETIMES_S)}"
-        self.subnet.config_path.write_text(re.sub(r"session_lifetime = \d+", lifetime, text))
+        text = re.sub(r"session_lifetime = \d+", lifetime, text)
+        certificates = f"ssh_certificates = {str(self.random.random() < CERTIFIED_LIVES).lower()}"
+        self.subnet.config_path.write_text(re.sub(r"ssh_certificates = \w+", certificates, text))
         self.subnet._process = self.nursery.start(  # type: ignore[assignment]  # has what the subnet uses of Popen
             self.subnet.config_path, self.subnet.root / "engine.log"
         )
@@ -192,14 +247,17 @@ class Storm:
         """One key that must be denied, and one that must be let in when there is one with time enough left."""
         now = time.time()
         node_id, node = self.random.choice(list(self.by_id.items()))
-        live = {
-            row.blob_base64: row.expires_at
-            for row in grant_rows(self.subnet)
-            if row.node_id == node_id and row.is_wanted(now)
-        }
+        await self._try_certificates()
+        wanted = [row for row in grant_rows(self.subnet) if row.node_id == node_id and row.is_wanted(now)]
+        live = {row.blob_base64: row.expires_at for row in wanted}
+        by_certificate = {row.blob_base64 for row in wanted if row.certified}
         pool = [pair for pairs in self.keys.values() for pair in pairs]
         self.random.shuffle(pool)
-        inside = [(key, path) for key, path in pool if live.get(key.blob_base64, 0.0) > now + 2.0]
+        inside = [
+            (key, path)
+            for key, path in pool
+            if live.get(key.blob_base64, 0.0) > now + 2.0 and key.blob_base64 not in by_certificate
+        ]
         for key, path in inside[:1]:
             result = await asyncio.to_thread(ssh_login, node, path)
             if time.time() < live[key.blob_base64] - 1.0:  # else the machine was too slow for the question
@@ -212,9 +270,30 @@ class Storm:
             if (await asyncio.to_thread(ssh_login, node, path)).returncode != 255:
                 self._blame([f"{path.name} still opens {node.port}"])
 
+    async def _try_certificates(self) -> None:
+        """One certificate of a grant that stands, and one of a grant that is over: the node tells them apart."""
+        rows = {row.id: row for row in grant_rows(self.subnet)}
+        self.random.shuffle(self._papers)
+        good = [p for p in self._papers if rows[p.grant_id].is_wanted(time.time()) and p.ends > time.time() + 2.0]
+        over = [p for p in self._papers if not rows[p.grant_id].is_wanted(time.time()) and not _has_key(p)]
+        for paper in good[:1]:
+            result = await asyncio.to_thread(paper.login)
+            # Too slow a machine for the question, or the next life gives keys again: then it says nothing.
+            if time.time() < paper.ends - 1.0 and self._names(paper):
+                self.tally.certificates_allowed += 1
+                if result.returncode != 0:
+                    self._blame([f"a certificate for {paper.grant_id} does not open: {result.stderr}"])
+        for paper in over[:1]:
+            self.tally.certificates_denied += 1
+            if (await asyncio.to_thread(paper.login)).returncode != 255:
+                self._blame([f"a certificate for {paper.grant_id} still opens {paper.node.port}"])
+
+    def _names(self, paper: _Paper) -> bool:
+        return any(way.grant_id == paper.grant_id and way.is_certified for way in ways_in(paper.node))
+
     async def _outlive(self) -> None:
         """With no engine at all, every line's time passes: each key that still stands in a file must be denied."""
-        lines = [(node, line) for node in self.subnet.nodes for line in our_lines(node)]
+        lines = [(node, line) for node in self.subnet.nodes for line in our_lines(node) if not line.guests]
         if not lines or max(line.expires_at_unix for _, line in lines) > time.time() + 4.0:
             return
         await asyncio.sleep(max(0.0, max(line.expires_at_unix for _, line in lines) + 2.0 - time.time()))
@@ -263,8 +342,17 @@ class Storm:
             )
             self.tally.discoveries += 1
             with contextlib.suppress(BasilicaError):
-                await client.discover(key.public_line)
+                offer = await client.discover(key.public_line)
+                self._keep_papers(key, offer)
             await asyncio.sleep(dice.uniform(0.0, 0.4))
+
+    def _keep_papers(self, key: ClientKey, offer: MinerNodes) -> None:
+        ports = {node.port: node for node in self.subnet.nodes}
+        for node in offer.nodes:
+            if node.certificate:
+                self.tally.certificates += 1
+                self._papers.append(_Paper(ports[node.port], key, node.certificate))
+        del self._papers[:-60]
 
     async def _operator(self, dice: random.Random) -> None:
         while True:
