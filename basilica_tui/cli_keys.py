@@ -33,6 +33,8 @@ _WORDS = {
     "drift": "UNEXPLAINED",
     "orphan": "UNEXPLAINED, marked like a grant",
     "leftover": "left by an earlier miner",
+    "authority": "authority",
+    "certificate": "certificate",
 }
 
 

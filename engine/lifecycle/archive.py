@@ -15,7 +15,7 @@ from typing import Literal
 
 from engine.errors import BackupDamaged
 
-What = Literal["config", "state", "events", "known_hosts", "node_key", "public_key", "spare_key", "hotkey"]
+What = Literal["config", "state", "events", "known_hosts", "node_key", "public_key", "spare_key", "authority", "hotkey"]
 LAYOUT = 1
 READ_BYTES = 1024 * 1024
 _LENGTH = struct.Struct(">I")

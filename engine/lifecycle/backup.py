@@ -18,6 +18,7 @@ from engine.config import Loaded, MinerConfig, ValidatorConfig
 from engine.errors import BackupFailed
 from engine.lifecycle.archive import Manifest, What, entry_of, pack
 from engine.lifecycle.sealed import MODERATE, Cost, seal
+from engine.ssh.certificates import FILES as AUTHORITY_FILES
 from engine.store.url import SqliteFiles, parse_url
 from engine.version import __version__
 
@@ -87,6 +88,8 @@ def _sources(
     else:
         notes.append("the database is PostgreSQL and not in this backup: back it up with pg_dump")
     sources.append(_Source("data/known_hosts", "known_hosts", config.data_dir / "known_hosts"))
+    for name in AUTHORITY_FILES:  # there only where the miner has issued certificates
+        sources.append(_Source(f"data/{name}", "authority", config.data_dir / name))
     key = _node_key(config)
     if key is not None:
         sources.append(_Source(f"keys/{key.name}", "node_key", key))
@@ -103,7 +106,7 @@ def _sources(
             present.append(source)
         elif source.what in ("config", "node_key", "hotkey"):
             raise BackupFailed(f"{source.path} does not exist", hint="a backup without it would be of no use")
-        elif source.what not in ("public_key", "spare_key"):
+        elif source.what not in ("public_key", "spare_key", "authority"):
             notes.append(f"{source.path} does not exist yet and is not in this backup")
     return present, notes
 

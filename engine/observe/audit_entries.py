@@ -80,6 +80,7 @@ _FORMS: dict[type[Event], _Form] = {
     ev.GrantWritten: _Form(_validator, _node, lambda e: "renewed" if e.renewed else "granted"),
     ev.GrantEnded: _Form(_validator, _node, lambda e: f"ended: {e.reason}"),
     ev.KeyDeployed: _Form(_validator, _node, lambda e: "renewed" if e.renewed else "deployed"),
+    ev.CertificateIssued: _Form(_validator, _node, lambda e: f"certificate {e.serial}"),
     ev.KeyRemoved: _Form(_validator, _node, lambda e: f"removed: {e.reason}"),
     ev.KeyFailed: _Form(ENGINE, _node, lambda e: f"{e.operation} failed: {e.error_code}"),
     ev.NodeEnrolled: _Form(ENGINE, _node, lambda e: f"canary: {e.expiry_enforced}", when=lambda e: e.canary),

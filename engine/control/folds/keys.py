@@ -97,7 +97,7 @@ def _node_enrolled(state: LiveState, event: ev.NodeEnrolled) -> Touched:
     view.expiry_enforced, view.clock_skew_s = event.expiry_enforced, event.clock_skew_s
     view.sshd_version = event.sshd_version or view.sshd_version
     names = ("sshd_version", "expiry_form", "expiry_enforced", "clock_skew_s", "tools", "key_file", "key_file_mode")
-    facts = {name: getattr(event, name) for name in (*names, "can_wrap", "refusal", "message")}
+    facts = {name: getattr(event, name) for name in (*names, "can_wrap", "can_certify", "refusal", "message")}
     view.capability_json = json.dumps(facts | {"measured_at": event.at}, ensure_ascii=True)
     return {("nodes", event.node_id)}
 
