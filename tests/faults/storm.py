@@ -164,7 +164,8 @@ class Storm:
             return
         await self._settled()
         async with self._traffic():
-            await asyncio.sleep(self.random.uniform(0.02, 2.5))
+            # As long as a start takes here: on a slow machine a shorter time would kill before anything was granted.
+            await asyncio.sleep(self.random.uniform(0.02, max(2.5, self._ready_after_s)))
             if phase == "stop":
                 self._process().send_signal(15)
                 await asyncio.sleep(self.random.uniform(0.0, 0.8))
