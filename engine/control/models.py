@@ -203,6 +203,8 @@ class SessionView:
     key_fingerprint: str = ""
     ended_at: float | None = None
     end_reason: str = ""
+    certified_until: float | None = None
+    """It was given SSH certificates that end then; None for a validator that enters with its key."""
 
 
 @dataclass(slots=True)

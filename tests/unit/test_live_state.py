@@ -657,3 +657,20 @@ def test_views_survive_the_way_over_json() -> None:
     view = fold([added(), checked()]).nodes["n1"]
     data = view_to_json(view) | {"from_the_future": 1, "gpu_uuids": ["GPU-1", "GPU-2"]}
     assert view_from_json(type(view), data) == view
+
+
+def test_a_session_says_how_long_its_certificates_hold_and_forgets_it_with_the_next_key() -> None:
+    """The operator sees who enters by certificate; a discovery that brought a key line, or the end, takes it away."""
+    state = LiveState()
+    issued = ev.CertificateIssued(
+        at=1.0, grant_id="g", node_id="n", validator_hotkey=V1, serial="7", key_id="k", expires_at=3601.0
+    )
+    answered = ev.DiscoveryAnswered(
+        at=1.0, validator_hotkey=V1, dialect="B", peer="p", assigned=True, nodes_ready=1, nodes_failed=0,
+        duration_ms=1.0, key_fingerprint="f", access_until=3601.0,
+    )  # fmt: skip
+    for event in (issued, answered):
+        state.apply(event)
+    assert state.sessions[V1].certified_until == 3601.0
+    state.apply(dataclasses.replace(answered, at=9.0, access_until=3609.0))
+    assert state.sessions[V1].certified_until is None

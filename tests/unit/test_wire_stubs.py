@@ -19,7 +19,7 @@ FIELDS = {
     "DiscoverNodesRequest": ("validator_hotkey signature nonce validator_public_key timestamp* target_miner_hotkey"),
     "NodeConnectionDetails": "node_id host port username additional_opts gpu_spec* status hourly_rate_cents",
 }
-TYPES = {"authenticated": BOOL, "hourly_rate_cents": UINT32}
+TYPES = {"authenticated": BOOL, "accepts_ssh_certificates": BOOL, "hourly_rate_cents": UINT32}
 
 
 def test_stubs_are_not_stale(tmp_path: Path) -> None:
@@ -51,9 +51,9 @@ def test_dialect_a_has_the_deployed_numbers(message: str) -> None:
     ("message", "added"),
     [
         ("ValidatorAuthRequest", ["validator_public_key"]),
-        ("MinerAuthResponse", []),
-        ("DiscoverNodesRequest", ["session_token"]),
-        ("NodeConnectionDetails", []),
+        ("MinerAuthResponse", ["ssh_host_authority", "ssh_host_authority_signature"]),
+        ("DiscoverNodesRequest", ["session_token", "accepts_ssh_certificates"]),
+        ("NodeConnectionDetails", ["ssh_certificate", "ssh_host_certificate"]),
     ],
 )
 def test_dialect_b_adds_at_the_end(message: str, added: list[str]) -> None:

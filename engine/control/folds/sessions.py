@@ -44,6 +44,8 @@ def _discovery_answered(state: LiveState, event: ev.DiscoveryAnswered) -> Touche
     view.dialect, view.peer, view.last_discovery_at = event.dialect, event.peer, event.at
     view.assigned, view.nodes_ready, view.nodes_failed = event.assigned, event.nodes_ready, event.nodes_failed
     view.access_until = event.access_until
+    if (view.certified_until or 0.0) < (event.access_until or 0.0) - 1.0:
+        view.certified_until = None  # this time its key was put there
     if event.key_fingerprint:
         view.key_fingerprint = event.key_fingerprint
     if event.assigned and event.nodes_ready > 0:
@@ -64,7 +66,7 @@ def _session_ended(state: LiveState, event: ev.SessionEnded) -> Touched:
     view = _session(state, event.validator_hotkey)
     state.counters["sessions_ended"] += view.state != "ended"
     view.state, view.ended_at, view.end_reason = "ended", event.at, event.reason
-    view.access_until = None
+    view.access_until = view.certified_until = None
     return {("sessions", event.validator_hotkey)}
 
 
@@ -81,3 +83,10 @@ def _session_restored(state: LiveState, event: ev.SessionRestored) -> Touched:
     if state.engine.last_called_at is None or last > state.engine.last_called_at:
         state.engine.last_called_at, state.engine.last_called_by = last, event.validator_hotkey
     return {("sessions", event.validator_hotkey), ENGINE}
+
+
+@on(ev.CertificateIssued)
+def _certificate_issued(state: LiveState, event: ev.CertificateIssued) -> Touched:
+    view = _session(state, event.validator_hotkey)
+    view.certified_until = max(view.certified_until or 0.0, event.expires_at)
+    return {("sessions", event.validator_hotkey)}
