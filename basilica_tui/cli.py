@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +13,11 @@ from basilica_tui.cli_audit import audit_app
 from basilica_tui.cli_backup import backup_app
 from basilica_tui.cli_config import config_app
 from basilica_tui.cli_doctor import doctor
+from basilica_tui.cli_engine import fail, find_socket, must_answer
 from basilica_tui.cli_import import import_set_up
 from basilica_tui.cli_keys import keys_app
 from basilica_tui.cli_replay import record_app, replay
+from basilica_tui.cli_serve import serve
 from basilica_tui.cli_service import service_app
 from basilica_tui.cli_weights import weights_app
 from engine.errors import BasilicaError, ConfigInvalid
@@ -51,6 +53,7 @@ app.add_typer(record_app, name="record")
 app.command("import")(import_set_up)
 app.command("doctor")(doctor)
 app.command("replay")(replay)
+app.command()(serve)
 
 SocketOption = Annotated[
     Path | None, typer.Option("--socket", help="The engine's control socket; default: the one engine running here.")
@@ -85,8 +88,8 @@ def attach(
         raise typer.Exit(run_daemon(config, revoke_on_exit=revoke_on_exit))
     from basilica_tui.run import run_console
 
-    path = _find_socket(socket, config)
-    asyncio.run(_must_answer(path))
+    path = find_socket(socket, config)
+    asyncio.run(must_answer(path))
     raise typer.Exit(run_console(path, read_only=read_only, theme=theme))
 
 
@@ -102,8 +105,8 @@ def show(
     from basilica_tui.show import SHOWABLE, render_show
 
     if what not in SHOWABLE:
-        _fail(f"'{what}' cannot be shown", f"one of: {', '.join(SHOWABLE)}")
-    snapshot = asyncio.run(_snapshot(_find_socket(socket, None)))
+        fail(f"'{what}' cannot be shown", f"one of: {', '.join(SHOWABLE)}")
+    snapshot = asyncio.run(_snapshot(find_socket(socket, None)))
     typer.echo(render_show(snapshot, what, json=json, width=shutil.get_terminal_size((120, 40)).columns))
 
 
@@ -118,7 +121,7 @@ def node_id(
         try:
             username, host, port = parse_address(text)
         except ValueError as error:
-            _fail(f"'{text}' is not USER@HOST:PORT", str(error))
+            fail(f"'{text}' is not USER@HOST:PORT", str(error))
         typer.echo(f"{text} {node_id_for(username, host, port)}")
 
 
@@ -137,7 +140,7 @@ def demo(
     from engine.localnet.demo import run_headless
 
     if attach not in ("miner", "validator"):
-        _fail(f"'{attach}' is no role", "one of: miner, validator")
+        fail(f"'{attach}' is no role", "one of: miner, validator")
     if headless:
         result = asyncio.run(run_headless(seconds, directory=directory, nodes=nodes, cast=parse_cast(cast or "none")))
         typer.echo(result.to_json() if json else result.to_text())
@@ -166,9 +169,9 @@ def localnet_up(
     from engine.localnet.subnet import run_until_signal
 
     if assignment not in ("highest_stake", "fixed_assignment", "open"):
-        _fail(f"'{assignment}' is no assignment", "one of: highest_stake, fixed_assignment, open")
+        fail(f"'{assignment}' is no assignment", "one of: highest_stake, fixed_assignment, open")
     if pace not in ("normal", "demo"):
-        _fail(f"'{pace}' is no pace", "one of: normal, demo")
+        fail(f"'{pace}' is no pace", "one of: normal, demo")
 
     raise typer.Exit(
         asyncio.run(
@@ -186,33 +189,6 @@ def localnet_up(
     )
 
 
-def _find_socket(socket: Path | None, config: Path | None) -> Path:
-    from engine.control.paths import find_sockets
-
-    if socket is not None:
-        return socket
-    if config is not None:
-        from engine.app import socket_of
-
-        return socket_of(config)
-    found = find_sockets()
-    if len(found) > 1:
-        _fail("several engines are running here", "choose one: --socket " + "  --socket ".join(map(str, found)))
-    if not found:
-        _fail(
-            "no engine is running here",
-            "start one with: basilica-tui --daemon --config miner.toml   or try: basilica-tui demo",
-        )
-    return found[0]
-
-
-async def _must_answer(path: Path) -> None:
-    from engine.control.client import ControlClient
-
-    client = await ControlClient.connect(path, role="read-only")
-    await client.close()
-
-
 async def _snapshot(path: Path) -> Snapshot:
     from engine.control.client import ControlClient
 
@@ -221,13 +197,6 @@ async def _snapshot(path: Path) -> Snapshot:
         return await client.snapshot()
     finally:
         await client.close()
-
-
-def _fail(message: str, hint: str = "") -> NoReturn:
-    typer.echo(f"basilica-tui: {message}", err=True)
-    if hint:
-        typer.echo(f"  {hint}", err=True)
-    raise typer.Exit(2)
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from engine.recording.player import Player
 
 NO_TERMINAL = 2
+WEB_DRIVER = "textual.drivers.web_driver:WebDriver"
+"""How textual-serve starts us: keys and screen go through pipes, and the page speaks UTF-8."""
 
 
 def run_console(
@@ -46,7 +48,8 @@ def run_replay(player: Player, source: Path, *, theme: str | None = None) -> int
 
 
 def _run(make: Callable[[dict[str, Any]], ConsoleApp], theme: str | None, ascii_only: bool | None) -> int:
-    if not _has_terminal():
+    in_browser = os.environ.get("TEXTUAL_DRIVER", "") == WEB_DRIVER
+    if not in_browser and not _has_terminal():
         words = "basilica-tui needs a terminal on its input and standard error (over SSH: ssh -t)"
         sys.stderr.write(f"{words}; basilica-tui show prints plain text\n")
         return NO_TERMINAL
@@ -59,18 +62,18 @@ def _run(make: Callable[[dict[str, Any]], ConsoleApp], theme: str | None, ascii_
     settings = load_settings(config_folder(os.environ))
     state = state_folder(os.environ)
     if ascii_only is None:
-        ascii_only = settings.ascii_only
+        ascii_only = False if in_browser else settings.ascii_only
     app = make(
         {
             "clock": SystemClock(),
-            "theme": theme or settings.theme or choose_theme(None, os.environ),
+            "theme": theme or settings.theme or ("dark" if in_browser else choose_theme(None, os.environ)),
             "themes": settings.themes,
             "bindings": settings.bindings,
             "greetings": settings.problems,
             "preferences": Preferences(state / "views.json"),
             "files": state,
             "ascii_only": not speaks_utf8(os.environ) if ascii_only is None else ascii_only,
-            "watch_terminal": True,
+            "watch_terminal": not in_browser,
         }
     )
     app.run(mouse=False)

@@ -1,0 +1,41 @@
+"""``basilica-tui serve``: the console in a browser of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from basilica_tui.cli_engine import find_socket, must_answer
+
+
+def serve(
+    socket: Annotated[
+        Path | None, typer.Option("--socket", help="The engine's control socket; default: the one engine running here.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="On 127.0.0.1; 0 takes a free one.", min=0, max=65535)] = 0,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Look, but never change anything.")] = False,
+    theme: Annotated[str | None, typer.Option(help="dark, light, high-contrast, deuteranopia.")] = None,
+) -> None:
+    """Show the console in a browser: prints a link on 127.0.0.1 that opens once."""
+    from basilica_tui.browser import BrowserServer, listen_on  # noqa: PLC0415 - --help must stay cheap
+
+    path = find_socket(socket, None)
+    asyncio.run(must_answer(path))
+    words = [sys.executable, "-m", "basilica_tui", "--socket", str(path.resolve())]
+    words += ["--read-only"] if read_only else []
+    words += ["--theme", theme] if theme is not None else []
+    BrowserServer(f"exec {shlex.join(words)}", listen_on(port), announce=_announce).run()
+
+
+def _announce(link: str) -> None:
+    typer.echo("The console is at this address, which opens once and in one browser:")
+    typer.echo(link)
+    where, _, _ = link.removeprefix("http://").partition("/")
+    typer.echo(
+        f"From another machine: ssh -L {where.rpartition(':')[2]}:{where} USER@THIS-HOST. Ctrl+C ends all of it."
+    )
