@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,12 +19,10 @@ from basilica_tui.cli_keys import keys_app
 from basilica_tui.cli_replay import record_app, replay
 from basilica_tui.cli_serve import serve
 from basilica_tui.cli_service import service_app
+from basilica_tui.cli_show import show
 from basilica_tui.cli_weights import weights_app
 from engine.errors import BasilicaError, ConfigInvalid
 from engine.version import __version__
-
-if TYPE_CHECKING:
-    from engine.control.client import Snapshot
 
 app = typer.Typer(
     name="basilica-tui",
@@ -54,6 +52,7 @@ app.command("import")(import_set_up)
 app.command("doctor")(doctor)
 app.command("replay")(replay)
 app.command()(serve)
+app.command()(show)
 
 SocketOption = Annotated[
     Path | None, typer.Option("--socket", help="The engine's control socket; default: the one engine running here.")
@@ -91,23 +90,6 @@ def attach(
     path = find_socket(socket, config)
     asyncio.run(must_answer(path))
     raise typer.Exit(run_console(path, read_only=read_only, theme=theme))
-
-
-@app.command()
-def show(
-    what: Annotated[str, typer.Argument(help="nodes, sessions, services, alerts, miners or verifications.")],
-    socket: SocketOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Print what a screen shows, as text or JSON."""
-    import shutil
-
-    from basilica_tui.show import SHOWABLE, render_show
-
-    if what not in SHOWABLE:
-        fail(f"'{what}' cannot be shown", f"one of: {', '.join(SHOWABLE)}")
-    snapshot = asyncio.run(_snapshot(find_socket(socket, None)))
-    typer.echo(render_show(snapshot, what, json=json, width=shutil.get_terminal_size((120, 40)).columns))
 
 
 @app.command("node-id")
@@ -187,16 +169,6 @@ def localnet_up(
             )
         )
     )
-
-
-async def _snapshot(path: Path) -> Snapshot:
-    from engine.control.client import ControlClient
-
-    client = await ControlClient.connect(path, role="read-only")
-    try:
-        return await client.snapshot()
-    finally:
-        await client.close()
 
 
 def main() -> None:

@@ -10,10 +10,11 @@ from basilica_tui.columns import GAP, Query, Table, place_columns, select
 from basilica_tui.config_table import CONFIG, config_rows
 from basilica_tui.exports import log_text
 from basilica_tui.fix_first import rank_fixes
-from basilica_tui.format import Look, plural
+from basilica_tui.format import Line, Look, plural
 from basilica_tui.lines import safe
 from basilica_tui.panels.boxes import box_lines
 from basilica_tui.panels.fixes import fix_lines
+from basilica_tui.panels.node_card import node_lines
 from basilica_tui.panels.reach import reach_line
 from basilica_tui.panels.sentences import all_is_well, empty_table
 from basilica_tui.panels.services import status_line
@@ -22,7 +23,7 @@ from basilica_tui.store import ConsoleStore
 from basilica_tui.symbols import UNICODE, Symbols
 from basilica_tui.tables import ALL_TABLES, LOGS
 from basilica_tui.text import fit
-from engine.control.models import LogRecord, View, view_to_json
+from engine.control.models import LogRecord, NodeView, View, view_to_json
 
 SHOWABLE = (*ALL_TABLES, "scores", "dashboard")
 """What a snapshot is enough for; ``render_logs`` and ``render_config`` need the engine's own answers."""
@@ -85,6 +86,30 @@ def render_config(
     return "\n".join(_table_lines(CONFIG, rows, Look(0.0, symbols), width) if rows else ["only defaults"]) + "\n"
 
 
+def nodes_called(snapshot: TimedSnapshot, name: str) -> list[NodeView]:
+    """The nodes of that id, label or address; without one, those on that host, or whose id begins so."""
+    nodes = [view for view in snapshot.views.get("nodes", {}).values() if isinstance(view, NodeView)]
+    exact = [node for node in nodes if name in {node.id, node.label, node_address(node)}]
+    return exact or [node for node in nodes if name and (node.host == name or node.id.startswith(name))]
+
+
+def node_address(node: NodeView) -> str:
+    """``user@host:port``, as in miner.toml."""
+    return f"{node.username}@{node.host}:{node.port}"
+
+
+def render_node(node: NodeView, *, at: float, json: bool = False, width: int = 120, symbols: Symbols = UNICODE) -> str:
+    """One node with everything that is known of it."""
+    if json:
+        return jsonlib.dumps(view_to_json(node), indent=2, ensure_ascii=False) + "\n"
+    lines = node_lines(node, Look(at, symbols), width if width > 0 else 200)
+    return "\n".join(_text(line, symbols) for line in lines) + "\n"
+
+
+def _text(line: Line, symbols: Symbols) -> str:
+    return "".join(safe(span, ascii_only=symbols.is_ascii)[0] for span in line).rstrip()
+
+
 def _dashboard(snapshot: TimedSnapshot, look: Look, width: int, *, json: bool) -> str:
     store = ConsoleStore()
     store.apply_snapshot(snapshot)
@@ -105,9 +130,7 @@ def _dashboard(snapshot: TimedSnapshot, look: Look, width: int, *, json: bool) -
         (),
         status_line(store, look, width),
     ]
-    ascii_only = look.symbols.is_ascii
-    texts = ("".join(safe(span, ascii_only=ascii_only)[0] for span in line).rstrip() for line in lines)
-    return "\n".join(texts) + "\n"
+    return "\n".join(_text(line, look.symbols) for line in lines) + "\n"
 
 
 def _table_lines(table: Table[Any], rows: list[Any], look: Look, width: int) -> list[str]:

@@ -1,0 +1,73 @@
+"""``basilica-tui show``: what a screen shows, as text for people and JSON for programs."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from basilica_tui.cli_engine import fail, find_socket
+
+if TYPE_CHECKING:
+    from engine.control.client import ControlClient
+
+
+def show(
+    what: Annotated[
+        str, typer.Argument(help="dashboard, nodes, sessions, scores, logs, config, …; a wrong word lists all.")
+    ],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NODE]", help="With 'node': its id, address or id's beginning.")
+    ] = None,
+    socket: Annotated[
+        Path | None, typer.Option("--socket", help="The engine's control socket; default: the one engine running here.")
+    ] = None,
+    tail: Annotated[int, typer.Option(help="With 'logs': how many of the newest lines.", min=1, max=5000)] = 100,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what a screen shows, as text or JSON."""
+    from basilica_tui.show import SHOWABLE  # noqa: PLC0415 - --help must stay cheap
+
+    known = (*SHOWABLE, "node", "logs", "config")
+    if what not in known:
+        fail(f"'{what}' cannot be shown", f"one of: {', '.join(sorted(known))}")
+    if (what == "node") != (name is not None):
+        fail("'node' wants one node, and nothing else does", "as in: basilica-tui show node basilica@10.0.0.7:22")
+    # A pipe has no width: nothing is cut there.
+    width = shutil.get_terminal_size((120, 40)).columns if sys.stdout.isatty() else 0
+    typer.echo(
+        asyncio.run(_rendered(find_socket(socket, None), what, name or "", tail, json=json, width=width)), nl=False
+    )
+
+
+async def _rendered(path: Path, what: str, name: str, tail: int, *, json: bool, width: int) -> str:
+    from engine.control.client import ControlClient  # noqa: PLC0415 - --help must stay cheap
+
+    # The configuration is shown to operators only; everything else asks for no more than it needs.
+    client = await ControlClient.connect(path, role="operator" if what == "config" else "read-only")
+    try:
+        return await _render(client, what, name, tail, json=json, width=width)
+    finally:
+        await client.close()
+
+
+async def _render(client: ControlClient, what: str, name: str, tail: int, *, json: bool, width: int) -> str:
+    from basilica_tui import show as text  # noqa: PLC0415 - --help must stay cheap
+
+    if what == "config":
+        return text.render_config(await client.act("config.show", {}), json=json, width=width)
+    snapshot = await client.snapshot()
+    if what == "logs":
+        records = await client.logs(max(0, snapshot.log_seq - tail), tail)
+        return text.render_logs(records, at=snapshot.at, json=json, width=width)
+    if what == "node":
+        found = text.nodes_called(snapshot, name)
+        if len(found) != 1:
+            known = ", ".join(sorted(text.node_address(node) for node in found or snapshot.nodes.values())[:12])
+            fail(f"{len(found) or 'no'} nodes are called '{name}'", f"there are: {known or 'none at all'}")
+        return text.render_node(found[0], at=snapshot.at, json=json, width=width)
+    return text.render_show(snapshot, what, json=json, width=width)
