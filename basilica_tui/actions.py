@@ -44,6 +44,12 @@ class EngineAction:
         """Whether a selected row is all that it needs."""
         return bool(self.subject) and not any(arg.needed for arg in self.args[1:])
 
+    @property
+    def choice(self) -> Arg | None:
+        """The one thing besides the row that it needs and that can be chosen from a list."""
+        rest = [arg for arg in self.args[1:] if arg.needed]
+        return rest[0] if self.subject and len(rest) == 1 and rest[0].kind in COLLECTION_OF else None
+
 
 _NODE = Arg("node_id", "node")
 _ALERT = Arg("alert_id", "alert")
@@ -53,8 +59,15 @@ ACTIONS: tuple[EngineAction, ...] = (
     EngineAction("node.reconcile", "make the keys match now", (_NODE,), role="miner"),
     EngineAction("node.inventory", "read all keys on the node", (_NODE,), role="miner"),
     EngineAction("node.what_if", "say what a failure would cost", (_NODE,), role="miner"),
-    EngineAction("node.drain", "drain", (_NODE,), True, "miner", "New access is refused while it is drained."),
-    EngineAction("node.enable", "take back into service", (_NODE,), False, "miner"),
+    EngineAction("node.drain", "drain", (_NODE,), True, "miner",
+                 "Validators are not given it any more; keys that are there stay until they expire. Checks go on. "
+                 "A validator that misses the node for long starts its ramp anew."),
+    EngineAction("node.enable", "take back into service", (_NODE,), True, "miner",
+                 "Validators get it with their next discovery."),
+    EngineAction("grant.deploy", "deploy a validator's key to", (_NODE, Arg("hotkey", "session")), True, "miner",
+                 "The validator may enter that node for one session lifetime from now."),
+    EngineAction("grant.revoke", "revoke a validator's key on", (_NODE, Arg("hotkey", "session")), True, "miner",
+                 "Its key is removed from that node at once, its sessions there end. It may come back by discovery."),
     EngineAction("node.accept_host_key", "accept the new host key of", (_NODE, Arg("fingerprint")), True, "miner",
                  "Accept it only if you know why the key changed."),
     EngineAction("node.accept_keys", "accept the keys that are there now as yours", (_NODE,), True, "miner",
@@ -68,7 +81,11 @@ ACTIONS: tuple[EngineAction, ...] = (
     EngineAction("fleet.check", "check every node now", (), role="miner"),
     EngineAction("session.end", "end the access of", (Arg("hotkey", "session"),), True, "miner",
                  "Its keys are removed from every node at once. It may sign in again if it is still assigned."),
+    EngineAction("session.renew", "renew the access of", (Arg("hotkey", "session"),), True, "miner",
+                 "Its keys stay on the nodes for one more session lifetime from now."),
     EngineAction("assignment.refresh", "read the chain and assign now", (), role="miner"),
+    EngineAction("axon.publish", "compare the axon with the chain and publish it where it differs", (), True, "miner",
+                 "It costs a transaction when the chain says something else."),
     EngineAction("verify.now", "start a verification round now", (), role="validator"),
     EngineAction("alert.acknowledge", "acknowledge", (_ALERT,)),
     EngineAction("alert.silence", "silence", (_ALERT, Arg("seconds", "seconds", needed=False))),
@@ -80,7 +97,7 @@ ACTIONS: tuple[EngineAction, ...] = (
 )  # fmt: skip
 
 _BY_VERB: Mapping[str, EngineAction] = {a.verb: a for a in ACTIONS}
-_OPTIONAL = frozenset({"node.drain", "node.enable"})
+_OPTIONAL = frozenset({"node.drain", "node.enable", "axon.publish", "grant.deploy", "grant.revoke", "session.renew"})
 """Offered only by engines that say that they know them."""
 _UNITS: Mapping[str, float] = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
@@ -99,8 +116,8 @@ def offered(role: str, verbs: frozenset[str] | None) -> list[EngineAction]:
 
 
 def for_rows(collection: str, role: str, verbs: frozenset[str] | None) -> list[EngineAction]:
-    """What can be done with rows of a collection and nothing else to be said."""
-    return [a for a in offered(role, verbs) if a.subject == collection and a.is_for_rows]
+    """What can be done with rows of a collection and at most one more choice."""
+    return [a for a in offered(role, verbs) if a.subject == collection and (a.is_for_rows or a.choice)]
 
 
 def parse_seconds(text: str) -> float | None:

@@ -26,8 +26,10 @@ from basilica_tui.bindings import (
     SCREEN_IDS,
     VALIDATOR_TITLES,
     KeyBinding,
+    binding_of,
     key_face,
 )
+from basilica_tui.charts import CHARTS, SPANS, charts_for, find_chart
 from basilica_tui.clipboard import osc52
 from basilica_tui.commands import ActionCall, Vocabulary, command_list, parse_command
 from basilica_tui.exports import ExportFormat, export_path, write_export
@@ -48,7 +50,9 @@ from basilica_tui.screens.menus import act_on_rows, confirm
 from basilica_tui.screens.miners import MinersScreen
 from basilica_tui.screens.node_detail import NodeScreen
 from basilica_tui.screens.nodes import NodesScreen
+from basilica_tui.screens.plot import PlotScreen
 from basilica_tui.screens.scores import ScoresScreen
+from basilica_tui.screens.session_detail import SessionScreen
 from basilica_tui.screens.sessions import SessionsScreen
 from basilica_tui.screens.table_screen import TableScreen
 from basilica_tui.screens.verifications import VerificationsScreen
@@ -65,6 +69,8 @@ TICK_S = 1.0
 SOON_S = 0.25
 NOTICE_S = 5.0
 GREETING_S = 15.0
+ACTIONS_AT_ONCE = 8
+"""Of one bulk action; the engine takes 32 requests of a console."""
 HURRY_S = 5.0
 """For so long after an operator's action changes are shown at the quick rate."""
 
@@ -155,9 +161,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.theme_names = (*THEME_NAMES, *(t.name for t in themes))
         for theme_ in (*THEMES, *themes):
             self.register_theme(theme_)
-        for binding in bindings:
-            for key in binding.keys:
-                self.bind(key, f"do('{binding.id}')", description=binding.help, show=False)
+        for key in dict.fromkeys(key for binding in bindings for key in binding.keys):
+            self.bind(key, f"press('{key}')", show=False)
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -211,6 +216,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Time and marks for drawing."""
         return Look(self.clock.now(), self.symbols)
 
+    def path(self) -> list[str]:
+        """How the operator came here: the view, then what was opened from it."""
+        return [clean(s.crumb) for s in self.screen_stack if isinstance(s, ConsoleScreen)]
+
     def say(self, text: str, tone: str = "accent", seconds: float = NOTICE_S) -> None:
         """One line in the footer's place for a few seconds."""
         self._notice = (clean(text), tone, self.clock.monotonic() + seconds)
@@ -239,15 +248,19 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def save_text(self, name: str, text: str, form: ExportFormat, path: Path | None, rows: int) -> None:
         """Write what a table shows to a file, and say where it is."""
+        self.save_file(name, text, form, path, plural(rows, "row"))
+
+    def save_file(self, name: str, content: str | bytes, form: str, path: Path | None, what: str) -> None:
+        """Write something to a file, and say where it is."""
         target = path or export_path(self._files, name, form, self.clock.now())
         try:
             if path is None:
                 target.parent.mkdir(parents=True, exist_ok=True)
-            write_export(target, text)
+            write_export(target, content)
         except OSError as error:
             self.say(f"{target} cannot be written: {error.strerror or error}", "bad")
         else:
-            self.say(f"{plural(rows, 'row')} written to {target}", "good", GREETING_S)
+            self.say(f"{what} written to {target}", "good", GREETING_S)
 
     def act(self, verb: str, args: Mapping[str, object], words: str) -> None:
         """Ask the engine for an action; progress and outcome appear in the footer."""
@@ -257,6 +270,37 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._hurry_until = self.clock.monotonic() + HURRY_S
         self.say(f"{words} ...")
         self.start(self._act(verb, args, words))
+
+    def act_each(self, verb: str, calls: Sequence[tuple[Mapping[str, object], str]]) -> None:
+        """The same action on several objects, a few at a time; the footer counts, and names what did not work."""
+        if len(calls) == 1:
+            self.act(verb, *calls[0])
+        elif self.read_only:
+            self.say("this console is read-only; the engine would refuse", "warn")
+        elif calls:
+            self._hurry_until = self.clock.monotonic() + HURRY_S
+            self.start(self._act_each(verb, calls))
+
+    async def _act_each(self, verb: str, calls: Sequence[tuple[Mapping[str, object], str]]) -> None:
+        slots, done, failed = asyncio.Semaphore(ACTIONS_AT_ONCE), 0, list[str]()
+
+        async def one(args: Mapping[str, object], words: str) -> None:
+            nonlocal done
+            async with slots:
+                try:
+                    await self.link.act(verb, args)
+                except BasilicaError as error:
+                    failed.append(f"{words}: {error}")
+            done += 1
+            self.say(f"{verb} {done} of {len(calls)} ...")
+
+        async with asyncio.TaskGroup() as group:
+            for args, words in calls:
+                group.create_task(one(args, words))
+        said = f"{verb}: {len(calls) - len(failed)} of {len(calls)} done"
+        self.say(f"{said}; {failed[0]}" if failed else said, "bad" if failed else "good", GREETING_S)
+        self._hurry_until = self.clock.monotonic() + HURRY_S
+        self._on_store_changed()
 
     async def _act(self, verb: str, args: Mapping[str, object], words: str) -> None:
         try:
@@ -335,6 +379,34 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Show one node."""
         self.push_screen(NodeScreen(node_id))
 
+    def open_plot(self, argument: str = "") -> None:
+        """Plot what is selected; the words of ``:plot`` name a chart, a span and a node in any order."""
+        screen, words = self.screen, argument.split()
+        subject = getattr(screen, "plot_subject", "")
+        names = self.vocabulary().names.get("nodes", {})
+        role = self.store.engine.role
+        chart, span = getattr(screen, "plot_chart", ""), ""
+        for word in words:
+            if word in dict(SPANS):
+                span = word
+            elif word == "fleet":
+                subject = ""
+            elif word in names or word in self.store.nodes:
+                subject = names.get(word, word)
+            elif (found := find_chart(word, charts_for(role, ""))) is not None:
+                chart = found.id
+            else:
+                self.say(f"there is no chart, span or node called {word}", "warn")
+                return
+        if isinstance(screen, PlotScreen):
+            screen.choose(subject, chart, span)
+        else:
+            self.push_screen(PlotScreen(subject, chart, span or "24h"))
+
+    def open_session(self, hotkey: str) -> None:
+        """Show one validator's access and what became of it."""
+        self.push_screen(SessionScreen(hotkey))
+
     def show_logs_of(self, words: str) -> None:
         """The log, filtered by these words."""
         self.show_view("logs")
@@ -342,9 +414,11 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     # --- keys and commands ------------------------------------------------------------------------------------
 
-    async def action_do(self, binding_id: str) -> None:
-        """What every key leads to."""
-        self.do(binding_id)
+    async def action_press(self, key: str) -> None:
+        """What every key leads to: on each screen the binding that means something there."""
+        binding = binding_of(key, getattr(self.screen, "SCREEN_ID", ""), self.bindings_table)
+        if binding is not None:
+            self.do(binding.id)
 
     def do(self, binding_id: str, argument: str = "") -> None:
         """Run a binding: the app's own, else the screen's."""
@@ -385,6 +459,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
             "hint": lambda: self.say("q leaves; the engine keeps running"),
             "refresh": lambda: self.start(self._refresh()),
             "theme": lambda: self._set_theme(argument),
+            "plot": lambda: self.open_plot(argument),
             "engine.reload": self._reload_engine,
             "engine.stop": self._stop_engine,
         }
@@ -454,7 +529,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         }
         names["alerts"] = {alert.id: alert.id for alert in store.alerts.values() if alert.active}
         words: dict[str, Sequence[str]] = {"theme": self.theme_names, "level": ("all", "info", "warning", "error"),
-                                           "export": ("csv", "json")}  # fmt: skip
+                                           "export": ("csv", "json", "png", "svg"),
+                                           "plot": (*(c.id for c in CHARTS), *(name for name, _ in SPANS))}  # fmt: skip
         if isinstance(self.screen, TableScreen):
             columns = [c.id for c in self.screen.TABLE.columns]
             words |= {"sort": columns, "columns": columns}

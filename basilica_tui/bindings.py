@@ -75,7 +75,8 @@ BINDINGS: tuple[KeyBinding, ...] = (
     KeyBinding("nav.right", ("l", "right"), "Columns to the right", scope=(TABLES,), group="Moving"),
     KeyBinding("open", ("enter",), "Open the selected row", scope=(TABLES,), label="open", group="Tables"),
     KeyBinding("describe", ("d",), "Every field of the row, times in full", scope=(TABLES, "node"), group="Tables"),
-    KeyBinding("item.logs", ("L",), "The log lines of the selected item", scope=(*_ITEMS, "node"), group="Tables"),
+    KeyBinding("item.logs", ("L",), "The log lines of the selected item", scope=(*_ITEMS, "node", "session"),
+               group="Tables"),
     KeyBinding("filter", ("slash",), "Filter: words, field:value, !not, ~fuzzy; in the log: search", scope=(TABLES,),
                label="filter", command="filter", group="Tables"),
     KeyBinding("problems", ("exclamation_mark",), "Only what has a problem, and back", scope=(TABLES,),
@@ -90,19 +91,22 @@ BINDINGS: tuple[KeyBinding, ...] = (
                group="Tables"),
     KeyBinding("mark", ("space",), "Mark the row for the next action", scope=(TABLES,), group="Tables"),
     KeyBinding("mark.range", ("V",), "Mark from the last mark to here", scope=(TABLES,), group="Tables"),
-    KeyBinding("actions", ("x",), "What can be done with the row or the marked ones", scope=(*_ITEMS, "node"),
-               label="actions", command="actions", group="Tables"),
-    KeyBinding("copy", ("y",), "Copy the row's name to the terminal's clipboard", scope=(TABLES, "node"),
+    KeyBinding("actions", ("x",), "What can be done with the row or the marked ones",
+               scope=(*_ITEMS, "node", "session"), label="actions", command="actions", group="Tables"),
+    KeyBinding("copy", ("y",), "Copy the row's name to the terminal's clipboard", scope=(TABLES, "node", "session"),
                group="Tables"),
-    KeyBinding("copy.row", ("Y",), "Copy the whole row (or the marked ones) as JSON", scope=(TABLES, "node"),
+    KeyBinding("copy.row", ("Y",), "Copy the whole row (or the marked ones) as JSON", scope=(TABLES, "node", "session"),
                group="Tables"),
-    KeyBinding("export", ("e",), "Write the table to a file: CSV, or :export json PATH", scope=(TABLES,),
+    KeyBinding("export", ("e",), "Write what is shown to a file: :export json PATH, a plot: png, svg, csv",
+               scope=(TABLES, "plot"), label="file",
                command="export", group="Tables"),
     KeyBinding("zoom", ("z",), "One panel on the whole screen, and back", scope=(TABLES,), command="zoom",
                group="Tables"),
     KeyBinding("fix.next", ("tab",), "Select what to fix first, then the next problem", scope=("dashboard",),
                label="next fix", group="Tables"),
     KeyBinding("fix.previous", ("shift+tab",), "Select the problem before", scope=("dashboard",), group="Tables"),
+    KeyBinding("fix.apply", ("f",), "Repair what is selected: shows the command, then asks", scope=("dashboard",),
+               label="fix", command="fix", danger=True, group="Actions"),
     KeyBinding("follow", ("f",), "Follow the end of the log", scope=("logs",), label="follow", group="Log"),
     KeyBinding("log.filter", ("ampersand",), "Only lines that match", scope=("logs",), label="filter", group="Log"),
     KeyBinding("search.next", ("n",), "Next line that matches the search", scope=("logs",), group="Log"),
@@ -111,6 +115,7 @@ BINDINGS: tuple[KeyBinding, ...] = (
                label="level", command="level", group="Log"),
     KeyBinding("log.earlier", ("left_curly_bracket",), "Ten minutes back", scope=("logs",), group="Log"),
     KeyBinding("log.later", ("right_curly_bracket",), "Ten minutes on", scope=("logs",), group="Log"),
+    KeyBinding("log.times", ("T",), "Date and milliseconds, or the time of day", scope=("logs",), group="Log"),
     KeyBinding("log.at", (), "Go to a time: 14:05, 2026-11-20 14:05, -30m", scope=("logs",), command="at", group="Log"),
     KeyBinding("log.marker", ("m",), "Put a marker after the newest line", scope=("logs",), command="marker",
                group="Log"),
@@ -131,6 +136,17 @@ BINDINGS: tuple[KeyBinding, ...] = (
                group="Replay", needs=REPLAY),
     KeyBinding("replay.seek", (), "To a time: 14:05, 2026-11-20 14:05, -30m", command="seek", group="Replay",
                needs=REPLAY),
+    KeyBinding("plot", ("P",), "Plot over time: the selected node, or the fleet; :plot ramp 14d", label="plot",
+               command="plot"),
+    KeyBinding("plot.later", ("l", "right"), "A longer span: 1 h, 24 h, 14 d, 90 d", scope=("plot",), label="span",
+               group="Plot"),
+    KeyBinding("plot.earlier", ("h", "left"), "A shorter span", scope=("plot",), group="Plot"),
+    KeyBinding("plot.next", ("j", "down", "tab"), "The next chart", scope=("plot",), label="chart", group="Plot"),
+    KeyBinding("plot.previous", ("k", "up", "shift+tab"), "The chart before", scope=("plot",), group="Plot"),
+    KeyBinding("plot.node_next", ("n",), "The next node", scope=("plot",), label="node",
+               group="Plot"),
+    KeyBinding("plot.node_previous", ("N",), "The node before, or the fleet", scope=("plot",),
+               group="Plot"),
     KeyBinding("refresh", ("r", "f5"), "Read everything again and redraw the screen", command="refresh"),
     KeyBinding("pause", ("p",), "Freeze this view, and go on", label="pause", command="pause"),
     KeyBinding("command", ("colon",), "Command line: history with up and down, tab completes", label="command"),
@@ -148,7 +164,16 @@ BINDINGS: tuple[KeyBinding, ...] = (
                label="host key", danger=True, group="Actions"),
     KeyBinding("node.drain", ("D",), "Drain the node, or take it back (asks)", scope=_NODE_SCOPES, label="drain",
                danger=True, group="Actions", needs="node.drain"),
-    KeyBinding("session.end", ("K",), "End a validator's access (asks)", scope=("sessions",), label="end",
+    KeyBinding("key.next", ("tab",), "Select the next key on the node", scope=("node",), label="keys",
+               group="Node"),
+    KeyBinding("key.previous", ("shift+tab",), "Select the key before", scope=("node",), group="Node"),
+    KeyBinding("key.read", ("i",), "Read every key on the node now", scope=("node",), danger=True, group="Node",
+               needs="node.inventory"),
+    KeyBinding("key.remove", ("X",), "Take the selected key off the node (asks)", scope=("node",), danger=True,
+               group="Node", needs="node.inventory"),
+    KeyBinding("session.renew", ("R",), "Renew a validator's access (asks)", scope=("sessions", "session"),
+               label="renew", danger=True, group="Actions", needs="session.renew"),
+    KeyBinding("session.end", ("K",), "End a validator's access (asks)", scope=("sessions", "session"), label="end",
                danger=True, group="Actions"),
     KeyBinding("alert.acknowledge", ("a",), "Acknowledge the alert (or the marked ones)", scope=("alerts",),
                label="acknowledge", danger=True, group="Actions"),
@@ -161,6 +186,8 @@ BINDINGS: tuple[KeyBinding, ...] = (
 )  # fmt: skip
 
 TABLE_SCREENS = frozenset({*_ITEMS, "logs"})
+OTHER_SCREENS = frozenset({"node", "session", "plot", "record", "help"})
+"""Screens that are reached from others and are no table."""
 
 KEY_FACES: Mapping[str, str] = {
     "slash": "/", "exclamation_mark": "!", "less_than_sign": "<", "greater_than_sign": ">", "question_mark": "?",
@@ -179,6 +206,12 @@ def key_face(key: str) -> str:
 def applies(binding: KeyBinding, screen: str) -> bool:
     """Whether a binding means something on that screen."""
     return ANY in binding.scope or screen in binding.scope or (TABLES in binding.scope and screen in TABLE_SCREENS)
+
+
+def binding_of(key: str, screen: str, bindings: Sequence[KeyBinding]) -> KeyBinding | None:
+    """What a key means on a screen; one that means nothing there keeps its meaning elsewhere, to be told so."""
+    candidates = [b for b in bindings if key in b.keys]
+    return next((b for b in candidates if applies(b, screen)), candidates[0] if candidates else None)
 
 
 def is_built(binding: KeyBinding) -> bool:
@@ -213,7 +246,7 @@ def remap(
 
 def clashes(bindings: Sequence[KeyBinding]) -> list[tuple[str, str, str]]:
     """Keys that two bindings want on the same screen: (key, first id, second id)."""
-    screens = {*TABLE_SCREENS, "node", "help"}
+    screens = {*TABLE_SCREENS, *OTHER_SCREENS}
     found = []
     for index, first in enumerate(bindings):
         for second in bindings[index + 1 :]:

@@ -42,6 +42,8 @@ class Column(Generic[V]):
     align: Align = "left"
     grow: int = 0
     value: Callable[[V], str] | None = None
+    number: Callable[[V], float | None] | None = None
+    """What ``field:<14`` compares: the figure that is shown; by default what it sorts by."""
     descending: bool = False
     """Whether the first look at this column wants the largest on top."""
     comfort: int = 0
@@ -144,8 +146,16 @@ def _passes(table: Table[V], row: V, wanted: Filter, look: Look) -> bool:
         value = getattr(row, name, None)
         return None if value is None or name.startswith("_") or callable(value) else str(value)
 
+    def number_of(name: str) -> float | None:
+        for column in table.columns:
+            if name in {column.id, column.title.lower()}:
+                found = column.number(row) if column.number else column.sort(row)
+                return float(found) if isinstance(found, (int, float)) else None
+        value = getattr(row, name, None)
+        return float(value) if isinstance(value, (int, float)) else None
+
     shown = " ".join(f"{c.cell(row, look)[0]} {c.value(row) if c.value else ''}" for c in table.columns)
-    return matches(wanted, f"{shown} {getattr(row, 'id', '')}", value_of)
+    return matches(wanted, f"{shown} {getattr(row, 'id', '')}", value_of, number_of, look.now)
 
 
 def next_sort(table: Table[V], visible: Sequence[Placed], query: Query, step: int) -> str:

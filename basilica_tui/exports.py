@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,16 +32,21 @@ def table_text(table: Table[Any], rows: Sequence[Any], look: Look, form: ExportF
     return out.getvalue()
 
 
-def export_path(folder: Path, name: str, form: ExportFormat, now: float) -> Path:
+def export_name(text: str) -> str:
+    """A part of a file's name from what another machine may have named."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", clean(text)).strip("-.")[:80] or "view"
+
+
+def export_path(folder: Path, name: str, form: str, now: float) -> Path:
     """A new file's name, in UTC."""
     return folder / "exports" / f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}.{form}"
 
 
-def write_export(path: Path, text: str) -> None:
+def write_export(path: Path, content: str | bytes) -> None:
     """Write the file for the operator's eyes only. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def parse_export(argument: str) -> tuple[ExportFormat, Path | None]:

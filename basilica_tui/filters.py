@@ -1,12 +1,14 @@
-"""The filter language of ``/``: words, ``field:value``, ``a|b``, ``!not`` and ``~fuzzy``, all of which must hold.
+"""The filter language of ``/``, of which every term must hold.
 
+Words, ``field:value``, ``field:<14`` and other comparisons, ``checked:>5m`` for ages, ``a|b``, ``!not``, ``~fuzzy``.
 Pure.
 """
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -19,11 +21,24 @@ class Term:
     negated: bool = False
     fuzzy: bool = False
     """Its letters need to occur in one word in this order only: ``~nd7`` finds ``node-07``."""
+    compare: str = ""
+    """One of < <= > >= = where the field is compared with ``amount``, a number or (``is_age``) seconds of age."""
+    amount: float = 0.0
+    is_age: bool = False
 
     @property
     def alternatives(self) -> list[str]:
         """``a|b`` finds either."""
         return [text for text in self.text.split("|") if text] or [self.text]
+
+
+_COMPARISON = re.compile(r"(<=|>=|<|>|=)(-?\d+(?:\.\d+)?)(s|m|min|h|d|%)?")
+_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_HOLDS: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq,
+}  # fmt: skip
+TIMES_FROM = 1e9
+"""A figure as large as this is a time, and an age is compared with how long ago, or how far off, it is."""
 
 
 def _starts_a_word(text: str, value: str) -> bool:
@@ -59,17 +74,51 @@ def parse_filter(source: str) -> Filter:
             if len(body) > 1:
                 terms.append(Term(body[1:].lower(), "", negated, fuzzy=True))
         elif colon and value and name.isidentifier():
-            terms.append(Term(value.lower(), name.lower(), negated))
+            terms.append(_field_term(name.lower(), value.lower(), negated=negated))
         elif body:
             terms.append(Term(body.lower(), "", negated))
     return Filter(" ".join(source.split()), tuple(terms))
 
 
-def matches(wanted: Filter, text: str, field: Callable[[str], str | None]) -> bool:
-    """Whether a row passes: ``text`` is all it shows, ``field`` looks up one named value (None: no such field)."""
+def _field_term(name: str, value: str, *, negated: bool) -> Term:
+    found = _COMPARISON.fullmatch(value)
+    if found is None:
+        return Term(value, name, negated)
+    unit = found[3] or ""
+    amount = float(found[2]) * _SECONDS.get(unit, 1.0)
+    return Term(value, name, negated, compare=found[1], amount=amount, is_age=unit in _SECONDS)
+
+
+def _compares(term: Term, value: float | None, now: float) -> bool:
+    if value is None:
+        return False
+    if term.is_age and value >= TIMES_FROM:
+        value = abs(now - value)
+    elif term.is_age and term.amount % 86_400 == 0:
+        return _HOLDS[term.compare](value, term.amount / 86_400)  # ramp:<14d says the days as they are shown
+    return _HOLDS[term.compare](value, term.amount)
+
+
+def _no_number(name: str) -> float | None:
+    return None
+
+
+def matches(
+    wanted: Filter,
+    text: str,
+    field: Callable[[str], str | None],
+    number: Callable[[str], float | None] = _no_number,
+    now: float = 0.0,
+) -> bool:
+    """Whether a row passes.
+
+    ``text`` is all it shows, ``field`` looks up one named value (None: no such field), ``number`` the figure behind it.
+    """
     lowered = text.lower()
     for term in wanted.terms:
-        if term.field:
+        if term.compare:
+            found = _compares(term, number(term.field), now)
+        elif term.field:
             value = field(term.field)
             found = value is not None and any(_starts_a_word(t, value.lower()) for t in term.alternatives)
         elif term.fuzzy:

@@ -11,16 +11,26 @@ from basilica_tui.tables import node_name
 from engine.control.models import AlertView, EngineView, MinerView, NodeView, ServiceView, SessionView
 
 Level = Literal["bad", "warn", "info"]
+Stake = Literal["earnings", "access", "comfort"]
 _LEVEL_RANK: Mapping[str, int] = {"bad": 0, "warn": 1, "info": 2}
+_STAKE_RANK: Mapping[str, int] = {"earnings": 0, "access": 1, "comfort": 2}
 
 NO_MINERS: Mapping[str, MinerView] = {}
 SKEW_LIMIT_S = 30.0
 QUIET_AFTER_S = 1800.0
+ON_ITS_WAY = 0.5
+"""What may still be avoided counts this much of what is lost already."""
+EARNING_SERVICES = frozenset({"reconciler", "fleet", "assignment", "verification", "weights", "sessions"})
+"""Without these nobody is let in, checked or paid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """One problem. ``costs`` says what is lost meanwhile; ``target`` is the (collection, id) that ``enter`` opens."""
+    """One problem. ``costs`` says what is lost meanwhile; ``target`` is the (collection, id) that ``enter`` opens.
+
+    ``stake`` and ``gpus`` (effective GPUs, ramp included) rank it; ``command`` is what ``f`` asks the engine for,
+    verb first, after showing it.
+    """
 
     level: Level
     subject: str
@@ -28,7 +38,9 @@ class Fix:
     costs: str = ""
     key: str = "enter"
     target: tuple[str, str] = ("", "")
-    weight: float = 0.0
+    stake: Stake = "comfort"
+    gpus: float = 0.0
+    command: tuple[str, ...] = ()
 
 
 def rank_fixes(
@@ -41,106 +53,148 @@ def rank_fixes(
     look: Look,
     miners: Mapping[str, MinerView] = NO_MINERS,
 ) -> list[Fix]:
-    """All problems, the most expensive first; the order is stable for equal ones."""
-    fixes = [*_engine_fixes(engine, look), *_door_fixes(engine, sessions, look)]
+    """All problems: what costs effective GPUs first, most of them on top, then access, then comfort."""
+    fleet = sum(gpus_at_stake(node) for node in nodes.values())
+    fixes = [*_engine_fixes(engine, fleet, look), *_door_fixes(engine, fleet, look)]
     if engine.role == "validator" and miners and not any(m.state == "answered" for m in miners.values()):
-        fixes.append(Fix("bad", "miners", f"none of {plural(len(miners), 'miner')} answers", "", "2", weight=700))
+        text = f"none of {plural(len(miners), 'miner')} answers"
+        fixes.append(Fix("bad", "miners", text, "", "2", stake="earnings"))
     for node in nodes.values():
         fixes += _node_fixes(node, look)
     for service in services.values():
-        fixes += _service_fixes(service, look)
+        fixes += _service_fixes(service, fleet, look)
     told = {f.subject for f in fixes} | {f.target[1] for f in fixes}
     fixes += [_alert_fix(a, look) for a in alerts.values() if a.active and not a.acknowledged and a.subject not in told]
-    return sorted(fixes, key=lambda f: (_LEVEL_RANK[f.level], -f.weight, f.subject, f.message))
+    return sorted(
+        fixes, key=lambda f: (_STAKE_RANK[f.stake], -round(f.gpus, 3), _LEVEL_RANK[f.level], f.subject, f.message)
+    )
 
 
-def _engine_fixes(engine: EngineView, look: Look) -> list[Fix]:
+def gpus_at_stake(node: NodeView) -> float:
+    """Effective GPUs that a failure takes: the engine's own figure, else GPUs times ramp; a new node counts a little.
+
+    Where the ramp is not known the whole node counts.
+    """
+    gpus = float(node.gpu_count or 1)
+    if node.failure_cost_gpus is not None:
+        return max(node.failure_cost_gpus, 0.01 * gpus)
+    return gpus if node.ramp_percent is None else max(gpus * node.ramp_percent / 100, 0.01 * gpus)
+
+
+def _engine_fixes(engine: EngineView, fleet: float, look: Look) -> list[Fix]:
     fixes = []
     if engine.stopping:
-        fixes.append(Fix("warn", "engine", "is stopping; keys already on nodes expire by themselves", weight=1000))
+        text = "is stopping; keys already on nodes expire by themselves"
+        fixes.append(Fix("warn", "engine", text, stake="earnings", gpus=fleet))
     if engine.chain_error:
         known = f"what is known is {age(engine.metagraph_at, look)} old" if engine.metagraph_at else "nothing is known"
-        fixes.append(
-            Fix("bad", "chain", f"unreachable, {known}: {engine.chain_error}", "new validators", "6", weight=900)
-        )
+        text = f"unreachable, {known}: {engine.chain_error}"
+        again = ("assignment.refresh",) if engine.role == "miner" else ()
+        fixes.append(Fix("bad", "chain", text, "new validators", "6", stake="access", command=again))
     if engine.config_note:
-        fixes.append(Fix("warn", "config", engine.config_note, key="8", weight=400))
+        fixes.append(Fix("warn", "config", engine.config_note, key="8", command=("engine.reload",)))
     return fixes
 
 
-def _door_fixes(engine: EngineView, sessions: Mapping[str, SessionView], look: Look) -> list[Fix]:
+def _door_fixes(engine: EngineView, fleet: float, look: Look) -> list[Fix]:
     if engine.role != "miner":
         return []
     chain, advertised = engine.axon_on_chain, engine.axon_advertised
-    if advertised and not chain:
-        return [Fix("bad", "axon", f"{advertised} is not on the chain yet", "all validators", "6", weight=800)]
     if advertised and chain != advertised:
+        text = (
+            f"the chain says {chain}, this miner is {advertised}" if chain else f"{advertised} is not on the chain yet"
+        )
         return [
-            Fix("bad", "axon", f"the chain says {chain}, this miner is {advertised}", "all validators", "6", weight=800)
+            Fix("bad", "axon", text, "all validators", "f", stake="earnings", gpus=fleet, command=("axon.publish",))
         ]
     started, called = engine.started_at, engine.last_called_at
     quiet_since = max(started or 0.0, called or 0.0)
     if started and not engine.compressed_time and look.now - quiet_since > QUIET_AFTER_S:
-        return [
-            Fix("warn", "door", f"no validator has called for {duration(look.now - quiet_since)}", "", "3", weight=50)
-        ]
+        text = f"no validator has called for {duration(look.now - quiet_since)}"
+        return [Fix("warn", "door", text, "", "3", stake="access")]
     return []
 
 
 def _node_fixes(node: NodeView, look: Look) -> list[Fix]:
-    name, target = node_name(node), ("nodes", node.id)
-    costs = gpus(node.gpu_count, node.gpu_model, None, look) if node.gpu_model or node.gpu_count else "its GPUs"
-    if node.ramp_days is not None:
-        costs = f"{costs} {look.symbols.dot} day {min(node.ramp_days, 14.0):.1f}"
-    weight = float(node.gpu_count or 1) if node.failure_cost_gpus is None else node.failure_cost_gpus
+    name, target, costs = node_name(node), ("nodes", node.id), _costs(node, look)
+    at_stake = gpus_at_stake(node)
     when = ago(node.last_trouble_at, look) if node.last_trouble_at is not None else ""
-    if node.state == "stopped":
-        if node.host_key_presented:
-            text = f"host key changed {when}; traffic stopped"
-            return [Fix("bad", name, text, costs, "H", target, weight + 500)]
-        return [Fix("bad", name, node.reason or "traffic stopped", costs, "enter", target, weight + 500)]
-    if node.state == "unhealthy":
-        return [Fix("bad", name, _with_time(node.reason or "checks fail", when), costs, "t", target, weight)]
+
+    def lost(text: str, key: str, *command: str) -> Fix:
+        return Fix("bad", name, text, costs, key, target, "earnings", at_stake, command)
+
+    def coming(text: str, key: str, *command: str) -> Fix:
+        return Fix("warn", name, text, costs, key, target, "earnings", at_stake * ON_ITS_WAY, command)
+
     fixes = []
+    if node.state == "stopped" and node.host_key_presented:
+        command = ("node.accept_host_key", node.id, node.host_key_presented)
+        return [lost(f"host key changed {when}; traffic stopped", "H", *command)]
+    if node.state == "stopped":
+        return [lost(node.reason or "traffic stopped", "enter")]
+    if node.state == "unhealthy":
+        return [lost(_with_time(node.reason or "checks fail", when), "f", "node.check", node.id)]
     if node.state == "suspect":
-        text = _with_time(node.reason or "a check failed", when)
-        fixes.append(Fix("warn", name, text, costs, "t", target, weight + 100))
+        fixes.append(coming(_with_time(node.reason or "a check failed", when), "f", "node.check", node.id))
     if node.docker_ok is False or node.nvidia_runtime_ok is False:
         text = node.docker_error or ("Docker has no NVIDIA runtime" if node.docker_ok else "Docker does not work")
         if node.next_full_at is not None and node.next_full_at > look.now:
             text += f"; next full validation in ~{remaining(node.next_full_at, look)}"
-        fixes.append(Fix("warn", name, text, costs, "enter", target, weight + 95))
-    fixes += [Fix("warn", name, text, costs, "enter", target, weight + 110) for text in node.doubts[:1]]
-    if node.drift:
-        text = f"{plural(node.drift, 'key line')} that nobody knows"
-        fixes.append(Fix("warn", name, text, "access", "x", target, weight + 80))
+        fixes.append(coming(text, "enter"))
+    fixes += [coming(text, "enter") for text in node.doubts[:1]]
     if node.key_error:
-        fixes.append(Fix("warn", name, f"keys: {node.key_error}", costs, "enter", target, weight + 90))
+        fixes.append(coming(f"keys: {node.key_error}", "f", "node.reconcile", node.id))
+    return [*fixes, *_access_fixes(node, look)]
+
+
+def _access_fixes(node: NodeView, look: Look) -> list[Fix]:
+    name, target = node_name(node), ("nodes", node.id)
+
+    def fix(level: Level, text: str, key: str, *command: str) -> Fix:
+        return Fix(level, name, text, "access", key, target, "access", 0.0, command)
+
+    fixes = []
+    if node.drift:
+        fixes.append(fix("warn", f"{plural(node.drift, 'key line')} that nobody knows", "enter"))
     if node.clock_skew_s is not None and abs(node.clock_skew_s) > SKEW_LIMIT_S:
         side = "ahead" if node.clock_skew_s > 0 else "behind"
         text = f"its clock is {duration(abs(node.clock_skew_s))} {side}; keys expire by node time"
-        fixes.append(Fix("warn", name, text, "", "enter", target, weight + 10))
+        fixes.append(fix("warn", text, "enter"))
     if node.orphans:
         text = f"{plural(node.orphans, 'key line')} of ours without a grant"
-        fixes.append(Fix("info", name, text, "", "enter", target, 2))
+        fixes.append(fix("info", text, "f", "node.reconcile", node.id))
     if node.leftovers:
         text = f"{plural(node.leftovers, 'key line')} left by an older miner"
-        fixes.append(Fix("info", name, text, "", "enter", target, 1))
+        fixes.append(fix("info", text, "f", "node.adopt_leftovers", node.id))
     return fixes
+
+
+def _costs(node: NodeView, look: Look) -> str:
+    """``8×H100 · day 11.2``: what is on the ramp and how far."""
+    costs = gpus(node.gpu_count, node.gpu_model, None, look) if node.gpu_model or node.gpu_count else "its GPUs"
+    if node.ramp_days is None:
+        return costs
+    return f"{costs} {look.symbols.dot} day {min(node.ramp_days, 14.0):.1f}"
 
 
 def _with_time(text: str, when: str) -> str:
     return f"{text} ({when})" if when else text
 
 
-def _service_fixes(service: ServiceView, look: Look) -> list[Fix]:
+def _service_fixes(service: ServiceView, fleet: float, look: Look) -> list[Fix]:
     if service.state != "restarting":
         return []
     retry = f"again in {remaining(service.retry_at, look)}" if service.retry_at else "restarting"
-    return [Fix("warn", service.id, f"service crashed, {retry}: {service.last_error}", "", "6", weight=200)]
+    text = f"service crashed, {retry}: {service.last_error}"
+    if service.id in EARNING_SERVICES:
+        return [Fix("warn", service.id, text, "all nodes", "6", stake="earnings", gpus=fleet * ON_ITS_WAY)]
+    return [Fix("warn", service.id, text, "", "6")]
 
 
 def _alert_fix(alert: AlertView, look: Look) -> Fix:
-    level: Level = "bad" if alert.level in {"critical", "error"} else "warn"
+    is_bad = alert.level in {"critical", "error"}
+    level: Level = "bad" if is_bad else "warn"
+    stake: Stake = "access" if is_bad else "comfort"
     text = f"{alert.message} ({ago(alert.began_at, look)})" if alert.began_at else alert.message
-    return Fix(level, alert.subject or "alert", text, "", "7", ("alerts", alert.id), 5)
+    command = ("alert.acknowledge", alert.id)
+    return Fix(level, alert.subject or "alert", text, "", "7", ("alerts", alert.id), stake, 0.0, command)

@@ -85,6 +85,11 @@ def clock_time(at: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at))
 
 
+def exact_time(at: float) -> str:
+    """Local date and time to the millisecond, ``2026-11-20 14:00:05.123``."""
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(at))}.{int(at % 1 * 1000):03d}"
+
+
 def day(at: float, look: Look) -> str:
     """A day near now: ``today``, ``Thu`` within six days, ``12 Dec`` beyond."""
     then, now = time.localtime(at), time.localtime(look.now)

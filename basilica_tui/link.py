@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -63,6 +63,8 @@ class Client(Protocol):
     ) -> Mapping[str, object]: ...
     async def actions(self) -> Mapping[str, str]: ...
     async def logs(self, after_seq: int = 0, limit: int = 500) -> list[LogRecord]: ...
+    async def history(self, series: str, subject: str, since: float) -> list[tuple[float, float]]: ...
+    async def events(self, subject: str, kinds: Sequence[str], limit: int = 100) -> list[dict[str, object]]: ...
     async def close(self) -> None: ...
 
 
@@ -79,6 +81,8 @@ class Feed(Protocol):
     async def act(
         self, verb: str, args: Mapping[str, object], on_progress: Callable[[str], None] | None = None
     ) -> Mapping[str, object]: ...
+    async def history(self, series: str, subject: str, since: float) -> list[tuple[float, float]]: ...
+    async def events(self, subject: str, kinds: Sequence[str], limit: int = 100) -> list[dict[str, object]]: ...
     async def resync(self) -> None: ...
 
 
@@ -143,9 +147,20 @@ class Link:
             EngineUnreachable: not connected, or the connection was lost meanwhile.
             ControlRefused: the engine refused; its reason is in the error.
         """
+        return await self._connected().act(verb, args, on_progress=on_progress)
+
+    async def history(self, series: str, subject: str, since: float) -> list[tuple[float, float]]:
+        """Points of time and value; raises as ``act`` does."""
+        return await self._connected().history(series, subject, since)
+
+    async def events(self, subject: str, kinds: Sequence[str], limit: int = 100) -> list[dict[str, object]]:
+        """The last events about an object, newest first; raises as ``act`` does."""
+        return await self._connected().events(subject, kinds, limit)
+
+    def _connected(self) -> Client:
         if self._client is None:
             raise EngineUnreachable("not connected to the engine", hint="the console keeps trying; wait for it")
-        return await self._client.act(verb, args, on_progress=on_progress)
+        return self._client
 
     async def resync(self) -> None:
         """Read everything again, or try to connect at once where there is no connection."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from basilica_tui.bindings import REPLAY
 from basilica_tui.store import ConsoleStore, LinkState, ReplayPosition
@@ -85,6 +85,14 @@ class ReplayLink:
     ) -> Mapping[str, object]:
         """Nothing can be done in the past. Raises ControlRefused, always."""
         raise ControlRefused("this is a replay: nothing can be done in the past", reason="replay")
+
+    async def history(self, series: str, subject: str, since: float) -> list[tuple[float, float]]:
+        """A recording holds events, no series. Raises ControlRefused, always."""
+        raise ControlRefused("this is a replay: plots are drawn by a running engine", reason="replay")
+
+    async def events(self, subject: str, kinds: Sequence[str], limit: int = 100) -> list[dict[str, object]]:
+        """The screens show the moment itself. Raises ControlRefused, always."""
+        raise ControlRefused("this is a replay: the screens show the moment itself", reason="replay")
 
     async def resync(self) -> None:
         """Open the moment again."""

@@ -8,8 +8,8 @@ import time
 from basilica_tui import format as f
 from basilica_tui.columns import Column, Table
 from basilica_tui.format import Look, Span
-from basilica_tui.states import NODE_STATES, look_of, state_span
-from basilica_tui.tables import node_name
+from basilica_tui.states import NODE_STATES, look_of
+from basilica_tui.tables import node_name, node_state_span, node_state_words
 from engine.control.models import NodeView, view_to_json
 
 BAR = 14
@@ -91,9 +91,10 @@ SCORES: Table[NodeView] = Table(
     copy_text=lambda n: json.dumps(view_to_json(n), ensure_ascii=False),
     columns=(
         Column("node", "node", 12, lambda n, k: (node_name(n), ""), node_name, 1, grow=2),
-        Column("state", "state", 11, lambda n, k: state_span(NODE_STATES, n.state, k.symbols),
-               lambda n: look_of(NODE_STATES, n.state).rank, 2, value=lambda n: n.state),
-        Column("ramp", "ramp", BAR + 7, ramp_bar, lambda n: n.ramp_percent, 1, descending=True),
+        Column("state", "state", 11, node_state_span, lambda n: look_of(NODE_STATES, n.state).rank, 2,
+               value=node_state_words),
+        Column("ramp", "ramp", BAR + 7, ramp_bar, lambda n: n.ramp_percent, 1, descending=True,
+               number=lambda n: n.ramp_days),
         Column("full", "100 %", 6, full_day, lambda n: n.full_at, 2, "right"),
         Column("gpus", "GPUs", 4, lambda n, k: (f.number(n.gpu_count, k), ""), lambda n: n.gpu_count, 4, "right",
                descending=True),

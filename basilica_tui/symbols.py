@@ -30,6 +30,7 @@ class Symbols:
     bar_full: str
     bar_empty: str
     rule: str
+    step: str
     sparks: str
 
     @property
@@ -40,12 +41,12 @@ class Symbols:
 
 UNICODE = Symbols(
     good="●", warn="▲", bad="✖", unknown="○", half="◐", cursor="▸", mark="◆", ellipsis="…", dash="–", dot="·",
-    times="×", tau="τ", degree="°", up="▴", down="▾", tick="✓", bar_full="█", bar_empty="·", rule="─",
+    times="×", tau="τ", degree="°", up="▴", down="▾", tick="✓", bar_full="█", bar_empty="·", rule="─", step="›",
     sparks="▁▂▃▄▅▆▇█",
 )  # fmt: skip
 ASCII = Symbols(
     good="+", warn="!", bad="x", unknown="?", half="o", cursor=">", mark="*", ellipsis="~", dash="-", dot="|",
-    times="x", tau="TAO", degree="C", up="^", down="v", tick="+", bar_full="#", bar_empty=".", rule="-",
+    times="x", tau="TAO", degree="C", up="^", down="v", tick="+", bar_full="#", bar_empty=".", rule="-", step=">",
     sparks="_.-=*#",
 )  # fmt: skip
 

@@ -47,6 +47,8 @@ def _tone_of_age(at: float | None, look: Look, late_s: float) -> str:
 
 
 RAMP_DAYS = 14.0
+LOAD = 12
+"""Checks whose load is drawn."""
 
 
 # --- nodes ----------------------------------------------------------------------------------------------------
@@ -120,6 +122,30 @@ def _checks(node: NodeView, look: Look) -> Span:
     return strip, "warn" if 0 in node.recent_checks[-12:] else "dim"
 
 
+def node_state_span(node: NodeView, look: Look) -> Span:
+    """The state; a healthy node that is out of service says so instead."""
+    if node.drained_since is None:
+        return _state(NODE_STATES, node.state, look)
+    if node.state in {"healthy", "unknown"}:
+        return f"{look.symbols.half} drained", "accent"
+    mark, tone = _state(NODE_STATES, node.state, look)
+    return f"{mark}, out", tone
+
+
+def node_state_words(node: NodeView) -> str:
+    """What ``state:`` finds."""
+    return node.state if node.drained_since is None else f"{node.state} drained"
+
+
+def load_span(node: NodeView, look: Look) -> Span:
+    """GPU load at the last checks; a gap where it was not known."""
+    if not node.recent_load:
+        return f.not_known(look)
+    steps = look.symbols.sparks
+    marks = (" " if v < 0 else steps[min(v * len(steps) // 101, len(steps) - 1)] for v in node.recent_load[-LOAD:])
+    return "".join(marks).rjust(LOAD), "accent"
+
+
 def _node_problem(node: NodeView) -> bool:
     return node.state not in {"healthy"} or bool(node.key_error) or node.keys_in_place < node.keys_wanted
 
@@ -132,16 +158,21 @@ NODES: Table[NodeView] = Table(
     copy_text=_json,
     columns=(
         Column("node", "node", 12, lambda n, k: (node_name(n), ""), node_name, 1, grow=1),
-        Column("state", "state", 11, lambda n, k: _state(NODE_STATES, n.state, k),
-               lambda n: look_of(NODE_STATES, n.state).rank, 1, value=lambda n: n.state),
+        Column("state", "state", 11, node_state_span,
+               lambda n: look_of(NODE_STATES, n.state).rank, 1, value=node_state_words),
         Column("gpus", "GPUs", 12, lambda n, k: (f.gpus(n.gpu_count, n.gpu_model, n.gpu_memory_mib, k), ""),
                lambda n: float(n.gpu_count) if n.gpu_count is not None else None, 2, descending=True,
                value=lambda n: f"{n.gpu_model} {n.gpu_count or ''}"),
         Column("util", "util", 4, lambda n, k: (f.percent(n.utilisation_percent, k), ""),
                lambda n: n.utilisation_percent, 4, "right", descending=True),
         Column("temp", "temp", 4, _temperature, lambda n: n.temperature_c, 5, "right", descending=True),
+        Column("load", "load", LOAD, load_span,
+               lambda n: float(sum(n.recent_load)) / len(n.recent_load) if n.recent_load else None, 6,
+               descending=True, value=lambda n: f.percent(n.utilisation_percent, Look())),
+        Column("memory", "mem", 4, lambda n, k: (f.percent(n.memory_percent, k), ""), lambda n: n.memory_percent, 7,
+               "right", descending=True),
         Column("ssh", "SSH ok", 6, _ssh_ok_cell, _ssh_ok, 4, "right"),
-        Column("ramp", "ramp", 13, _ramp, lambda n: n.ramp_percent, 3, descending=True),
+        Column("ramp", "ramp", 13, _ramp, lambda n: n.ramp_percent, 2, descending=True, number=lambda n: n.ramp_days),
         Column("score", "score", 5, lambda n, k: _score(n.estimated_score, k), lambda n: n.estimated_score, 5, "right",
                descending=True),
         Column("checks", "recent checks", 13, _checks, lambda n: float(sum(n.recent_checks)), 7),
@@ -152,9 +183,9 @@ NODES: Table[NodeView] = Table(
         Column("driver", "driver", 10, lambda n, k: (n.driver or k.symbols.dash, ""), lambda n: n.driver or None, 10),
         Column("checked", "checked", 7, lambda n, k: (f.age(n.last_check_at, k), _tone_of_age(n.last_check_at, k, 300)),
                lambda n: n.last_check_at, 6, "right", descending=True),
-        Column("keys", "keys", 8, keys_cell, lambda n: float(n.keys_in_place - n.keys_wanted), 2, "right"),
+        Column("keys", "keys", 8, keys_cell, lambda n: float(n.keys_in_place - n.keys_wanted), 3, "right"),
         Column("trouble", "last trouble", 18, _trouble_cell, lambda n: n.last_trouble_at, 2, grow=5,
-               descending=True, value=trouble, comfort=26),
+               descending=True, value=trouble, comfort=22),
         Column("address", "address", 22, lambda n, k: (f"{n.username}@{n.host}:{n.port}", "dim"),
                lambda n: f"{n.host}:{n.port}", 11, grow=1),
     ),
@@ -411,10 +442,11 @@ LOGS: Table[LogRecord] = Table(
     copy_text=log_line,
     columns=(
         Column("seq", "time", 8, lambda r, k: (f.clock_time(r.at), "dim"), lambda r: float(r.seq), 1),
+        Column("stamp", "date and time", 23, lambda r, k: (f.exact_time(r.at), "dim"), lambda r: r.at, 9),
         Column("level", "level", 9, lambda r, k: _state(LOG_LEVELS, r.level, k),
                lambda r: look_of(LOG_LEVELS, r.level).rank, 2, value=lambda r: r.level),
         Column("event", "event", 26, lambda r, k: (r.event, _quiet(r)), lambda r: r.event, 1),
-        Column("fields", "details", 24, lambda r, k: (log_fields(r), _quiet(r)), log_fields, 1, grow=4),
+        Column("fields", "details", 24, lambda r, k: (log_fields(r), _quiet(r)), log_fields, 1, grow=4, comfort=140),
     ),
 )  # fmt: skip
 

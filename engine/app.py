@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,13 +26,14 @@ from engine.control.paths import default_socket, socket_to_call
 from engine.control.ring import LogRing
 from engine.control.server import ControlServer
 from engine.control.state import LiveState
-from engine.errors import ConfigInvalid
+from engine.errors import ConfigInvalid, ControlRefused
 from engine.events import EngineStarted, EngineStopping, EventBus
 from engine.heap import keep_heap_small
 from engine.identity.wallets import OpenWallet, open_wallet
 from engine.lifecycle.plan import Area
 from engine.lifecycle.reload import Applier, Reloader
 from engine.miner.role import MinerParts, MinerRole
+from engine.observe.history import History
 from engine.observe.http import HttpService, health_answer, health_app, metrics_app
 from engine.observe.logs import LogFile, configure_logging, log_event
 from engine.observe.metrics import MinerMetrics, ValidatorMetrics
@@ -149,6 +150,8 @@ class Engine:
         self._supervisor = Supervisor(self._clock, self.bus.emit)
         self._stop_reason = ""
         self._manager = ServiceManager(self._state)
+        self._history: History | None = None
+        self._store: Store | None = None
 
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or an operator's stop. Raises BasilicaError when it cannot start or go on."""
@@ -160,6 +163,8 @@ class Engine:
             actions=self._actions,
             instance=secrets.token_hex(8),
             build=__version__,
+            history=self._read_history,
+            past=self._read_past,
         )
         control.bind()
         async with AsyncExitStack() as closing:
@@ -192,6 +197,7 @@ class Engine:
             config.recording, config.recording_dir, self._state, self._ring, clock=self._clock, emit=self.bus.emit
         )
         self.bus.subscribe(recorder.listen)
+        self._history, self._store = watching.history, opened.store
         stopping = asyncio.Event()
         self._listen_for_stop(stopping)
         self._announce()
@@ -227,6 +233,16 @@ class Engine:
             await watching.close()
             await recorder.close()
         await events.flush()
+
+    async def _read_history(self, series: str, subject: str, since: float) -> Sequence[tuple[float, float]]:
+        if self._history is None:
+            raise ControlRefused("the engine is starting; its history is not open yet", reason="starting")
+        return await self._history.read(series, subject, since)
+
+    async def _read_past(self, subject: str, kinds: Sequence[str], limit: int) -> Sequence[Mapping[str, object]]:
+        if self._store is None:
+            raise ControlRefused("the engine is starting; its events are not open yet", reason="starting")
+        return [stored.record for stored in await self._store.events.about(subject, kinds, limit)]
 
     def _open_chain(self, store: Store) -> _Open:
         section = self._config.bittensor

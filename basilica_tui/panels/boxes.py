@@ -65,6 +65,8 @@ def _fold(lines: list[Line]) -> list[Line]:
 def _miner_boxes(store: ConsoleStore, look: Look) -> list[Box]:
     nodes = store.nodes.values()
     tally = _tally(NODE_STATES, Counter(n.state for n in nodes), look)
+    if out := sum(n.drained_since is not None for n in nodes):
+        tally.insert(1, ((f"{look.symbols.half} {out:,} drained", "accent"),))
     none: Line = (("none configured", "warn"),) if store.has_data else ((NOT_KNOWN, "dim"),)
     return [
         (f"NODES {len(nodes):,}", _fold(tally) or [none], join(tally) or none),

@@ -20,26 +20,38 @@ _ORDER = (
     "problems",
     "node.test",
     "fix.next",
+    "fix.apply",
     "session.end",
     "alert.acknowledge",
     "node.accept",
     "follow",
     "log.filter",
     "actions",
+    "plot.later",
+    "plot.next",
+    "plot.node_next",
+    "plot",
     "pause",
+    "export",
 )
 _SHOW_ORDER = (
     "fix.next",
+    "fix.apply",
     "open",
     "filter",
     "problems",
     "log.filter",
     "follow",
+    "plot.later",
+    "plot.next",
+    "plot.node_next",
     "actions",
     "node.test",
     "node.accept",
     "session.end",
     "alert.acknowledge",
+    "plot",
+    "export",
     "pause",
     "command",
     "help",
@@ -55,7 +67,10 @@ def footer_line(
     usable = {
         b.id: b
         for b in shown(bindings, read_only=read_only)
-        if b.label and applies(b, screen) and b.keys and not (is_validator and b.id.startswith(("node.", "session.")))
+        if b.label
+        and applies(b, screen)
+        and b.keys
+        and not (is_validator and b.id.startswith(("node.", "session.", "key.", "fix.")))
     }
     room = width - line_width(screens) - 3
     chosen: list[str] = []

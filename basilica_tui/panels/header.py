@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from basilica_tui import format as f
 from basilica_tui.format import Line, Look
 from basilica_tui.lines import join, join_fitting, line_width, spread
@@ -12,11 +14,16 @@ CLOCK_WIDTH = 11
 COARSE_BLOCK_AGE_S = 30.0
 
 
-def header_line(store: ConsoleStore, look: Look, width: int, *, read_only: bool, paused: bool = False) -> Line:
-    """The whole line in ``width`` cells; on narrow terminals the chain's part gives way first."""
+def header_line(
+    store: ConsoleStore, look: Look, width: int, *, read_only: bool, paused: bool = False, path: Sequence[str] = ()
+) -> Line:
+    """The whole line in ``width`` cells; on narrow terminals the chain's part gives way first.
+
+    ``path`` is how the operator came here, the view first.
+    """
     right = _right(store, look, width, read_only=read_only, paused=paused)
     room = width - line_width(right) - 2
-    left = join_fitting([p for p in _left(store, look, width) if p], room, (f" {look.symbols.dot} ", "dim"))
+    left = join_fitting([p for p in _left(store, look, width, path) if p], room, (f" {look.symbols.dot} ", "dim"))
     return spread(((" ", ""), *left), right, width, look.symbols.ellipsis)
 
 
@@ -25,12 +32,14 @@ def clock_line(look: Look) -> Line:
     return ((f"  {f.clock_time(look.now)} ", "dim"),)
 
 
-def _left(store: ConsoleStore, look: Look, width: int) -> list[Line]:
+def _left(store: ConsoleStore, look: Look, width: int, path: Sequence[str]) -> list[Line]:
     engine = store.engine
-    name = f"{engine.role} {engine.name}".strip()
+    name = engine.name if engine.name.startswith(engine.role) else f"{engine.role} {engine.name}".strip()
     parts: list[Line] = [((PROGRAM, "title"),)] if width >= 88 or not name else []
     if name:
         parts.append(((name, "accent" if width >= 88 else "title"),))
+    if len(path) > 1:
+        parts.append(((f" {look.symbols.step} ".join(path), "key"),))
     if engine.compressed_time:
         parts.append((("demo: time compressed", "warn"),))
     if engine.network:

@@ -26,7 +26,7 @@ def help_lines(
     """Every key and command; those that do something on the screen it was opened from stand out."""
     usable = [b for b in shown(bindings, read_only=read_only, verbs=verbs) if b.keys or b.command]
     if is_validator:
-        usable = [b for b in usable if not b.id.startswith(("node.", "session."))]
+        usable = [b for b in usable if not b.id.startswith(("node.", "session.", "key.", "fix."))]
     groups: dict[str, list[KeyBinding]] = {}
     for binding in usable:
         groups.setdefault(binding.group, []).append(binding)
@@ -47,7 +47,12 @@ def help_lines(
     rules: list[Line] = [
         (),
         ((" lower case looks, a CAPITAL is the stronger form, danger asks first and names the object", "dim"),),
-        ((" filters: words and field:value must all match, !word must not; state:healthy gpus:h100 !node-07", "dim"),),
+        (
+            (
+                " filters: all must hold: words, state:healthy, a|b, !node-07, ~fuzzy, ramp:<14, checked:>5m",
+                "dim",
+            ),
+        ),
     ]
     return [*head, *(((" ", ""), *line) for line in body), *rules]
 

@@ -6,8 +6,7 @@ from basilica_tui import format as f
 from basilica_tui.format import Line, Look
 from basilica_tui.lines import beside, field
 from basilica_tui.scores_table import full_day, next_full, ramp_bar, resets
-from basilica_tui.states import NODE_STATES, state_span
-from basilica_tui.tables import keys_cell, node_name
+from basilica_tui.tables import keys_cell, node_name, node_state_span
 from engine.control.models import GpuView, NodeView, gpus_of
 
 NAME_WIDTH = 15
@@ -45,7 +44,7 @@ def _section(title: str, lines: list[Line]) -> list[Line]:
 
 def _head(node: NodeView, look: Look) -> list[Line]:
     address = f"{node.username}@{node.host}:{node.port}"
-    mark = state_span(NODE_STATES, node.state, look.symbols)
+    mark = node_state_span(node, look)
     lines: list[Line] = [
         ((f" {node_name(node)}  ", "title"), mark, (f"   {address}", "accent"), (f"   id {node.id}", "dim"))
     ]

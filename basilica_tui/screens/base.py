@@ -47,6 +47,11 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
         """The app with its store, link and clock."""
         return cast("ConsoleApp", self.app)
 
+    @property
+    def crumb(self) -> str:
+        """Its place in the path from the view that was left."""
+        return self.SCREEN_ID
+
     def compose(self) -> ComposeResult:
         """Header, body, prompt, footer."""
         with Horizontal(id="top"):
@@ -123,7 +128,7 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
         desk = self.desk
         width = self.size.width
         room = width - CLOCK_WIDTH
-        header = header_line(desk.store, look, room, read_only=desk.read_only, paused=self.is_paused)
+        header = header_line(desk.store, look, room, read_only=desk.read_only, paused=self.is_paused, path=desk.path())
         self.query_one("#header", Lines).set_lines([header])
         self.query_one("#clock", Lines).set_lines([clock_line(look)])
         self._draw_timebar(look)

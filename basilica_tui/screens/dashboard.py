@@ -14,6 +14,7 @@ from basilica_tui.panels.fixes import fix_lines
 from basilica_tui.panels.reach import reach_line
 from basilica_tui.panels.sentences import all_is_well, connection_sentences
 from basilica_tui.panels.services import status_line
+from basilica_tui.screens.fixes import apply_fix
 from basilica_tui.screens.node_actions import act_on_nodes
 from basilica_tui.screens.record import RecordScreen
 from basilica_tui.screens.table_screen import TableScreen
@@ -123,7 +124,9 @@ class DashboardScreen(TableScreen[Any]):
 
     def perform(self, binding_id: str) -> bool:
         """Walk the problems; act on the selected node."""
-        if binding_id.startswith("fix."):
+        if binding_id == "fix.apply":
+            self._apply_fix()
+        elif binding_id.startswith("fix."):
             self._walk(1 if binding_id == "fix.next" else -1)
         elif binding_id == "open":
             self._open()
@@ -153,6 +156,16 @@ class DashboardScreen(TableScreen[Any]):
         self._has_moved, self._chosen = True, (fix.subject, fix.message.split(" ")[0])
         self.table.select_id(fix.target[1])
         self._draw_fixes()
+
+    def _apply_fix(self) -> None:
+        """The problem that is chosen, else the first one of the row under the cursor, else the first of all."""
+        chosen = self._chosen_index()
+        own = [f for f in self._fixes if f.target[1] == self.table.cursor_id]
+        fixes = [self._fixes[chosen]] if chosen >= 0 else [*own, *self._fixes]
+        if fixes:
+            apply_fix(self.desk, fixes[0])
+        else:
+            self.desk.say("there is nothing to fix", "good")
 
     def _draw_fixes(self) -> None:
         look, rows = self.desk.look(), len(self.query_one("#fixes", Lines).lines) - 1

@@ -133,6 +133,8 @@ class LogsScreen(TableScreen[LogRecord]):
             self.open_prompt("&", self.view_query.filter.source)
         elif binding_id == "log.level":
             self._set_level(self.log_query.next_level().level)
+        elif binding_id == "log.times":
+            self.set_columns(() if "stamp" in self.view_columns else ("stamp", "level", "event", "fields"))
         elif binding_id == "log.marker":
             self._mark()
         elif binding_id == "log.at":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from basilica_tui.actions import EngineAction, for_rows
+from basilica_tui.actions import COLLECTION_OF, EngineAction, for_rows
 from basilica_tui.format import plural
 from basilica_tui.screens.chooser import Choice, Chooser
 from basilica_tui.screens.confirm import Confirm
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from basilica_tui.screens.table_screen import TableScreen
 
 SILENCES = (("30 minutes", 1800.0), ("1 hour", 3600.0), ("4 hours", 14_400.0), ("1 day", 86_400.0))
-NAMED = 6
+NAMED = 12
 """Names that a dialog lists; of more it says how many."""
+NOTHING_MORE: Mapping[str, object] = {}
 
 
 def choose_sorting(screen: TableScreen[Any]) -> None:
@@ -83,25 +84,61 @@ def choose_action(desk: ConsoleApp, collection: str, ids: Sequence[str]) -> None
     def chosen(verb: str | None) -> None:
         if verb == "alert.silence":
             choose_silence(desk, ids)
+        elif verb is not None and by_verb[verb].choice is not None:
+            choose_other(desk, by_verb[verb], collection, ids)
         elif verb is not None:
             act_on_rows(desk, by_verb[verb], collection, ids)
 
     desk.push_screen(Chooser(f"With {_names(desk, collection, ids)}", choices), chosen)
 
 
-def act_on_rows(desk: ConsoleApp, action: EngineAction, collection: str, ids: Sequence[str]) -> None:
-    """One action for each row, after a dialog where it is dangerous."""
+def choose_other(desk: ConsoleApp, action: EngineAction, collection: str, ids: Sequence[str]) -> None:
+    """Choose the second object of an action, such as the validator whose key is meant."""
+    wanted = action.choice
+    assert wanted is not None
+    others = COLLECTION_OF[wanted.kind]
+    rows = desk.store.collection(others)
+    choices = [Choice(i, _name(desk, others, i), getattr(rows[i], "state", "")) for i in rows]
+    if not choices:
+        desk.say(f"there is no {wanted.kind} to choose", "warn")
+        return
+
+    def chosen(other: str | None) -> None:
+        if other is not None:
+            act_on_rows(desk, action, collection, ids, {wanted.name: other})
+
+    desk.push_screen(Chooser(f"{_sentence(action.words)} {_names(desk, collection, ids)}: whose?", choices), chosen)
+
+
+def act_on_rows(
+    desk: ConsoleApp,
+    action: EngineAction,
+    collection: str,
+    ids: Sequence[str],
+    more: Mapping[str, object] = NOTHING_MORE,
+) -> None:
+    """One action for each row, after one dialog for all of them where it is dangerous."""
     names = {row_id: _name(desk, collection, row_id) for row_id in ids}
 
     def go() -> None:
-        for row_id, name in names.items():
-            desk.act(action.verb, {action.args[0].name: row_id}, f"{action.words} {name}")
+        desk.act_each(
+            action.verb,
+            [({action.args[0].name: row_id, **more}, f"{action.words} {name}") for row_id, name in names.items()],
+        )
 
     if not action.danger:
         go()
         return
-    question = f"{action.words.capitalize()} {_names(desk, collection, ids)}?"
-    confirm(desk, question, [*list(names.values())[:NAMED], "", action.warning], action.words.split(" ")[0], go)
+    question = f"{_sentence(action.words)} {_names(desk, collection, ids)}?"
+    listed = list(names.values())[:NAMED]
+    if len(names) > NAMED:
+        listed.append(f"and {plural(len(names) - NAMED, 'more', 'more')}")
+    listed += [f"{name}: {value}" for name, value in more.items()]
+    confirm(desk, question, [*listed, "", action.warning], action.words.split(" ")[0], go)
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 def confirm(desk: ConsoleApp, question: str, lines: Sequence[str], verb: str, go: Any) -> None:
@@ -123,9 +160,8 @@ def choose_silence(desk: ConsoleApp, ids: Sequence[str]) -> None:
 
     def chosen(seconds: str | None) -> None:
         if seconds is not None:
-            for alert_id in ids:
-                args = {"alert_id": alert_id, "seconds": float(seconds)}
-                desk.act("alert.silence", args, f"silence {_name(desk, 'alerts', alert_id)}")
+            named = [(alert_id, f"silence {_name(desk, 'alerts', alert_id)}") for alert_id in ids]
+            desk.act_each("alert.silence", [({"alert_id": i, "seconds": float(seconds)}, words) for i, words in named])
 
     desk.push_screen(Chooser(f"Silence {_names(desk, 'alerts', ids)} for", choices, start="3600.0"), chosen)
 

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 class NodeTableScreen(TableScreen[NodeView]):
     """A table whose rows are nodes: open, check, accept a host key, drain."""
 
+    @property
+    def plot_subject(self) -> str:
+        """What a plot opened from here is about."""
+        return self.table.cursor_id or ""
+
     def perform(self, binding_id: str) -> bool:
         """What can be done with a node, wherever it is listed."""
         if binding_id == "open":
@@ -44,16 +49,14 @@ def act_on_nodes(desk: ConsoleApp, binding_id: str, node_ids: Sequence[str]) -> 
 
 def test_nodes(desk: ConsoleApp, node_ids: Sequence[str]) -> None:
     """Ask the engine to check these nodes now."""
-    for node_id in node_ids:
-        node = desk.store.nodes.get(node_id)
-        if node is not None:
-            desk.act("node.check", {"node_id": node_id}, f"check {node_name(node)}")
+    nodes = [node for node_id in node_ids if (node := desk.store.nodes.get(node_id)) is not None]
+    desk.act_each("node.check", [({"node_id": node.id}, f"check {node_name(node)}") for node in nodes])
 
 
 def drain(desk: ConsoleApp, node_ids: Sequence[str]) -> None:
     """Take nodes out of service after a dialog, or back into it."""
     nodes = [desk.store.nodes[i] for i in node_ids if i in desk.store.nodes]
-    is_out = bool(nodes) and all(getattr(n, "drained", False) or n.state == "drained" for n in nodes)
+    is_out = bool(nodes) and all(n.drained_since is not None for n in nodes)
     action = find_action("node.enable" if is_out else "node.drain")
     if nodes and action is not None:
         act_on_rows(desk, action, "nodes", [n.id for n in nodes])

@@ -1,12 +1,14 @@
-"""Node detail: identity, checks, GPUs, keys, sshd."""
+"""Node detail: identity, checks, GPUs, keys, sshd, what happened."""
 
 from __future__ import annotations
 
 from textual.app import ComposeResult
 
 from basilica_tui.format import Line, Look
+from basilica_tui.key_inventory import KeyOnNode, key_lines, keys_of
 from basilica_tui.panels.node_card import node_lines
 from basilica_tui.screens.base import ConsoleScreen
+from basilica_tui.screens.key_actions import remove_key
 from basilica_tui.screens.menus import choose_action
 from basilica_tui.screens.node_actions import act_on_nodes
 from basilica_tui.screens.record import RecordScreen
@@ -14,6 +16,11 @@ from basilica_tui.screens.scrolling import ScrollingLines
 from basilica_tui.store import Dirty
 from basilica_tui.tables import NODES, item_words, node_name
 from basilica_tui.text import clean
+from basilica_tui.timeline import NODE_EVENTS, Record, timeline_lines
+from engine.errors import BasilicaError
+
+READ_EVERY_S = 30.0
+TIMELINE_LINES = 40
 
 
 class NodeScreen(ConsoleScreen):
@@ -24,20 +31,77 @@ class NodeScreen(ConsoleScreen):
     def __init__(self, node_id: str) -> None:
         super().__init__()
         self._node_id = node_id
+        self._chosen = -1
+        self._records: list[Record] | None = None
+        self._note = "asking the engine"
+        self._asked_at: float | None = None
+
+    @property
+    def plot_subject(self) -> str:
+        """What a plot opened from here is about."""
+        return self._node_id
+
+    @property
+    def crumb(self) -> str:
+        """Its place in the path."""
+        node = self.desk.store.nodes.get(self._node_id)
+        return node_name(node) if node is not None else self._node_id
 
     def body(self) -> ComposeResult:
         """Lines that may be longer than the screen."""
         yield ScrollingLines(id="node")
 
+    # --- drawing ----------------------------------------------------------------------------------------------
+
     def draw(self, look: Look, dirty: Dirty | None) -> None:
         """All of it again; only what differs is painted."""
+        self._ask_when_due()
         node = self.desk.store.nodes.get(self._node_id)
-        gone: list[Line] = [(), ((" This node is not in the configuration any more.", "warn"),)]
-        lines = gone if node is None else node_lines(node, look, self.size.width)
+        lines: list[Line] = [(), ((" This node is not in the configuration any more.", "warn"),)]
+        if node is not None:
+            keys = keys_of(node)
+            self._chosen = min(self._chosen, len(keys) - 1)
+            head: Line = ((" KEYS ON THE NODE", "title"), ("   tab selects, X takes off, i reads them now", "dim"))
+            lines = [
+                *node_lines(node, look, self.size.width),
+                (),
+                head,
+                *(((" ", ""), *line) for line in key_lines(keys, self._chosen, look)),
+            ]
+        lines += [(), ((" TIMELINE", "title"),), *(((" ", ""), *line) for line in self._timeline(look))]
         self.query_one(ScrollingLines).show(lines, faded=self.is_faded)
 
+    def _timeline(self, look: Look) -> list[Line]:
+        if self._records is None:
+            return [((self._note, "dim"),)]
+        lines = timeline_lines(self._records, NODE_EVENTS, look, self.size.width, limit=TIMELINE_LINES)
+        return lines or [(("nothing on record", "dim"),)]
+
+    def _ask_when_due(self) -> None:
+        now = self.desk.clock.monotonic()
+        if self._asked_at is None or now - self._asked_at >= READ_EVERY_S:
+            self._asked_at = now
+            self.desk.start(self._read())
+
+    async def _read(self) -> None:
+        try:
+            self._records = list(await self.desk.link.events(self._node_id, list(NODE_EVENTS), 200))
+        except BasilicaError as error:
+            self._note = f"the timeline cannot be read: {error}"
+        if self.is_mounted:
+            self.flush(None)
+
+    # --- keys -------------------------------------------------------------------------------------------------
+
+    @property
+    def chosen_key(self) -> KeyOnNode | None:
+        """The key line that is selected."""
+        node = self.desk.store.nodes.get(self._node_id)
+        keys = keys_of(node) if node is not None else ()
+        return keys[self._chosen] if 0 <= self._chosen < len(keys) else None
+
     def perform(self, binding_id: str) -> bool:
-        """Test, accept a host key, copy, scroll."""
+        """Test, accept a host key, take keys off, copy, scroll."""
         node = self.desk.store.nodes.get(self._node_id)
         if binding_id == "describe":
             self.desk.push_screen(RecordScreen("nodes", self._node_id))
@@ -50,6 +114,20 @@ class NodeScreen(ConsoleScreen):
             self.desk.copy_text(clean(command), clean(command))
         elif binding_id == "copy.row" and node is not None:
             self.desk.copy_text(NODES.copy_text(node), node_name(node))
+        elif binding_id.startswith("key.") and node is not None:
+            self._key(binding_id)
         elif not act_on_nodes(self.desk, binding_id, [self._node_id]):
             return self.query_one(ScrollingLines).perform(binding_id) or super().perform(binding_id)
         return True
+
+    def _key(self, binding_id: str) -> None:
+        node = self.desk.store.nodes[self._node_id]
+        count = len(keys_of(node))
+        if binding_id == "key.read":
+            self.desk.act("node.inventory", {"node_id": node.id}, f"read the keys of {node_name(node)}")
+        elif binding_id == "key.remove":
+            remove_key(self.desk, node, self.chosen_key)
+        elif count:
+            step = 1 if binding_id == "key.next" else -1
+            self._chosen = (self._chosen + step) % count if self._chosen >= 0 or step > 0 else count - 1
+            self.flush(None)

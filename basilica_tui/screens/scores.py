@@ -16,6 +16,7 @@ class ScoresScreen(NodeTableScreen):
     """One row per node, figures of the whole miner above, the what-if of the selected node below."""
 
     SCREEN_ID = "scores"
+    plot_chart = "score"
     TABLE = SCORES
 
     def body(self) -> ComposeResult:

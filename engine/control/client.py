@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -270,6 +270,14 @@ class ControlClient:
         async for item in self._stream("history", {"series": series, "subject": subject, "since": since}):
             points += [(to_number(p[0], 0.0), to_number(p[1], 0.0)) for p in to_pairs(item.get("points"))]
         return points
+
+    async def events(self, subject: str, kinds: Sequence[str], limit: int = 100) -> list[dict[str, object]]:
+        """The last events of these kinds about one object (empty: any) as records, newest first."""
+        found: list[dict[str, object]] = []
+        args = {"subject": subject, "kinds": list(kinds), "limit": limit}
+        async for item in self._stream("events", args):
+            found += [record for record in item.get("events") or () if isinstance(record, dict)]
+        return found
 
     async def close(self) -> None:
         """Hang up; whoever still waits gets EngineUnreachable."""

@@ -88,6 +88,8 @@ class NodeView:
     state: str = "unknown"
     reason: str = ""
     hint: str = ""
+    drained_since: float | None = None
+    """Out of service by the operator's word: checked, but not handed out."""
     gpu_model: str = ""
     gpu_count: int | None = None
     gpu_memory_mib: int | None = None
@@ -96,6 +98,10 @@ class NodeView:
     cuda: str = ""
     utilisation_percent: float | None = None
     temperature_c: float | None = None
+    memory_percent: float | None = None
+    """Of all its GPUs together, in use at the last inspection."""
+    recent_load: tuple[int, ...] = ()
+    """GPU utilisation at the last 24 checks, oldest first; -1 where it could not be had."""
     sshd_version: str = ""
     clock_skew_s: float | None = None
     disk_free_bytes: int | None = None
@@ -165,6 +171,8 @@ class NodeView:
     """Whether sshd there ends a key by itself: "proved" by a canary, "assumed", or "removal only"; empty: not known."""
     capability_json: str = ""
     """What the node can do for grants, as one JSON object."""
+    keys: tuple[str, ...] = ()
+    """Every key line as last read, one JSON object each: kind, holder, fingerprint, since, until and so on."""
     drift: int = 0
     """Key lines that are neither the operator's baseline nor ours."""
     drift_lines: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import cast
 
@@ -23,6 +24,10 @@ log = structlog.get_logger()
 REQUESTS_AT_ONCE = 32
 LOGS_LIMIT = 5_000
 POINTS_LIMIT = 100_000
+EVENTS_LIMIT = 500
+KINDS_LIMIT = 50
+SUBJECT = re.compile(r"[A-Za-z0-9._:-]{0,100}")
+"""Ids of nodes, hotkeys, alerts."""
 
 Args = Mapping[str, object]
 Verb = Callable[["RequestHandler", ServedClient, int, Args], Awaitable[None]]
@@ -39,6 +44,7 @@ class RequestHandler:
         actions: ActionTable,
         clock: Clock,
         history: Callable[[str, str, float], Awaitable[Sequence[tuple[float, float]]]] | None,
+        past: Callable[[str, Sequence[str], int], Awaitable[Sequence[Mapping[str, object]]]] | None,
         spread: Callable[[], None],
     ) -> None:
         self._state = state
@@ -46,6 +52,7 @@ class RequestHandler:
         self._actions = actions
         self._clock = clock
         self._history = history
+        self._past = past
         self._spread = spread
 
     def start(self, client: ServedClient, frame: Frame) -> None:
@@ -147,6 +154,16 @@ class RequestHandler:
         parts = [("points", "", to_json(point)) for point in points[-POINTS_LIMIT:]]
         await self._stream(client, request_id, parts)
 
+    async def _read_past(self, client: ServedClient, request_id: int, args: Args) -> None:
+        if self._past is None:
+            raise ControlRefused("this engine keeps no events", reason="no_history")
+        subject, kinds, limit = args.get("subject", ""), args.get("kinds"), args.get("limit", 100)
+        names = kinds if isinstance(kinds, list) and all(isinstance(k, str) for k in kinds) else None
+        if names is None or not isinstance(subject, str) or not SUBJECT.fullmatch(subject) or type(limit) is not int:
+            raise ControlRefused("events needs an id, a list of kinds and a limit", reason="args_invalid")
+        records = await self._past(subject, names[:KINDS_LIMIT], max(1, min(limit, EVENTS_LIMIT)))
+        await self._stream(client, request_id, [("events", "", to_json(record)) for record in records])
+
     async def _read_logs(self, client: ServedClient, request_id: int, args: Args) -> None:
         after, limit = args.get("after_seq", 0), args.get("limit", 500)
         if type(after) is not int or type(limit) is not int:
@@ -171,6 +188,7 @@ _VERBS = cast(
         "actions": RequestHandler._list_actions,
         "summary": RequestHandler._summarize,
         "history": RequestHandler._read_history,
+        "events": RequestHandler._read_past,
         "logs": RequestHandler._read_logs,
     },
 )

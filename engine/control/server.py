@@ -6,7 +6,7 @@ import asyncio
 import os
 import pwd
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,9 @@ ROLES = ("operator", "read-only")
 
 History = Callable[[str, str, float], Awaitable[Sequence[tuple[float, float]]]]
 """Answers series name, subject and start time with points of time and value."""
+
+Past = Callable[[str, Sequence[str], int], Awaitable[Sequence[Mapping[str, object]]]]
+"""Answers an object's id (empty: any), kinds of events and a limit with the last events as records, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class ControlServer:
         instance: str,
         build: str,
         history: History | None = None,
+        past: Past | None = None,
         limits: ControlLimits | None = None,
     ) -> None:
         self._endpoint = Endpoint(path)
@@ -69,7 +73,7 @@ class ControlServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._touched: Touched = set()
         self._requests = RequestHandler(
-            state, logs=logs, actions=actions, clock=clock, history=history, spread=self._spread
+            state, logs=logs, actions=actions, clock=clock, history=history, past=past, spread=self._spread
         )
 
     @property

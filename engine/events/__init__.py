@@ -8,6 +8,7 @@ event, never removed or given another meaning without a new ``version``.
 from __future__ import annotations
 
 from engine.events.access import (
+    AccessRenewed,
     BaselineAccepted,
     CertificateIssued,
     ClockSkewSeen,
@@ -19,6 +20,7 @@ from engine.events.access import (
     GrantWritten,
     KeyDeployed,
     KeyFailed,
+    KeyLinesSeen,
     KeyRemoved,
     LeftoversAdopted,
     LiveSessionsSeen,
@@ -83,7 +85,9 @@ from engine.events.fleet import (
     HostKeyPinned,
     NodeAdded,
     NodeChecked,
+    NodeDrained,
     NodeDrifted,
+    NodeEnabled,
     NodeInspected,
     NodeObserved,
     NodeRemoved,
@@ -119,6 +123,7 @@ from engine.events.validator import (
 __all__ = [
     "KINDS",
     "AccessLost",
+    "AccessRenewed",
     "AlertAcknowledged",
     "AlertCleared",
     "AlertDelivered",
@@ -157,6 +162,7 @@ __all__ = [
     "HostKeyPinned",
     "KeyDeployed",
     "KeyFailed",
+    "KeyLinesSeen",
     "KeyRemoved",
     "LeftoversAdopted",
     "LiveSessionsSeen",
@@ -167,7 +173,9 @@ __all__ = [
     "MinerMoved",
     "NodeAdded",
     "NodeChecked",
+    "NodeDrained",
     "NodeDrifted",
+    "NodeEnabled",
     "NodeEnrolled",
     "NodeInspected",
     "NodeKeyRotated",

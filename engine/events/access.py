@@ -44,6 +44,15 @@ class GrantEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRenewed(Event):
+    """The operator extended a validator's access without waiting for its next discovery."""
+
+    kind = "access.renewed"
+    validator_hotkey: str
+    access_until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyDeployed(Event):
     """The key line was read back from the node: it is there exactly once."""
 
@@ -105,6 +114,17 @@ class ForeignKeysSeen(Event):
     operator_keys: int
     leftovers: int
     orphans: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLinesSeen(Event):
+    """Every key line of a node, said when it is not what was said last. ``lines``: one JSON object each, at most 60."""
+
+    kind = "key.lines_seen"
+    severity = "debug"
+    node_id: str
+    count: int
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

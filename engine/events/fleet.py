@@ -25,6 +25,25 @@ class NodeRemoved(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeDrained(Event):
+    """The operator took a node out of service; ``restored`` says it again after a restart."""
+
+    kind = "node.drained"
+    severity = "warning"
+    node_id: str
+    since: float
+    restored: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeEnabled(Event):
+    """The operator took a node back into service."""
+
+    kind = "node.enabled"
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeChecked(Event):
     """One health check. GPU facts are those of the check; absent (None or empty) when they could not be had."""
 

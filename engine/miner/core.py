@@ -68,6 +68,7 @@ class MinerCore:
         reconciler: Reconciler,
         own_blobs: Callable[[], frozenset[str]],
         certifying: Certifying,
+        is_out: Callable[[str], bool],
         *,
         wrapping: Wrapping,
         policy: Policy,
@@ -81,6 +82,7 @@ class MinerCore:
         self._reconciler = reconciler
         self._own_blobs = own_blobs
         self._certifying = certifying
+        self._is_out = is_out
         self._wrapping = wrapping
         self._policy = policy
         self._clock = clock
@@ -211,23 +213,39 @@ class MinerCore:
 
     async def admit(self, hotkey: str, key: PublicKey, dialect: Dialect, *, certificates: bool = False) -> Access:
         """See ``Admission.admit``. Raises PublicKeyRefused."""
+        nodes = {i: n for i, n in self._nodes.items() if not self._is_out(i)}
+        certified = certificates and self._certifying.is_on
+        grants = await self.grant(hotkey, key, dialect, tuple(nodes), certified=certified)
+        outcomes = await self._reconciler.reconcile_many(tuple(nodes))
+        return self._access(grants, outcomes, nodes)
+
+    def is_served(self, node_id: str) -> bool:
+        """Whether the configuration names this node."""
+        return node_id in self._nodes
+
+    async def grant(
+        self, hotkey: str, key: PublicKey, dialect: Dialect, node_ids: Sequence[str], *, certified: bool = False
+    ) -> tuple[Grant, ...]:
+        """Write this validator's grants for these nodes, one session lifetime from now; touches no node.
+
+        Raises PublicKeyRefused.
+        """
         if key.blob_base64 in self._own_blobs():
             raise PublicKeyRefused("this is the miner's own node key", hint="send a key of your own")
         open_grants = await self._store.grants.open()
         if key_held_by_other(open_grants, hotkey, key.blob_base64) is not None:
             raise PublicKeyRefused("this key is in use by another validator", hint="send a key of your own")
         now = self._clock.now()
-        nodes = self._nodes
         plan = plan_grants(
             open_grants,
-            tuple(nodes),
+            node_ids,
             hotkey,
             key,
             now=now,
             lifetime_s=self._session_lifetime_s,
             new_id=lambda: secrets.token_hex(6),
             wrapped=is_wrapped(self._wrapping, dialect),
-            certified=certificates and self._certifying.is_on,
+            certified=certified,
         )
         await self._store.grants.put_many(plan.put)
         await self._end(plan.end, END_REPLACED)
@@ -245,11 +263,10 @@ class MinerCore:
                     renewed=grant.id in known,
                 )
             )
-        outcomes = await self._reconciler.reconcile_many(tuple(nodes))
-        return self._access(plan.put, outcomes, nodes, now)
+        return plan.put
 
     def _access(
-        self, grants: Sequence[Grant], outcomes: dict[str, NodeOutcome], nodes: Mapping[str, FleetNode], now: float
+        self, grants: Sequence[Grant], outcomes: dict[str, NodeOutcome], nodes: Mapping[str, FleetNode]
     ) -> Access:
         ready = []
         refused_keys = 0
@@ -264,7 +281,7 @@ class MinerCore:
                 refused_keys += 1
         if grants and refused_keys == len(grants):
             raise PublicKeyRefused("this key is in use on the nodes already", hint="send a key of your own")
-        return Access(tuple(ready), len(grants) - len(ready), now + self._session_lifetime_s if ready else None)
+        return Access(tuple(ready), len(grants) - len(ready), grants[0].expires_at if ready else None)
 
     def _say_certified(self, grant: Grant, papers: Papers) -> None:
         self._emit(

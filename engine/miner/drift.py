@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.clock import Clock
 from engine.errors import ControlRefused
-from engine.events import BaselineAccepted, DriftSeen, EventSink
+from engine.events import BaselineAccepted, DriftSeen, EventSink, KeyLinesSeen
 from engine.ssh import failures
 from engine.ssh.authorized_keys import inventory
 from engine.ssh.keylines import AUTHORITY_HOLDER, KeyLine, LineKind
@@ -21,6 +22,7 @@ from engine.ssh.target import NodeTarget
 from engine.store.keyvalue import KeyValueRepository
 
 SHOWN_LINES = 20
+TOLD_LINES = 60
 COMMENT_CHARS = 80
 SECOND_FILE = "authorized_keys2"
 """sshd reads it too unless it is told otherwise."""
@@ -132,6 +134,7 @@ class DriftWatch:
         self._reported: dict[NodeTarget, frozenset[str]] = {}
         self._lines: dict[NodeTarget, tuple[SeenLine, ...]] = {}
         self._second: dict[NodeTarget, tuple[SeenLine, ...]] = {}
+        self._told: dict[NodeTarget, tuple[str, ...]] = {}
 
     async def see(
         self,
@@ -160,6 +163,7 @@ class DriftWatch:
         else:
             await self._remember(target, baseline, lines)
         self._report(target, [line for line in lines if line.is_unexplained])
+        self._tell(target)
         return lines
 
     async def baseline(self, target: NodeTarget) -> Baseline | None:
@@ -200,6 +204,7 @@ class DriftWatch:
         )
         self._second[target] = tuple(line for line in self._lines[target] if line.file == SECOND_FILE)
         self._report(target, [line for line in self._lines[target] if line.is_unexplained])
+        self._tell(target)
         return wanted
 
     def lines(self, target: NodeTarget) -> tuple[SeenLine, ...]:
@@ -218,6 +223,15 @@ class DriftWatch:
         await self._keyvalue.put(_key(target), record)
         self._baselines[target] = baseline
 
+    def _tell(self, target: NodeTarget) -> None:
+        """Say what stands there when it is not what was said last; the ends of grants move too often for that."""
+        baseline = self._baselines.get(target, Baseline())
+        lines = tuple(_told(line, baseline.since(line.fingerprint)) for line in self._lines[target][:TOLD_LINES])
+        if lines != self._told.get(target):
+            self._told[target] = lines
+            count = len(self._lines[target])
+            self._emit(KeyLinesSeen(at=self._clock.now(), node_id=target.node_id, count=count, lines=lines))
+
     def _report(self, target: NodeTarget, lines: Sequence[SeenLine]) -> None:
         texts = frozenset(line.text for line in lines)
         if texts == self._reported.get(target, frozenset()):
@@ -225,6 +239,15 @@ class DriftWatch:
         self._reported[target] = texts
         shown = tuple(line.text for line in lines[:SHOWN_LINES])
         self._emit(DriftSeen(at=self._clock.now(), node_id=target.node_id, count=len(lines), lines=shown))
+
+
+def _told(line: SeenLine, since: float | None) -> str:
+    record = {
+        "kind": line.kind, "fingerprint": line.fingerprint, "algorithm": line.algorithm, "holder": line.holder,
+        "comment": line.comment, "file": line.file, "grant_id": line.grant_id,
+        "since": None if line.grant_id or since is None else round(since),
+    }  # fmt: skip
+    return json.dumps({name: value for name, value in record.items() if value}, ensure_ascii=True)
 
 
 def _times(value: object) -> dict[str, float]:

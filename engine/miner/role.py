@@ -23,9 +23,11 @@ from engine.miner.door import Door
 from engine.miner.door_front import Health
 from engine.miner.door_quota import HOUR_S, SessionLimits
 from engine.miner.door_tls import tls_files
+from engine.miner.drain import DrainBook
 from engine.miner.fleet import fleet_from_config
 from engine.miner.fleet_watch import FleetWatch
 from engine.miner.grants import END_OPERATOR, END_SHUTDOWN
+from engine.miner.operator_access import OperatorAccess
 from engine.ssh.host_keys import HostKeys
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
@@ -71,6 +73,7 @@ class MinerRole:
         self.fleet = self.watch.fleet
         self.access = NodeAccess(config, parts.signer.hotkey, self.pool, parts.store, clock=clock, emit=emit)
         self.reconciler = self.access.reconciler
+        self.drained = DrainBook(parts.store.keyvalue, clock=clock, emit=emit)
         self.core = MinerCore(
             nodes,
             parts.store,
@@ -78,12 +81,14 @@ class MinerRole:
             self.reconciler,
             lambda: self.pool.own_blobs,
             self.access.certifying,
+            self.drained.is_out,
             wrapping=config.access.session_wrapper,
             policy=_policy(config),
             clock=clock,
             emit=emit,
             session_lifetime_s=config.access.session_lifetime,
         )
+        self._operator = OperatorAccess(self.core, parts.store, self.reconciler, self.drained, clock=clock, emit=emit)
         self.door = Door(
             config.validator_comms.host,
             config.validator_comms.port,
@@ -112,6 +117,7 @@ class MinerRole:
         await self.access.restore()
         await self.watch.restore()
         await self.core.restore()
+        await self.drained.restore(self.fleet.nodes)
         self._session_check.set()
         await self.door.start()
 
@@ -128,10 +134,14 @@ class MinerRole:
         actions.register("session.end", self._act_end_session, help="end a validator's access now", danger=True)
         self.watch.add_actions(actions)
         self.access.add_actions(actions)
+        self._operator.register(actions)
         actions.register(
             "node.accept_host_key", self._act_accept_host_key, help="trust a node's new host key", danger=True
         )
         actions.register("node.reconcile", self._act_reconcile, help="make a node's keys match now", danger=False)
+        actions.register(
+            "axon.publish", self._act_publish, help="publish the axon where the chain differs", danger=True
+        )
         actions.register("assignment.refresh", self._act_reassign, help="read the chain and assign now", danger=False)
 
     async def stop(self, supervisor: Supervisor) -> None:
@@ -268,6 +278,11 @@ class MinerRole:
         report("reading the metagraph")
         await self.core.reassign()
         return self.core.assignment.to_json()
+
+    async def _act_publish(self, args: Mapping[str, object], report: Callable[[str], None]) -> Mapping[str, object]:
+        report("reading the metagraph")
+        await self._axon.check(await self._parts.metagraph.refresh())
+        return {}
 
 
 def _policy(config: MinerConfig) -> Policy:

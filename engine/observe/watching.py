@@ -1,4 +1,4 @@
-"""Alerts and audit of one engine, put together: what they listen to, what they run, how they end."""
+"""Alerts, audit and time series of one engine, put together: what they listen to, what they run, how they end."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from engine.observe.alerts_actions import add_alert_actions
 from engine.observe.alerts_probe import HostProbe
 from engine.observe.audit import AuditLog
 from engine.observe.delivery import Delivery
+from engine.observe.history import History
 from engine.store import Store
 from engine.supervisor import Supervisor
 
@@ -55,16 +56,20 @@ class Watching:
             stuck_keys=stuck_keys_of(store) if is_miner else no_keys,
             chain_interval_s=_chain_interval_s(config),
         )
+        self.history = History(store.history, state, clock=clock, quick=config.engine.compressed_time)
+        bus.subscribe(self.history.listen)
         bus.subscribe(self.audit.listen)
         bus.subscribe(self.alerts.listen)
 
     async def start(self) -> None:
         """Take over what earlier runs left. Raises StoreUnusable."""
+        await self.history.restore()
         await self.audit.start()
         await self.alerts.restore()
 
     def add_services(self, supervisor: Supervisor) -> None:
         """Register the services."""
+        supervisor.add("history", self.history.run)
         supervisor.add("audit", self.audit.run)
         supervisor.add("alerts", self.alerts.run)
         supervisor.add("delivery", self.delivery.run)
@@ -79,6 +84,10 @@ class Watching:
 
     async def close(self) -> None:
         """Put the last entries on record; a store that fails is said, and nothing more can be done."""
+        try:
+            await self.history.store()
+        except StoreUnusable as error:
+            log.warning("history.not_stored", error=str(error))
         try:
             await self.audit.close()
         except StoreUnusable as error:

@@ -218,6 +218,14 @@ class EventLog:
         """Events of that time and later, in the order in which they were stored."""
         return await self._select(sa.select(events).where(events.c.at >= at).order_by(events.c.id).limit(limit))
 
+    async def about(self, subject: str, kinds: Collection[str], limit: int) -> list[StoredEvent]:
+        """The last events of these kinds that name an object (all of them without one), newest first."""
+        statement = sa.select(events).where(events.c.kind.in_(list(kinds))).order_by(events.c.id.desc()).limit(limit)
+        if subject:
+            # Ids and hotkeys have no characters that JSON or LIKE would treat in their own way.
+            statement = statement.where(events.c.record.contains(f'"{subject}"', autoescape=True))
+        return await self._select(statement)
+
     async def iterate(self, *, after_id: int = 0, page: int = 1_000) -> AsyncIterator[StoredEvent]:
         """All events in order, a page at a time, so that no reader stays open and holds the journal."""
         while True:

@@ -39,7 +39,7 @@ class Schema:
 STATE_SCHEMA = Schema(
     "state", ("state_0001", "state_0002", "state_0003", "state_0004", "state_0005", "state_0006", "state_0007")
 )
-EVENTS_SCHEMA = Schema("events", ("events_0001",))
+EVENTS_SCHEMA = Schema("events", ("events_0001", "events_0002"))
 
 
 @dataclass(frozen=True, slots=True)

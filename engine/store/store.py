@@ -21,6 +21,7 @@ from engine.store.direct import DirectConnection
 from engine.store.eventlog import EventLog, EventWriter
 from engine.store.failures import StoreDamaged, translated
 from engine.store.grants import GrantRepository
+from engine.store.history import HistoryRepository
 from engine.store.keyvalue import KeyValueRepository
 from engine.store.migrate import EVENTS_SCHEMA, STATE_SCHEMA, Schema, inspect, migrate
 from engine.store.node_health import NodeHealthRepository
@@ -68,6 +69,7 @@ class Store:
         self.audit = AuditRepository(state)
         self.alerts = AlertRepository(state)
         self.events = EventLog(events, EventWriter(events, clock))
+        self.history = HistoryRepository(events)
 
     def observe(self, observer: Observer) -> None:
         """Have every operation of both databases told to ``observer``; it must not raise."""

@@ -251,3 +251,11 @@ events = sa.Table(
     sa.Index("ix_engine_events_kind", "kind", "id"),
     sqlite_autoincrement=True,
 )
+
+history = sa.Table(
+    "engine_history",
+    EVENTS,
+    sa.Column("tier", sa.Text, primary_key=True),
+    sa.Column("at", sa.Double, primary_key=True),
+    sa.Column("record", sa.LargeBinary, nullable=False),
+)

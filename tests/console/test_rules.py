@@ -11,8 +11,9 @@ import pytest
 from basilica_tui.clipboard import LIMIT, osc52
 from basilica_tui.columns import Query, place_columns, select
 from basilica_tui.filters import parse_filter
-from basilica_tui.fix_first import rank_fixes
+from basilica_tui.fix_first import gpus_at_stake, rank_fixes
 from basilica_tui.format import Look
+from basilica_tui.scores_table import SCORES
 from basilica_tui.show import SHOWABLE, render_config, render_logs, render_show
 from basilica_tui.store import ConsoleStore
 from basilica_tui.symbols import ASCII
@@ -52,6 +53,42 @@ def test_every_term_of_a_filter_must_hold(text: str, ids: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("ramp:<14", "ab"),
+        ("ramp:>=14", "c"),
+        ("ramp:<14d", "ab"),
+        ("ramp:=3.5", "a"),
+        ("!ramp:<14", "cd"),
+        ("ramp_percent:<30", "a"),
+        ("util:>80", "b"),
+        ("util:>80%", "b"),
+        ("checked:>5m", "bc"),
+        ("checked:<=1h", "ab"),
+        ("checked:>1d", "c"),
+        ("full:<2d", "a"),
+        ("state:<3", "c"),
+        ("nosuch:<3", ""),
+        ("ramp:<fourteen", ""),
+        ("label:>1", ""),
+    ],
+)
+def test_figures_are_compared_and_what_is_not_known_never_passes(text: str, ids: str) -> None:
+    """Days of ramp as they are shown, ages with a unit, in both directions from now."""
+    rows = {
+        "a": NodeView("a", label="alpha", ramp_days=3.5, ramp_percent=25.0, utilisation_percent=80.0,
+                      last_check_at=NOW - 60, full_at=NOW + 86_400, state="healthy"),
+        "b": NodeView("b", label="beta", ramp_days=13.9, ramp_percent=99.0, utilisation_percent=91.0,
+                      last_check_at=NOW - 1800, full_at=NOW + 3 * 86_400, state="healthy"),
+        "c": NodeView("c", label="gamma", ramp_days=14.0, ramp_percent=100.0, last_check_at=NOW - 90_000,
+                      state="stopped"),
+        "d": NodeView("d", label="delta"),
+    }  # fmt: skip
+    table = SCORES if text.startswith("full") else NODES
+    assert "".join(sorted(select(table, rows.items(), Query(filter=parse_filter(text)), LOOK))) == ids
+
+
+@pytest.mark.parametrize(
     ("query", "ids"),
     [
         (Query(), "abc"),
@@ -86,24 +123,45 @@ def test_columns_fit_the_width_and_the_important_ones_stay(name: str, width: int
 
 
 def test_what_costs_most_is_fixed_first() -> None:
-    """A stopped node before a service, a suspect one after both; alerts about known trouble are not repeated."""
+    """Effective GPUs at stake, then access, then comfort; alerts about known trouble are not repeated."""
     nodes = {
-        "big": NodeView("big", label="big", state="suspect", reason="slow", gpu_count=8),
-        "key": NodeView("key", label="key", state="stopped", host_key_presented="SHA256:x", last_trouble_at=NOW - 840),
+        "big": NodeView("big", label="big", state="suspect", reason="slow", gpu_count=8, ramp_percent=100.0),
+        "key": NodeView("key", label="key", state="stopped", host_key_presented="SHA256:x", last_trouble_at=NOW - 840,
+                        gpu_count=8, ramp_percent=80.0),
+        "new": NodeView("new", label="new", state="unhealthy", reason="no route", gpu_count=8, ramp_percent=0.0),
+        "odd": NodeView("odd", label="odd", state="healthy", drift=2),
         "ok": NodeView("ok", label="ok", state="healthy"),
-    }
+    }  # fmt: skip
     services = {"metrics": ServiceView("metrics", state="restarting", last_error="port taken", retry_at=NOW + 20)}
     alerts = {
         "1": AlertView("1", subject="key", message="host key changed"),
         "2": AlertView("2", subject="disk", message="nearly full", level="warning"),
         "3": AlertView("3", subject="over", active=False),
         "4": AlertView("4", subject="seen", acknowledged=True),
+        "5": AlertView("5", subject="audit", message="not written", level="critical"),
     }
     engine = EngineView(role="miner", axon_on_chain="1.2.3.4:1", axon_advertised="1.2.3.4:1", last_called_at=NOW)
     fixes = rank_fixes(engine, nodes, {}, services, alerts, look=LOOK)
-    assert [f.subject for f in fixes] == ["key", "metrics", "big", "disk"]
+    assert [f.subject for f in fixes] == ["key", "big", "new", "audit", "odd", "disk", "metrics"]
     assert fixes[0].message == "host key changed 14 min ago; traffic stopped"
     assert fixes[0].key == "H"
+    assert [f.stake for f in fixes] == ["earnings"] * 3 + ["access"] * 2 + ["comfort"] * 2
+
+
+@pytest.mark.parametrize(
+    ("node", "gpus"),
+    [
+        (NodeView("a", gpu_count=8, ramp_percent=100.0), 8.0),
+        (NodeView("a", gpu_count=8, ramp_percent=50.0), 4.0),
+        (NodeView("a", gpu_count=8, ramp_percent=0.0), 0.08),
+        (NodeView("a", gpu_count=8, ramp_percent=50.0, failure_cost_gpus=3.5), 3.5),
+        (NodeView("a", gpu_count=8), 8.0),
+        (NodeView("a"), 1.0),
+    ],
+)
+def test_a_failure_costs_gpus_times_ramp(node: NodeView, gpus: float) -> None:
+    """The engine's figure wins; a fresh node still counts a little."""
+    assert gpus_at_stake(node) == pytest.approx(gpus)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -227,6 +227,9 @@ class TestEngine:
     attempts: int = 0
     verbs: frozenset[str] | None = None
     answers: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    series: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
+    past: list[dict[str, object]] = field(default_factory=list)
+    asked: list[tuple[str, str]] = field(default_factory=list)
 
     def emit(self, *events: ev.Event) -> None:
         """Fold events in and tell every watcher, as the composition root does."""
@@ -314,6 +317,14 @@ class TestClient:
 
     async def logs(self, after_seq: int = 0, limit: int = 500) -> list[LogRecord]:
         return [r for r in self._engine.log_lines if r.seq > after_seq][:limit]
+
+    async def history(self, series: str, subject: str, since: float) -> list[tuple[float, float]]:
+        self._engine.asked.append((series, subject))
+        return [p for p in self._engine.series.get((series, subject), []) if p[0] >= since]
+
+    async def events(self, subject: str, kinds: Sequence[str], limit: int = 100) -> list[dict[str, object]]:
+        found = [r for r in self._engine.past if r["kind"] in kinds and (not subject or subject in r.values())]
+        return found[:limit]
 
     async def close(self) -> None:
         if self in self._engine.clients:

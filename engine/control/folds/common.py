@@ -22,11 +22,15 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Memory:
-    """Grant ids behind the key counts of each node, and nodes that left and must not come back by a late event."""
+    """What lies behind the keys of each node, and nodes that left and must not come back by a late event."""
 
     wanted: dict[str, set[str]] = field(default_factory=dict)
     in_place: dict[str, set[str]] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
+    grant_times: dict[str, tuple[float | None, float]] = field(default_factory=dict)
+    """By grant: since when and until when, as far as known."""
+    key_lines: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By node: what was last read there."""
 
 
 def on(cls: type[E]) -> Callable[[Callable[[LiveState, E], Touched]], Callable[[LiveState, E], Touched]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine import events as ev
 from engine.control.folds.common import ENGINE, node_of, on
+from engine.control.models import NodeView, gpus_of
 
 if TYPE_CHECKING:
     from engine.control.state import LiveState, Touched
@@ -27,8 +28,15 @@ def _node_inspected(state: LiveState, event: ev.NodeInspected) -> Touched:
     view.sshd_max_startups, view.sshd_max_sessions = event.sshd_max_startups, event.sshd_max_sessions
     view.cuda = event.cuda or view.cuda
     view.gpus = event.gpus or view.gpus
+    view.memory_percent = _memory_percent(view)
     view.clock_skew_s = view.clock_skew_s if event.clock_skew_s is None else event.clock_skew_s
     return {("nodes", event.node_id)}
+
+
+def _memory_percent(view: NodeView) -> float | None:
+    gpus = gpus_of(view)
+    total = sum(gpu.memory_mib or 0 for gpu in gpus)
+    return 100.0 * sum(gpu.memory_used_mib or 0 for gpu in gpus) / total if total else None
 
 
 @on(ev.NodeWarned)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from engine.control.state import LiveState, Touched
 
 RECENT_CHECKS = 60
+RECENT_LOAD = 24
 HOST_KEY_CHANGED = "host key changed"
 HOST_KEY_HINT = "compare both fingerprints with the node's own, then accept the new one or repair the node"
 
@@ -29,7 +30,26 @@ def _node_removed(state: LiveState, event: ev.NodeRemoved) -> Touched:
     state.nodes.pop(event.node_id, None)
     state.memory.wanted.pop(event.node_id, None)
     state.memory.in_place.pop(event.node_id, None)
+    state.memory.key_lines.pop(event.node_id, None)
     state.memory.gone.add(event.node_id)
+    return {("nodes", event.node_id)}
+
+
+@on(ev.NodeDrained)
+def _node_drained(state: LiveState, event: ev.NodeDrained) -> Touched:
+    view = node_of(state, event.node_id)
+    if view is None:
+        return set()
+    view.drained_since = event.since
+    return {("nodes", event.node_id)}
+
+
+@on(ev.NodeEnabled)
+def _node_enabled(state: LiveState, event: ev.NodeEnabled) -> Touched:
+    view = node_of(state, event.node_id)
+    if view is None:
+        return set()
+    view.drained_since = None
     return {("nodes", event.node_id)}
 
 
@@ -64,6 +84,8 @@ def _keep_facts(view: NodeView, event: ev.NodeChecked) -> None:
     view.clock_skew_s = view.clock_skew_s if event.clock_skew_s is None else event.clock_skew_s
     view.disk_free_bytes = view.disk_free_bytes if event.disk_free_bytes is None else event.disk_free_bytes
     view.utilisation_percent, view.temperature_c = event.utilisation_percent, event.temperature_c
+    load = -1 if event.utilisation_percent is None else round(event.utilisation_percent)
+    view.recent_load = (*view.recent_load[1 - RECENT_LOAD :], load)
     view.compute_capability = event.compute_capability or view.compute_capability
     view.ecc_errors = view.ecc_errors if event.ecc_errors is None else event.ecc_errors
     view.ssh_success_percent, view.next_check_at = event.ssh_success_percent, event.next_check_at

@@ -18,12 +18,40 @@ def _count_keys(state: LiveState, node_id: str) -> Touched:
         return set()
     view.keys_wanted = len(state.memory.wanted.get(node_id, ()))
     view.keys_in_place = len(state.memory.in_place.get(node_id, ()))
+    view.keys = _with_times(state, node_id)
     return {("nodes", node_id)}
+
+
+def _with_times(state: LiveState, node_id: str) -> tuple[str, ...]:
+    """The node's lines, those of grants with their times."""
+    found = []
+    for text in state.memory.key_lines.get(node_id, ()):
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue  # a recording may hold anything
+        times = state.memory.grant_times.get(line.get("grant_id", ""))
+        if times is not None:
+            line["since"], line["until"] = times
+        found.append(json.dumps(line, ensure_ascii=True))
+    return tuple(found)
+
+
+def _grant_lasts(state: LiveState, grant_id: str, since: float | None, until: float) -> None:
+    known = state.memory.grant_times.get(grant_id, (since, until))[0]
+    state.memory.grant_times[grant_id] = (known, until)
+
+
+@on(ev.KeyLinesSeen)
+def _key_lines_seen(state: LiveState, event: ev.KeyLinesSeen) -> Touched:
+    state.memory.key_lines[event.node_id] = event.lines
+    return _count_keys(state, event.node_id)
 
 
 @on(ev.GrantWritten)
 def _grant_written(state: LiveState, event: ev.GrantWritten) -> Touched:
     state.memory.wanted.setdefault(event.node_id, set()).add(event.grant_id)
+    _grant_lasts(state, event.grant_id, event.at, event.expires_at)
     return _count_keys(state, event.node_id)
 
 
@@ -31,6 +59,7 @@ def _grant_written(state: LiveState, event: ev.GrantWritten) -> Touched:
 def _grant_restored(state: LiveState, event: ev.GrantRestored) -> Touched:
     if event.expires_at > event.at:
         state.memory.wanted.setdefault(event.node_id, set()).add(event.grant_id)
+    _grant_lasts(state, event.grant_id, None, event.expires_at)
     if event.is_in_place:
         state.memory.in_place.setdefault(event.node_id, set()).add(event.grant_id)
     return _count_keys(state, event.node_id)
@@ -54,6 +83,7 @@ def _key_deployed(state: LiveState, event: ev.KeyDeployed) -> Touched:
 def _key_removed(state: LiveState, event: ev.KeyRemoved) -> Touched:
     state.memory.wanted.get(event.node_id, set()).discard(event.grant_id)
     state.memory.in_place.get(event.node_id, set()).discard(event.grant_id)
+    state.memory.grant_times.pop(event.grant_id, None)
     state.counters["keys_removed"] += 1
     return _key_settled(state, event.node_id)
 

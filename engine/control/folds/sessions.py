@@ -55,6 +55,12 @@ def _discovery_answered(state: LiveState, event: ev.DiscoveryAnswered) -> Touche
     return {("sessions", hotkey), ENGINE}
 
 
+@on(ev.AccessRenewed)
+def _access_renewed(state: LiveState, event: ev.AccessRenewed) -> Touched:
+    _session(state, event.validator_hotkey).access_until = event.access_until
+    return {("sessions", event.validator_hotkey)}
+
+
 @on(ev.ValidatorKeyChanged)
 def _validator_key_changed(state: LiveState, event: ev.ValidatorKeyChanged) -> Touched:
     _session(state, event.validator_hotkey).key_fingerprint = event.new_fingerprint
