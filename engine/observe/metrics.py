@@ -95,7 +95,7 @@ class MinerMetrics:
                 began_at = self._session_began.pop(event.validator_hotkey, None)
                 if began_at is not None:
                     self._session_seconds.observe(max(0.0, event.at - began_at))
-            case ev.KeyDeployed() | ev.KeyRemoved() | ev.KeyFailed() | ev.GrantRestored():
+            case ev.KeyDeployed() | ev.KeyRemoved() | ev.KeyFailed() | ev.GrantRestored() | ev.CertificateIssued():
                 self._key(event)
             case ev.NodeChecked() | ev.NodeStateChanged() | ev.NodeAdded() | ev.NodeRemoved():
                 self._node(event)
@@ -155,6 +155,9 @@ class MinerMetrics:
         )
         self._renewals = _counter(registry, "basilica_miner_ssh_key_renewals", "Keys whose end was put off on a node")
         self._removals = _counter(registry, "basilica_miner_ssh_key_removals", "Keys that were read back as gone")
+        self._certificates = _counter(
+            registry, "basilica_miner_ssh_certificates_issued", "SSH certificates that were given to validators"
+        )
         self._closed = _counter(registry, "basilica_miner_ssh_sessions_closed", "Accesses to a node that ended")
         self._access_seconds = Histogram(
             "basilica_miner_ssh_session_duration_seconds",
@@ -217,8 +220,13 @@ class MinerMetrics:
             if event.nodes_ready:
                 self._session_began.setdefault(event.validator_hotkey, event.at)
 
-    def _key(self, event: ev.KeyDeployed | ev.KeyRemoved | ev.KeyFailed | ev.GrantRestored) -> None:
+    def _key(
+        self, event: ev.KeyDeployed | ev.KeyRemoved | ev.KeyFailed | ev.GrantRestored | ev.CertificateIssued
+    ) -> None:
         match event:
+            case ev.CertificateIssued():
+                self._certificates.inc()
+                return
             case ev.GrantRestored():
                 if event.is_in_place:
                     self._in_place[event.grant_id] = None

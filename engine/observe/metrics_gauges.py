@@ -76,6 +76,8 @@ class MinerGauges(Collector):
         yield per_node(
             "basilica_gpu_utilization", "Mean use of the node's GPUs, 0 to 100", nodes, lambda n: n.utilisation_percent
         )
+        for name, text, value in _FACTS:
+            yield per_node(f"basilica_miner_node_{name}", text, nodes, value)
         yield from _estimates(nodes)
         now = self._clock.now()
         yield per_node(
@@ -108,6 +110,32 @@ class MinerGauges(Collector):
             yield gauge("basilica_miner_bittensor_incentive", "Own incentive on chain, 0 to 1", engine.incentive)
         if engine.emission is not None:
             yield gauge("basilica_miner_bittensor_emission", "Own emission on chain, in TAO a tempo", engine.emission)
+
+
+def _known(value: bool | None) -> float | None:
+    return None if value is None else float(value)
+
+
+_FACTS: tuple[tuple[str, str, Callable[[NodeView], float | None]], ...] = (
+    ("gpus", "GPUs that answered last", lambda n: n.gpu_count),
+    ("gpu_temperature_celsius", "The hottest GPU", lambda n: n.temperature_c),
+    ("gpu_ecc_errors", "Uncorrected ECC errors of its GPUs", lambda n: n.ecc_errors),
+    ("shared_gpus", "GPUs that another node shows as well", lambda n: len(n.shared_gpus)),
+    ("docker_ok", "1 while the account reaches Docker", lambda n: _known(n.docker_ok)),
+    ("nvidia_runtime_ok", "1 while Docker has the NVIDIA runtime", lambda n: _known(n.nvidia_runtime_ok)),
+    ("latency_seconds", "The last check's time", lambda n: None if n.latency_ms is None else n.latency_ms / 1000),
+    ("expiry_proved", "1 where sshd was proved to end keys by itself", lambda n: _proved(n.expiry_enforced)),
+    ("keys_failing", "1 while its keys cannot be made to match", lambda n: bool(n.key_error)),
+    ("unexplained_keys", "Key lines that are neither the operator's nor ours", lambda n: n.drift),
+    ("orphaned_keys", "Lines marked like a grant that no row knows", lambda n: n.orphans),
+    ("leftover_keys", "Lines that an earlier miner left", lambda n: n.leftovers),
+    ("live_sessions", "Open connections that belong to no grant as far as can be told", lambda n: n.live_sessions),
+)
+"""What the checks and the key files showed last; a value that is not known is left out."""
+
+
+def _proved(enforced: str) -> float | None:
+    return float(enforced == "proved") if enforced else None
 
 
 def _estimates(nodes: list[NodeView]) -> Iterator[Metric]:

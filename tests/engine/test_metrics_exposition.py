@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -194,6 +195,36 @@ def test_promtool_has_nothing_to_say(role: str, exposition: str) -> None:
     text = exposition if role == "miner" else ValidatorMetrics(LiveState()).render().decode()
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_the_document_names_every_metric(exposition: str) -> None:
+    """docs/metrics.md has each name of a scrape, in full or as the rest of the name before it."""
+    document = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    named = set(re.findall(r"`([a-z_]+)`", document))
+    for word in list(named):
+        named.add(f"basilica_miner{word}" if word.startswith("_") else word)
+    families = [family.name for family in text_string_to_metric_families(exposition)]
+    missing = [name for name in families if not name.startswith("process_") and not {name, f"{name}_total"} & named]
+    assert families and missing == []
+
+
+def test_what_a_node_showed_is_there_and_what_it_did_not_is_absent() -> None:
+    """A fact that nobody measured is no zero."""
+    state = LiveState()
+    for event in a_day(1000.0):
+        state.apply(event)
+    metrics = MinerMetrics(state, ManualClock(1000.0))
+    before = metrics.render().decode()
+    assert "basilica_miner_node_docker_ok{" not in before and "basilica_miner_node_expiry_proved{" not in before
+    view = state.nodes[NODE]
+    view.docker_ok, view.expiry_enforced, view.drift, view.latency_ms = True, "removal only", 2, 250.0
+    view.shared_gpus, view.key_error = ("GPU-1",), "no space left"
+    after = metrics.render().decode()
+    for name, expected in (
+        ("docker_ok", 1.0), ("expiry_proved", 0.0), ("unexplained_keys", 2.0), ("latency_seconds", 0.25),
+        ("shared_gpus", 1.0), ("keys_failing", 1.0),
+    ):  # fmt: skip
+        assert value(after, f"basilica_miner_node_{name}", node_id=NODE) == expected
 
 
 def test_strangers_cannot_multiply_series() -> None:
