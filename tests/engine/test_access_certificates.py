@@ -20,7 +20,7 @@ from engine.ssh.target import NodeTarget
 from engine.validator.miner_client import MinerNodes
 from engine.validator.papers import use_papers
 from tests.faults.nursery import Nursery
-from tests.support.miner_subnet import PATIENCE_S, MinerSubnet, Validator, create_subnet, ssh_login
+from tests.support.miner_subnet import PATIENCE_S, MinerSubnet, Validator, create_subnet, ssh_command, ssh_login
 from tests.support.sshd import NodeSshd
 
 pytestmark = pytest.mark.sshd
@@ -193,14 +193,8 @@ def test_sessions_are_ended_and_renewals_count_for_open_connections(sshd_nodes: 
     assert len(our_lines(node)) == 1, "what somebody took away is there again"
     beside = Path(f"{validator.key_path}-cert.pub")
     beside.write_text(discover(subnet, validator).nodes[0].certificate + "\n")
-    sleeper = subprocess.Popen(
-        [
-            "ssh", "-F", "none", "-i", str(validator.key_path), "-p", str(node.port),
-            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes",
-            "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", f"{node.username}@{node.host}", "echo on; sleep 300",
-        ],
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
+    command = ssh_command(node, validator.key_path, "echo on; sleep 300")
+    sleeper = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert sleeper.stdout is not None and sleeper.stdout.readline() == b"on\n"
     assert act(subnet, "session.end", hotkey=validator.hotkey)["keys_left"] == 0
     assert sleeper.wait(30) != 0

@@ -43,11 +43,11 @@ def under_clock(subnet: MinerSubnet, clock: Clockwork) -> None:
 
 
 @pytest.mark.fault(47)
-@pytest.mark.parametrize("jump_s", [600, -600])
+@pytest.mark.parametrize("jump_s", [600, -600, 3600, -3600])
 def test_the_miners_clock_jumps(
     sshd_nodes: Nodes, subnets: Subnets, clocks: Callable[[], Clockwork], jump_s: int
 ) -> None:
-    """Ten minutes forward: access ends now. Ten back: the node still closes on time. No crash."""
+    """Minutes or an hour forward: access ends now. Back: the node still closes on time. No crash."""
     clock = clocks()
     node = sshd_nodes()
     subnet = subnets([node], access={"session_lifetime": 20, "reconcile_interval": 1}, validator_assignment=OPEN)
@@ -148,6 +148,37 @@ def test_descriptors_run_out(sshd_nodes: Nodes, subnets: Subnets) -> None:
     eventually(lambda: [len(our_lines(node)) for node in nodes] == [1, 1], what="keys on both")
     asyncio.run(subnet.snapshot())
     assert baseline.violations() == []
+
+
+@pytest.mark.core
+@pytest.mark.fault(48)
+def test_a_scraper_that_does_not_read(sshd_nodes: Nodes, subnets: Subnets) -> None:
+    """Fifty scrapers ask and never take their answer: validators are served, and an honest scraper too."""
+    node = sshd_nodes()
+    port = free_port()
+    subnet = subnets(
+        [node],
+        metrics={"enabled": True, "prometheus": {"host": "127.0.0.1", "port": port}},
+        validator_assignment=OPEN,
+    )
+    subnet.start()
+    ready(subnet)
+    lazy = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(50)]
+    try:
+        for one in lazy:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            one.sendall(b"GET /metrics HTTP/1.1\r\nHost: m\r\n\r\n" * 40)
+
+        assert discover(subnet) == {node.port}
+
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+            assert b"basilica_miner_nodes_healthy 1.0" in answer.read()
+        assert events(subnet, "service.crashed") == []
+        resident = int(Path(f"/proc/{subnet.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        assert resident < 400 << 20
+    finally:
+        for one in lazy:
+            one.close()
 
 
 @pytest.mark.fault(48)

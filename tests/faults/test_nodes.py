@@ -30,7 +30,7 @@ from tests.faults.common import (
 from tests.faults.conftest import Subnets
 from tests.faults.observe import Baseline, await_event, database, events, grant_rows, open_rows, our_lines
 from tests.faults.places import Clockwork, fill, link, need_root
-from tests.support.miner_subnet import ssh_login
+from tests.support.miner_subnet import ssh_command, ssh_login
 from tests.support.sshd import NodeSshd
 
 pytestmark = pytest.mark.sshd
@@ -105,6 +105,43 @@ def test_a_link_is_dead_when_a_grant_ends(sshd_nodes: Nodes, subnets: Subnets) -
         }
         assert await_view(subnet, far.port, lambda n: n.key_error == "")
         assert baseline.violations() == []
+
+
+@pytest.mark.fault(6)
+@pytest.mark.parametrize("how", ["revoked", "expired"])
+def test_a_session_outlives_its_grant(sshd_nodes: Nodes, subnets: Subnets, how: str) -> None:
+    """A command that is still running when its grant ends is ended on the node, and what was done is on record."""
+    node = sshd_nodes()
+    subnet = subnets(
+        [node],
+        access={
+            "session_lifetime": 3600 if how == "revoked" else 15, "reconcile_interval": 1, "session_wrapper": "all",
+        },
+        validator_assignment=OPEN,
+    )  # fmt: skip
+    baseline = Baseline(subnet)
+    subnet.start()
+    ready(subnet)
+    assert discover(subnet) == {node.port}
+    (line,) = our_lines(node)
+    command = ssh_command(node, subnet.validators[0].key_path, "echo on; exec sleep 777")
+    guest = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert guest.stdout is not None and guest.stdout.readline() == b"on\n"
+
+    if how == "revoked":
+        assert end_session(subnet) == {"ended": 1, "keys_left": 0}
+
+    assert guest.wait(120) != 0
+    guest.stdout.close()
+    eventually(lambda: "sleep 777" not in commands_on(node), what="the command is gone")
+    eventually(lambda: our_lines(node) == [], what="the line is gone")
+    eventually(lambda: open_rows(subnet) == [], what="row closed")
+    await_event(subnet, "key.removed", grant_id=line.grant_id)
+    if how == "revoked":  # at an expiry the forced command may have been first: nothing was left to end
+        assert await_event(subnet, "session.processes_ended", grant_id=line.grant_id)["left"] == 0
+        await_view(subnet, node.port, lambda n: n.processes_ended > 0)
+    await_view(subnet, node.port, lambda n: n.keys_in_place == 0 and n.live_sessions == 0)
+    assert baseline.violations() == []
 
 
 @pytest.mark.fault(7)
@@ -501,6 +538,17 @@ def test_a_node_that_answers_rubbish(sshd_nodes: Nodes, subnets: Subnets, answer
     assert len(our_lines(node)) == 1
     assert baseline.violations() == []
     assert _rss_mib(subnet.pid) < 400
+
+
+def commands_on(node: NodeSshd) -> str:
+    """The command lines of every process that the node can see."""
+    found = []
+    for path in node.inside(Path("/proc")).glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue
+    return "\n".join(found)
 
 
 def _node_with_clock(sshd_nodes: Nodes, clock: Clockwork) -> NodeSshd:

@@ -228,15 +228,20 @@ def operator_line() -> str:
 OPERATOR_KEY = ClientKey.generate("operator@desk")
 
 
+def ssh_command(node: NodeSshd, key_path: Path, command: str) -> list[str]:
+    """The words that run a command there with the real ``ssh`` program, as a validator of any make would."""
+    return [
+        "ssh", "-F", "none", "-i", str(key_path), "-p", str(node.port),
+        "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes",
+        "-o", "BatchMode=yes", "-o", "ConnectTimeout=30", "-o", "LogLevel=ERROR",
+        f"{node.username}@{node.host}", command,
+    ]  # fmt: skip
+
+
 def ssh_login(node: NodeSshd, key_path: Path, command: str = "echo in") -> subprocess.CompletedProcess[str]:
-    """Log in with the real ``ssh`` program, as a validator of any make would."""
+    """Log in with the real ``ssh`` program."""
     return subprocess.run(
-        [
-            "ssh", "-F", "none", "-i", str(key_path), "-p", str(node.port),
-            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes",
-            "-o", "BatchMode=yes", "-o", "ConnectTimeout=30", "-o", "LogLevel=ERROR",
-            f"{node.username}@{node.host}", command,
-        ],
+        ssh_command(node, key_path, command),
         capture_output=True, text=True, timeout=90, check=False, env={"PATH": os.environ["PATH"]},
     )  # fmt: skip
 
