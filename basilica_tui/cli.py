@@ -20,6 +20,7 @@ from basilica_tui.cli_replay import record_app, replay
 from basilica_tui.cli_serve import serve
 from basilica_tui.cli_service import service_app
 from basilica_tui.cli_show import show
+from basilica_tui.cli_setup import set_up
 from basilica_tui.cli_weights import weights_app
 from engine.errors import BasilicaError, ConfigInvalid
 from engine.version import __version__
@@ -49,6 +50,7 @@ app.add_typer(backup_app, name="backup")
 app.add_typer(service_app, name="service")
 app.add_typer(record_app, name="record")
 app.command("import")(import_set_up)
+app.command("setup")(set_up)
 app.command("doctor")(doctor)
 app.command("replay")(replay)
 app.command()(serve)

@@ -142,6 +142,52 @@ def backup(context: typer.Context, config: FileOption = None) -> None:
     typer.echo(str(back_up_config(config_path(context, config))))
 
 
+@config_app.command("restore")
+def restore(
+    context: typer.Context,
+    copy: Annotated[
+        Path | None, typer.Argument(metavar="COPY", help="Default: the newest copy beside the file.")
+    ] = None,
+    config: FileOption = None,
+    listing: Annotated[bool, typer.Option("--list", help="List the copies and whether each can be used.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also a copy that the engine would refuse.")] = False,
+) -> None:
+    """Put a copy back; the present file is copied first, so that this too can be taken back."""
+    from engine.config.save import copies_of, write_config
+    from engine.config.toml_file import read_toml
+    from engine.errors import ConfigInvalid
+
+    path = config_path(context, config)
+    copies = copies_of(path)
+    if listing:
+        for one in copies:
+            typer.echo(f"{one}  {_usable(one)}")
+        return
+    chosen = copy or next(iter(copies), None)
+    if chosen is None:
+        raise ConfigInvalid(f"there is no copy of {path}", hint="make one with: basilica-tui config backup")
+    verdict = _usable(chosen)
+    if verdict != "valid" and not force:
+        raise ConfigInvalid(f"{chosen}: {verdict}", hint="choose another (--list), or restore it all the same: --force")
+    if not yes:
+        typer.confirm(f"Put {chosen} in the place of {path}?", abort=True, err=True)
+    kept = write_config(path, read_toml(chosen).text)
+    typer.echo(f"{path}: as in {chosen}" + (f"; what was there is kept as {kept}" if kept else ""))
+    typer.echo("an engine that runs takes it over with :engine reload or SIGHUP", err=True)
+
+
+def _usable(path: Path) -> str:
+    from engine.app import load
+    from engine.errors import ConfigInvalid
+
+    try:
+        load(path)
+    except ConfigInvalid as error:
+        return f"refused: {error.message}"
+    return "valid"
+
+
 def _load(path: Path) -> RoleConfig:
     from engine.config import detect_role, load_miner_config, load_validator_config
 

@@ -40,6 +40,7 @@ from engine.observe.metrics import MinerMetrics, ValidatorMetrics
 from engine.observe.service_manager import ServiceManager
 from engine.observe.watching import Watching
 from engine.recording.recorder import Recorder
+from engine.setup.ladder import LadderActions
 from engine.ssh.host_keys import HostKeys
 from engine.store import Store, open_store
 from engine.supervisor import Supervisor
@@ -341,6 +342,8 @@ class Engine:
             appliers |= role.appliers()
         reloader = Reloader(self._config, self._read, appliers, clock=self._clock, emit=self.bus.emit)
         reloader.add_actions(self._actions)
+        if isinstance(role, MinerRole):
+            self._add_ladder(reloader)
         self._supervisor.add("reload", reloader.run)
 
         def hang_up() -> None:
@@ -348,6 +351,13 @@ class Engine:
             reloader.ask()
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
+
+    def _add_ladder(self, reloader: Reloader) -> None:
+        def running() -> MinerConfig:
+            assert isinstance(reloader.running, MinerConfig)
+            return reloader.running
+
+        LadderActions(running, self._clock).add_actions(self._actions)
 
     async def _apply_logging(self, config: Config) -> None:
         set_up_logging(config, self._ring)

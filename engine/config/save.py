@@ -78,6 +78,16 @@ def back_up_config(path: Path, *, now: float | None = None) -> Path:
         raise _invalid(f"{path}: cannot be backed up ({error.strerror})") from error
 
 
+def copies_of(path: Path) -> tuple[Path, ...]:
+    """Copies that ``back_up_config`` and every save made beside a file, newest first."""
+    path = path.expanduser().resolve()
+    try:
+        found = [copy for copy in path.parent.iterdir() if copy.name.startswith(f"{path.name}.bak-") and copy.is_file()]
+    except OSError:
+        return ()
+    return tuple(sorted(found, key=lambda copy: (copy.stat().st_mtime, copy.name), reverse=True))
+
+
 def _set(document: Any, key: str, value: object, path: Path) -> None:
     steps: list[str | int] = [name or int(index) for name, index in _STEP.findall(key)]
     if not steps or isinstance(steps[0], int):

@@ -20,7 +20,7 @@ from engine.events import Event
 from engine.observe.log_file import LogFile, for_journal, is_read_by_journal, open_log_file
 from engine.observe.words import lines
 
-__all__ = ["LogFile", "LogRing", "configure_logging", "log_event"]
+__all__ = ["LogFile", "LogRing", "configure_logging", "log_event", "silence"]
 
 Format = Literal["auto", "pretty", "json"]
 EventDict = MutableMapping[str, object]
@@ -104,6 +104,16 @@ def configure_logging(
     quiet = logging.INFO if number <= logging.DEBUG else max(number, logging.WARNING)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(quiet)
+
+
+def silence() -> None:
+    """Log nothing: for programs whose output is their own, such as a wizard's screen."""
+    logging.disable(logging.CRITICAL)
+    structlog.configure(processors=[_drop])
+
+
+def _drop(_logger: object, _method: str, _event: EventDict) -> EventDict:
+    raise structlog.DropEvent
 
 
 def log_event(event: Event) -> None:

@@ -76,11 +76,12 @@ async def open_connection(
     channels: int,
     on_pinned: Callable[[str], None],
     password: str | None = None,
+    agent: str | None = None,
 ) -> NodeConnection:
     """Check the host key and log in over a connected socket, which is used up. Raises SshFailure classes only.
 
-    The keys are offered in their order, before them ``certificate`` of the first one, and last the password if there is
-    one: an operator's, asked for once.
+    The keys are offered in their order, before them ``certificate`` of the first one, then those of the agent at that
+    socket, and last the password if there is one: an operator's, asked for once.
 
     A host key seen for the first time is pinned, and ``on_pinned`` told its fingerprint, once the node has proved
     that it holds the key, whether or not the login then succeeds.
@@ -94,7 +95,7 @@ async def open_connection(
                 target.port,
                 sock=sock,
                 config=None,
-                agent_path=None,
+                agent_path=agent,
                 known_hosts=_trust_nobody,
                 server_host_key_algs=_host_key_order(preferred),
                 x509_trusted_certs=None,

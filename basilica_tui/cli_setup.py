@@ -1,0 +1,51 @@
+"""``basilica-tui setup``: from an empty server to a serving miner, by keyboard or from an answers file."""
+
+# ruff: noqa: PLC0415 - --help must not import what a verb needs
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def set_up(
+    answers: Annotated[
+        Path | None, typer.Option("--answers", metavar="FILE", help="TOML; runs without a question (see --example).")
+    ] = None,
+    example: Annotated[bool, typer.Option("--example", help="Print an answers file and exit.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on where an earlier setup stopped.")] = False,
+    state_file: Annotated[Path | None, typer.Option("--state", hidden=True)] = None,
+    theme: Annotated[str | None, typer.Option(help="dark, light, ansi, high-contrast.")] = None,
+) -> None:
+    """Set up a miner in six steps, each of which checks itself. Interrupted, it goes on where it was.
+
+    With --answers: status 0 when the engine serves, 2 for answers that cannot be used, 3 when a step failed.
+    """
+    from engine.observe.logs import silence
+    from engine.setup.answers import EXAMPLE, read_answers
+    from engine.setup.phases import Setup
+    from engine.setup.state_file import default_state_file, load_state
+
+    if example:
+        typer.echo(EXAMPLE, nl=False)
+        return
+    silence()
+    file = state_file or default_state_file(Path.home())
+    setup = (None if fresh else load_state(file)) or Setup()
+    if answers is not None:
+        from engine.setup.unattended import run_unattended
+
+        # From the beginning: files may have changed since, and every step may be repeated.
+        code = asyncio.run(run_unattended(Setup(read_answers(answers)), typer.echo, state_file=file))
+        raise typer.Exit(code)
+    if not sys.stdin.isatty():
+        typer.echo("basilica-tui: setup asks on a terminal", err=True)
+        typer.echo("  without one give --answers FILE; --example prints one", err=True)
+        raise typer.Exit(2)
+    from basilica_tui.setup_app import run_setup
+
+    raise typer.Exit(run_setup(setup, file, theme=theme))

@@ -1,0 +1,390 @@
+"""The setup wizard: six pages that check themselves, do their work when told to, and go on where they were left."""
+
+# ruff: noqa: PLC0415 - engine.setup brings SSH and the doctor, which only the pages' work needs
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.css.query import NoMatches
+from textual.screen import ModalScreen, Screen
+from textual.timer import Timer
+from textual.widgets import Input
+
+from basilica_tui.format import Line
+from basilica_tui.screens.scrolling import ScrollingLines
+from basilica_tui.screens.setup_form import ChoiceField, TextField, rows_of, steps_line
+from basilica_tui.text import clean, wrap
+from basilica_tui.widgets.lines import Lines
+from engine.errors import BasilicaError, ConfigInvalid
+from engine.setup.answers import QUESTIONS, Answers, problems_of
+from engine.setup.phases import FIELDS, ORDER, TITLES, Phase, Setup, answer, finish, go_back
+from engine.setup.state_file import save_state
+
+CHECK_AFTER_S = 0.5
+KEPT_LINES = 400
+HELP: dict[Phase, str] = {
+    Phase.KEYS: "enter next · ctrl+o hosts of ~/.ssh/config · ctrl+n make the key and put it on the nodes",
+    Phase.CONFIG: "enter next · left right choose · ctrl+n next page · esc back",
+    Phase.VERIFY: "enter check again · ctrl+n go on · ctrl+f go on in spite of failures · esc back",
+    Phase.INSTALL: "ctrl+n write these files · esc back",
+    Phase.DEPLOY: "left right choose · ctrl+n do this · esc back",
+    Phase.START: "ctrl+n start and wait until it serves · esc back",
+}
+
+
+class AskPassword(ModalScreen[str]):
+    """One password, shown as dots, used once."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", show=False)]
+
+    def compose(self) -> ComposeResult:
+        """A line of words and the field."""
+        with Vertical(id="dialog"):
+            words = Lines(2)
+            words.set_lines([(("Password of the account on the nodes", "title"),),
+                             (("used once, never stored; esc leaves those nodes for later", "dim"),)])  # fmt: skip
+            yield words
+            yield Input(password=True, classes="setup-field")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Entered."""
+        event.stop()
+        self.dismiss(event.value)
+
+    def action_no(self) -> None:
+        """None."""
+        self.dismiss("")
+
+
+class SetupScreen(Screen[bool]):
+    """Returns whether the engine serves. ``state_file`` keeps the answers; secrets are never among them."""
+
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+n,f10", "next", show=False, priority=True),
+        Binding("escape,ctrl+b", "back", show=False),
+        Binding("ctrl+f", "force", show=False, priority=True),
+        Binding("ctrl+o", "hosts", show=False, priority=True),
+        Binding("ctrl+q,ctrl+c", "leave", show=False, priority=True),
+        Binding("enter", "enter", show=False),
+        Binding("down,tab", "app.focus_next", show=False),
+        Binding("up,shift+tab", "app.focus_previous", show=False),
+        Binding("pageup", "scroll('nav.page_up')", show=False, priority=True),
+        Binding("pagedown", "scroll('nav.page_down')", show=False, priority=True),
+    ]
+
+    def __init__(self, setup: Setup, state_file: Path, *, ascii_only: bool = False) -> None:
+        super().__init__()
+        self.setup = setup
+        self._state_file = state_file
+        self._ascii = ascii_only
+        self._output: list[Line] = []
+        self._busy = ""
+        self._blocked = False
+        self._timer: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """Head, form, price, output, keys."""
+        yield Lines(1, id="setup-head")
+        yield Vertical(id="setup-form")
+        yield Lines(2, id="setup-price")
+        yield ScrollingLines(id="setup-output")
+        yield Lines(1, id="setup-keys")
+
+    async def on_mount(self) -> None:
+        """Show the page where the setup stands."""
+        for widget in self.query(Lines):
+            widget.ascii_only = self._ascii
+        await self.show_page()
+
+    async def show_page(self) -> None:
+        """The present phase's page."""
+        from engine.setup.unattended import with_defaults
+
+        if self.setup.phase is Phase.DEPLOY:
+            self.setup = with_defaults(self.setup)
+        form = self.query_one("#setup-form", Vertical)
+        await form.remove_children()
+        keys = FIELDS.get(self.setup.phase, ())
+        rows = rows_of(
+            keys,
+            asdict(self.setup.answers),
+            {key: QUESTIONS[key].label for key in keys},
+            {key: QUESTIONS[key].choices for key in keys},
+        )
+        await form.mount(*rows)
+        form.display = bool(rows)
+        self._blocked = False
+        self._clear()
+        self.draw()
+        first = next(iter(self.query(".setup-field")), None)
+        if first is not None:
+            first.focus()
+        else:
+            self.set_focus(None)
+        self._preview()
+
+    # --- drawing ----------------------------------------------------------------------------------------------
+
+    def draw(self) -> None:
+        """Head, price and keys; the output draws itself."""
+        setup = self.setup
+        titles, done = list(TITLES.values()), [phase in setup.done for phase in ORDER]
+        width = self.size.width
+        self.query_one("#setup-head", Lines).set_lines(
+            steps_line(setup.number, titles, done, width, ascii_only=self._ascii)
+        )
+        self.query_one("#setup-price", Lines).set_lines(self._price(width - 2))
+        words = self._busy or HELP[setup.phase]
+        tone = "accent" if self._busy else "dim"
+        keys = self.query_one("#setup-keys", Lines)
+        keys.set_lines([((f" {words}", tone), ("  ctrl+q leave (kept)", "dim"))])
+
+    def _price(self, width: int) -> list[Line]:
+        field = self.focused
+        key = field.key if isinstance(field, TextField | ChoiceField) else ""
+        problem = problems_of(self.setup.answers).get(key, "")
+        text, tone = (problem, "bad") if problem and self._said(key) else (QUESTIONS[key].price if key else "", "dim")
+        return [((f" {line}", tone),) for line in wrap(clean(text), width)[:2]]
+
+    def _said(self, key: str) -> bool:
+        return bool(getattr(self.setup.answers, key))
+
+    def say(self, text: str, tone: str = "") -> None:
+        """One more line of output; the last ones are in view."""
+        if not tone:
+            tone = "good" if text.startswith("ok") else "bad" if text.startswith("!!") else ""
+        self._add(text, tone)
+        self._show("nav.bottom")
+
+    def _add(self, text: str, tone: str) -> None:
+        # What is indented is a file's text, whose shape says more than its end.
+        is_text = text.startswith("  ")
+        lines = [clean(text)] if is_text else wrap(clean(text), max(self.size.width - 2, 20))
+        self._output += [((f" {line}", tone),) for line in lines]
+        del self._output[:-KEPT_LINES]
+
+    def _clear(self) -> None:
+        self._output.clear()
+        self._show("nav.top")
+
+    def _show(self, end: str) -> None:
+        try:
+            output = self.query_one("#setup-output", ScrollingLines)
+        except NoMatches:
+            return  # on the way out
+        output.show(self._output)
+        output.perform(end)
+
+    def on_resize(self) -> None:
+        """Another width."""
+        self.call_after_refresh(self.draw)
+
+    def on_descendant_focus(self) -> None:
+        """The price of the field that one is in."""
+        self.draw()
+
+    # --- answers ----------------------------------------------------------------------------------------------
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Take it over at once, and look at it soon."""
+        if isinstance(event.input, TextField):
+            self._take(event.input.key, event.value)
+
+    def on_choice_field_changed(self, event: ChoiceField.Changed) -> None:
+        """Take it over at once."""
+        self._take(event.key, event.value)
+        if self.setup.phase is Phase.DEPLOY:
+            self._preview()
+
+    def _take(self, key: str, text: str) -> None:
+        default = getattr(Answers(), key)
+        value: object = text.strip()
+        try:
+            if isinstance(default, int):
+                value = int(text or 0)
+            elif isinstance(default, float):
+                value = float(text) if text.strip() else -1.0
+        except ValueError:
+            self.query_one("#setup-price", Lines).set_lines([((" a number is wanted", "bad"),)])
+            return
+        if getattr(self.setup.answers, key) == value:
+            return
+        self.setup = answer(self.setup, replace(self.setup.answers, **{key: value}))  # type: ignore[arg-type]
+        self.draw()
+        if self.setup.phase in (Phase.KEYS, Phase.CONFIG):
+            if self._timer is not None:
+                self._timer.stop()
+            self._timer = self.set_timer(CHECK_AFTER_S, self._preview)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter: the next field, or the page's work."""
+        event.stop()
+        self._step()
+
+    def on_choice_field_submitted(self) -> None:
+        """The same for a choice."""
+        self._step()
+
+    def _step(self) -> None:
+        fields = list(self.query(".setup-field"))
+        if fields and self.focused is not fields[-1]:
+            self.focus_next()
+        else:
+            self.action_next()
+
+    # --- what a page shows before its work ---------------------------------------------------------------------
+
+    def _preview(self) -> None:
+        if not self._busy:
+            self.run_worker(self._look(), group="look", exclusive=True)
+
+    async def _look(self) -> None:
+        from engine.setup import preview
+
+        phase = self.setup.phase
+        if phase is Phase.VERIFY:
+            self._start_work(stay=True)
+            return
+        try:
+            lines = await preview.preview(self.setup)
+        except ConfigInvalid as error:
+            lines = [] if not self.setup.answers.nodes else [("bad", p) for p in error.problems or (error.message,)]
+        except BasilicaError as error:
+            lines = [("bad", str(error))]
+        if phase is self.setup.phase and not self._busy:
+            self._clear()
+            for tone, text in lines:
+                self._add(text, tone or "dim")
+            self._show("nav.top")
+
+    # --- keys -------------------------------------------------------------------------------------------------
+
+    def action_enter(self) -> None:
+        """Without a field: check again, or do the page's work."""
+        self.action_next() if self.setup.phase is not Phase.VERIFY else self._start_work(stay=True)
+
+    def action_next(self) -> None:
+        """Do the page's work and go on; a check that was made is not made twice."""
+        if self._busy:
+            return
+        if self.setup.is_complete:
+            self.dismiss(True)
+            return
+        phase = self.setup.phase
+        mine = {key: text for key, text in problems_of(self.setup.answers).items() if key in FIELDS.get(phase, ())}
+        if mine:
+            for key, text in mine.items():
+                self.say(f"!! {QUESTIONS[key].label}: {text}")
+            self.query_one(f"#field-{next(iter(mine))}").focus()
+            return
+        if phase is Phase.VERIFY and not self._blocked and phase in self.setup.done:
+            self.run_worker(self._advance(), group="work")
+            return
+        if phase is Phase.VERIFY and self._blocked:
+            self.say("!! not yet: correct this (esc), check again (enter), or go on all the same (ctrl+f)")
+            return
+        self._start_work()
+
+    def action_force(self) -> None:
+        """Go on in spite of what the check says."""
+        if self.setup.phase is Phase.VERIFY and not self._busy:
+            self.run_worker(self._advance(), group="work")
+
+    def action_back(self) -> None:
+        """The page before."""
+        if not self._busy and self.setup.phase is not ORDER[0]:
+            self.setup = go_back(self.setup)
+            self.run_worker(self.show_page(), group="work")
+
+    def action_hosts(self) -> None:
+        """Hosts of the operator's SSH configuration as nodes."""
+        from engine.setup.nodes import parse_ssh_config
+
+        if self.setup.phase is not Phase.KEYS:
+            return
+        file = Path("~/.ssh/config").expanduser()
+        try:
+            entries = parse_ssh_config(file.read_text("utf-8", "replace"), username=self.setup.answers.node_user)
+        except OSError as error:
+            self.say(f"!! {file}: {error.strerror}")
+            return
+        field = self.query_one("#field-nodes", TextField)
+        field.value = ", ".join(filter(None, [field.value.strip(), *(entry.text for entry in entries)]))
+        self.say(f"{len(entries)} hosts of {file}; take out what is no GPU node")
+
+    def action_scroll(self, binding_id: str) -> None:
+        """Look back in the output."""
+        self.query_one("#setup-output", ScrollingLines).perform(binding_id)
+
+    def action_leave(self) -> None:
+        """Keep the answers and go."""
+        self._save()
+        self.dismiss(self.setup.is_complete)
+
+    # --- work -------------------------------------------------------------------------------------------------
+
+    def _start_work(self, *, stay: bool = False) -> None:
+        if not self._busy:
+            self._busy = f"{TITLES[self.setup.phase]} ..."
+            self.draw()
+            self.run_worker(self._work(stay), group="work")
+
+    async def _work(self, stay: bool) -> None:
+        from engine.setup.unattended import perform
+
+        self._clear()
+        loop = asyncio.get_running_loop()
+
+        def say(text: str) -> None:
+            loop.call_soon_threadsafe(self.say, text)
+
+        def ask() -> str:
+            return asyncio.run_coroutine_threadsafe(self._password(), loop).result()
+
+        try:
+            refusal = await perform(self.setup, say, ask=ask)
+        except BasilicaError as error:
+            refusal = str(error)
+        except OSError as error:
+            refusal = f"{error.filename or ''}: {error.strerror or error}"
+        await asyncio.sleep(0)  # what was said from threads comes first
+        self._busy = ""
+        self._blocked = bool(refusal)
+        if refusal:
+            self.say(f"!! {refusal}")
+            self.draw()
+        elif stay:
+            self.setup = replace(self.setup, done=self.setup.done | {self.setup.phase})
+            self.say("ok nothing stops the engine; ctrl+n goes on")
+            self._save()
+            self.draw()
+        else:
+            await self._advance()
+
+    async def _advance(self) -> None:
+        self.setup = finish(self.setup)
+        self._save()
+        if self.setup.is_complete:
+            self.say("ok the engine serves; ctrl+n leaves the setup")
+            self.draw()
+        else:
+            await self.show_page()
+
+    async def _password(self) -> str:
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.app.push_screen(AskPassword(), lambda text: future.set_result(text or ""))
+        return await future
+
+    def _save(self) -> None:
+        try:
+            save_state(self._state_file, self.setup)
+        except OSError as error:
+            self.say(f"!! the setup cannot be kept in {self._state_file}: {error.strerror}")

@@ -1,0 +1,145 @@
+"""One page of questions: a label, a field, and what a mistake would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input
+
+from basilica_tui.format import Line
+from basilica_tui.widgets.lines import Lines
+
+LABEL_WIDTH = 16
+
+
+class TextField(Input):
+    """One line of text, without a frame; several pasted lines become one, separated by commas."""
+
+    def __init__(self, key: str, value: str) -> None:
+        super().__init__(value, id=f"field-{key}", classes="setup-field", select_on_focus=False, compact=True)
+        self.cursor_blink = False
+        self.key = key
+
+    def _on_paste(self, event: events.Paste) -> None:
+        text = ", ".join(line.strip() for line in event.text.splitlines() if line.strip())
+        self.insert_text_at_cursor("".join(c for c in text if c.isprintable()))
+        event.stop()
+        event.prevent_default()
+
+
+class ChoiceField(Lines, can_focus=True):
+    """One of a few words; left and right, or the first letter, choose."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "turn(-1)", show=False),
+        Binding("right,space", "turn(1)", show=False),
+        Binding("enter", "done", show=False),
+    ]
+
+    class Changed(Message):
+        """Another choice."""
+
+        def __init__(self, key: str, value: str) -> None:
+            super().__init__()
+            self.key, self.value = key, value
+
+    class Submitted(Message):
+        """Enter was pressed on it."""
+
+    def __init__(self, key: str, value: str, choices: Sequence[str]) -> None:
+        super().__init__(1, id=f"field-{key}", classes="setup-field")
+        self.key, self.value, self._choices = key, value, tuple(choices)
+
+    def on_mount(self) -> None:
+        """Show the choices."""
+        self._draw()
+
+    def on_focus(self) -> None:
+        """The present choice is marked."""
+        self._draw()
+
+    def on_blur(self) -> None:
+        """No longer."""
+        self._draw()
+
+    def on_key(self, event: events.Key) -> None:
+        """A first letter chooses."""
+        found = next((c for c in self._choices if event.character and c.startswith(event.character)), None)
+        if found is not None:
+            event.stop()
+            self._choose(found)
+
+    def action_turn(self, step: int) -> None:
+        """The next or the former choice."""
+        index = self._choices.index(self.value) if self.value in self._choices else 0
+        self._choose(self._choices[(index + step) % len(self._choices)])
+
+    def action_done(self) -> None:
+        """On to the next field."""
+        self.post_message(self.Submitted())
+
+    def _choose(self, value: str) -> None:
+        self.value = value
+        self._draw()
+        self.post_message(self.Changed(self.key, value))
+
+    def _draw(self) -> None:
+        line: list[tuple[str, str]] = []
+        for choice in self._choices:
+            chosen = choice == self.value
+            mark = ("[" if self.has_focus else "(") if chosen else " "
+            close = ("]" if self.has_focus else ")") if chosen else " "
+            line.append((f"{mark}{choice}{close} ", "key" if chosen else "dim"))
+        self.set_lines([tuple(line)])
+
+
+class Row(Horizontal):
+    """A label and its field."""
+
+    def __init__(self, label: str, field: TextField | ChoiceField) -> None:
+        super().__init__(classes="setup-row")
+        self._label, self._field = label, field
+
+    def compose(self) -> ComposeResult:
+        """Label left, field right."""
+        label = Lines(1, classes="setup-label")
+        label.set_lines([((self._label, "dim"),)])
+        yield label
+        yield self._field
+
+
+def rows_of(
+    keys: Sequence[str], values: Mapping[str, object], labels: Mapping[str, str], choices: Mapping[str, Sequence[str]]
+) -> list[Row]:
+    """The rows of a page."""
+    rows = []
+    for key in keys:
+        value = _text(values[key])
+        field = ChoiceField(key, value, choices[key]) if choices.get(key) else TextField(key, value)
+        rows.append(Row(labels[key], field))
+    return rows
+
+
+def steps_line(number: int, titles: Sequence[str], done: Sequence[bool], width: int, *, ascii_only: bool) -> list[Line]:
+    """Where one is: the title, and a mark for each step."""
+    marks = ("x", ">", ".") if ascii_only else ("✓", "▶", "·")
+    bar: list[tuple[str, str]] = []
+    for index, is_done in enumerate(done, start=1):
+        mark = marks[1] if index == number else marks[0] if is_done else marks[2]
+        tone = "key" if index == number else "good" if is_done else "dim"
+        bar.append((f"{index}{mark} ", tone))
+    title = f" basilica-tui setup   {number}/{len(titles)}  {titles[number - 1]}"
+    gap = max(width - len(title) - 3 * len(done) - 1, 1)
+    return [((title, "title"), (" " * gap, ""), *bar)]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return "" if value < 0 else f"{value:g}"
+    return str(value)

@@ -1,0 +1,59 @@
+"""``basilica-tui setup`` as a program of its own: the wizard without an engine to attach to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+
+from textual.app import App
+from textual.binding import BindingType
+
+from basilica_tui.paths import styles_folder
+from basilica_tui.screens.setup import SetupScreen
+from basilica_tui.symbols import speaks_utf8
+from basilica_tui.themes import THEMES, choose_theme
+from engine.setup.phases import Setup
+
+
+class SetupApp(App[bool], inherit_bindings=False):
+    """One screen; ends with whether the engine serves."""
+
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = []
+    TITLE = "basilica-tui setup"
+
+    def __init__(self, setup: Setup, state_file: Path, *, theme: str = "dark", ascii_only: bool = False) -> None:
+        super().__init__(css_path=styles_folder() / "console.tcss")
+        self.animation_level = "none"
+        self.wizard = SetupScreen(setup, state_file, ascii_only=ascii_only)
+        self._theme_wanted = theme
+        for each in THEMES:
+            self.register_theme(each)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Values for the style sheet's own variables under themes that do not name them."""
+        return dict(next(t for t in THEMES if t.name == "dark").variables)
+
+    def on_mount(self) -> None:
+        """Show the wizard."""
+        self.theme = self._theme_wanted
+        self.push_screen(self.wizard, self._left)
+
+    def _left(self, is_serving: bool | None) -> None:
+        self.exit(bool(is_serving))
+
+
+def run_setup(setup: Setup, state_file: Path, *, theme: str | None = None) -> int:
+    """Run the wizard; 0 when the engine serves at its end, 1 when it was left before."""
+    app = SetupApp(setup, state_file, theme=choose_theme(theme, os.environ), ascii_only=not speaks_utf8(os.environ))
+    is_serving = app.run(mouse=False)
+    answers = app.wizard.setup.answers
+    if is_serving:
+        sys.stdout.write(f"the engine serves; look at it with: basilica-tui --config {answers.config_path}\n")
+        return 0
+    sys.stdout.write("the answers are kept; go on with: basilica-tui setup\n")
+    return 1

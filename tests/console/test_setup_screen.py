@@ -1,0 +1,175 @@
+"""The wizard by keyboard: few keys to a serving engine, pages that check themselves, and going on after a kill."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from basilica_tui.screens.setup import SetupScreen
+from basilica_tui.screens.setup_form import TextField
+from basilica_tui.setup_app import SetupApp
+from basilica_tui.widgets.lines import Lines
+from engine.setup.answers import Answers
+from engine.setup.phases import ORDER, Phase, Setup
+from engine.setup.state_file import load_state
+from engine.setup.work import is_serving
+from tests.support.empty_server import empty_server
+
+SIZE = (80, 24)
+
+
+def text_of(screen: SetupScreen) -> str:
+    return "\n".join("".join(part for part, _ in line) for widget in screen.query(Lines) for line in widget.lines)
+
+
+async def until(pilot: Pilot[bool], holds: Callable[[], bool], what: str = "") -> None:
+    for _ in range(600):
+        await pilot.pause(0.1)
+        if holds():
+            return
+    screen = pilot.app.screen
+    raise AssertionError(f"never came: {what}\n{text_of(screen) if isinstance(screen, SetupScreen) else screen}")
+
+
+class Typist:
+    """Presses keys and counts them; values are typed apart and not counted."""
+
+    def __init__(self, pilot: Pilot[bool], screen: SetupScreen) -> None:
+        self.pilot, self.screen, self.pressed = pilot, screen, 0
+
+    async def press(self, *names: str) -> None:
+        self.pressed += len(names)
+        await self.pilot.press(*names)
+
+    async def value(self, text: str) -> None:
+        field = self.screen.focused
+        assert isinstance(field, TextField)
+        field.value = text
+        await self.pilot.pause()
+
+    async def to(self, key: str) -> None:
+        """Tab to a field, as a person would."""
+        for _ in range(20):
+            if getattr(self.screen.focused, "key", "") == key:
+                return
+            await self.press("tab")
+        raise AssertionError(f"no field {key}")
+
+
+@pytest.mark.timeout(400)
+async def test_a_serving_engine_in_sixty_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From an empty directory at 80x24: at most 60 key presses beyond the values themselves."""
+    with empty_server(tmp_path, monkeypatch) as server:
+        wanted = server.answers()
+        start = Answers(health_port=wanted.health_port, metrics_port=wanted.metrics_port, name=wanted.name)
+        app = SetupApp(Setup(start), tmp_path / "setup.json")
+        async with app.run_test(size=SIZE) as pilot:
+            screen = app.wizard
+            await pilot.pause()
+            hands = Typist(pilot, screen)
+            for key in ("wallet_path", "nodes", "directory"):
+                await hands.to(key)
+                await hands.value(getattr(wanted, key))
+            await hands.press("ctrl+n")
+            await until(pilot, lambda: screen.setup.phase is Phase.CONFIG, "the keys")
+            await pilot.pause()
+            await hands.press("l")  # network local, by its first letter
+            for key in ("chain_endpoint", "external_ip", "port"):
+                await hands.to(key)
+                await hands.value(str(getattr(wanted, key)))
+            await hands.press("ctrl+n")
+            await until(pilot, lambda: screen.setup.phase is Phase.VERIFY, "the configuration")
+            await until(pilot, lambda: Phase.VERIFY in screen.setup.done and not screen._busy, "the check")
+            await hands.press("ctrl+n")
+            await until(pilot, lambda: screen.setup.phase is Phase.INSTALL, "the check's end")
+            await until(pilot, lambda: "[bittensor]" in text_of(screen), "the preview")
+            await hands.press("ctrl+n")
+            await until(pilot, lambda: screen.setup.phase is Phase.DEPLOY, "the files")
+            await until(pilot, lambda: getattr(screen.focused, "key", "") == "service", "the choice")
+            if screen.setup.answers.service != "background":
+                await hands.press("b")
+            await hands.press("ctrl+n")
+            await until(pilot, lambda: screen.setup.phase is Phase.START, "the service")
+            await hands.press("ctrl+n")
+            await until(pilot, lambda: screen.setup.is_complete, "the engine")
+            assert await is_serving(screen.setup.answers)
+            await hands.press("ctrl+n")
+        assert app.return_value is True
+        assert hands.pressed <= 60
+        kept = load_state(tmp_path / "setup.json")
+        assert kept is not None
+        assert kept.done == set(ORDER)
+
+
+async def test_a_page_checks_itself_and_names_the_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typing a wallet that is not there shows the doctor's finding; the focused field says what a mistake costs."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    answers = Answers(nodes="10.0.0.1", wallet_path=str(tmp_path), directory=str(tmp_path / "b"))
+    app = SetupApp(Setup(answers), tmp_path / "setup.json")
+    async with app.run_test(size=SIZE) as pilot:
+        screen = app.wizard
+        await until(pilot, lambda: "allet" in text_of(screen) and "1 nodes" in text_of(screen), "the check")
+        found = screen.query_one("#setup-output", Lines).lines
+        assert any(tone == "bad" and "allet" in text for line in found for text, tone in line)
+        hands = Typist(pilot, screen)
+        await hands.to("nodes")
+        assert "day 0 of 14" in text_of(screen)
+        await hands.value("10.0.0.999")
+        assert "10.0.0.999" in text_of(screen)
+        await hands.press("ctrl+n")
+        assert screen.setup.phase is Phase.KEYS
+
+
+async def test_back_keeps_answers_and_leaving_keeps_them_for_next_time(tmp_path: Path) -> None:
+    """Esc goes back a page; ctrl+q leaves; a new wizard goes on at the first unfinished page."""
+    answers = Answers(nodes="10.0.0.1", directory=str(tmp_path / "b"))
+    file = tmp_path / "setup.json"
+    app = SetupApp(Setup(answers, Phase.CONFIG, frozenset({Phase.KEYS})), file)
+    async with app.run_test(size=SIZE) as pilot:
+        screen = app.wizard
+        await until(pilot, lambda: getattr(screen.focused, "key", "") == "network", "the page")
+        await pilot.press("t")
+        assert screen.setup.answers.network == "test"
+        await pilot.press("escape")
+        await until(pilot, lambda: getattr(screen.focused, "key", "") == "wallet_path", "the page before")
+        await pilot.press("ctrl+q")
+    assert app.return_value is False
+    kept = load_state(file)
+    assert kept is not None
+    assert (kept.phase, kept.answers.network) == (Phase.CONFIG, "test")
+
+
+async def test_hosts_of_the_ssh_configuration_become_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ctrl+o takes them over; several pasted lines become one list."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/config").write_text("Host gpu-1\n  HostName 10.0.0.1\n  User root\nHost *\n  User x\n")
+    app = SetupApp(Setup(Answers(directory=str(tmp_path / "b"))), tmp_path / "setup.json")
+    async with app.run_test(size=SIZE) as pilot:
+        screen = app.wizard
+        await until(pilot, lambda: screen.focused is not None, "the page")
+        await pilot.press("ctrl+o")
+        await pilot.pause()
+        assert screen.setup.answers.nodes == "root@10.0.0.1:22"
+        assert [e.text for e in screen.setup.answers.entries()] == ["root@10.0.0.1:22"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 15)])
+@pytest.mark.parametrize("phase", ORDER)
+async def test_every_page_fits(tmp_path: Path, size: tuple[int, int], phase: Phase) -> None:
+    """The form, the price of the field and the keys are in view on every page; nothing needs a mouse."""
+    answers = Answers(nodes="10.0.0.1", directory=str(tmp_path / "b"), service="none")
+    app = SetupApp(Setup(answers, phase), tmp_path / "setup.json")
+    async with app.run_test(size=size) as pilot:
+        screen = app.wizard
+        await until(pilot, lambda: "ctrl+" in text_of(screen), "the page")
+        await pilot.pause()
+        for field in screen.query(".setup-field"):
+            assert field.region.bottom <= size[1] - 1, field
+        keys = screen.query_one("#setup-keys")
+        assert keys.region.bottom == size[1]
+        await asyncio.sleep(0)

@@ -1,0 +1,221 @@
+"""The setup's pure half: node lists as people write them, answers, phases, the written file, and its state."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.config import load_miner_config
+from engine.errors import ConfigInvalid
+from engine.setup.answers import EXAMPLE, QUESTIONS, Answers, answers_of, problems_of, read_answers
+from engine.setup.draft import draft_config, draft_text
+from engine.setup.nodes import MOST, parse_node, parse_nodes, parse_ssh_config
+from engine.setup.phases import FIELDS, ORDER, Phase, Setup, answer, finish, go_back, resume
+from engine.setup.state_file import load_state, save_state
+
+GOOD = Answers(nodes="10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10.0.0.1", ["b@10.0.0.1:22"]),
+        ("root@gpu-1.example.org:2222", ["root@gpu-1.example.org:2222"]),
+        ("10.0.0.10-12", ["b@10.0.0.10:22", "b@10.0.0.11:22", "b@10.0.0.12:22"]),
+        ("u@10.0.0.0/30:2200", ["u@10.0.0.1:2200", "u@10.0.0.2:2200"]),
+        ("gpu-[08-10]", ["b@gpu-08:22", "b@gpu-09:22", "b@gpu-10:22"]),
+        ("gpu-[1-2]-[1-2]", ["b@gpu-1-1:22", "b@gpu-1-2:22", "b@gpu-2-1:22", "b@gpu-2-2:22"]),
+        ("[2001:db8::1]:2222 2001:db8::2", ["b@2001:db8::1:2222", "b@2001:db8::2:22"]),
+        ("ssh -i ~/.ssh/k -p 2222 -o X=y me@h1, h2;h3\nh4 # not h5", [
+            "me@h1:2222", "b@h2:22", "b@h3:22", "b@h4:22"]),
+        ("ssh -l me h1", ["me@h1:22"]),
+        ("h1 h1 b@h1:22", ["b@h1:22"]),
+        ("", []),
+        ("# nothing", []),
+    ],
+)  # fmt: skip
+def test_nodes_are_understood_as_people_write_them(text: str, expected: list[str]) -> None:
+    """Lists, ranges, networks, pasted commands and comments; each node once, in its order."""
+    assert [entry.text for entry in parse_nodes(text, username="b")] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["10.0.0.256", "10.0.0.9-3", "h:0", "h:99999", "h:x", "10.0.0.0/8", "a b@@c", "-oProxyCommand=x", "h;$(reboot)",
+     "ssh -p 22", "ssh -p", "10.0.0.1/33", "gpu-[9-1]", "`id`@h", "\x1b[31mh"],
+)  # fmt: skip
+def test_what_is_no_node_is_refused_with_its_word(text: str) -> None:
+    """A mistake is one sentence that quotes it; options and shell characters never become a host."""
+    with pytest.raises(ConfigInvalid) as caught:
+        parse_nodes(text, username="b")
+    assert caught.value.problems
+
+
+def test_a_mistyped_prefix_makes_no_thousands_of_logins() -> None:
+    """Everything together is bounded."""
+    with pytest.raises(ConfigInvalid, match="more than"):
+        parse_nodes("10.0.0.0/23 10.0.2.0/23 10.0.4.0/23", username="b")
+    assert MOST == 1024
+
+
+def test_one_node_for_a_command() -> None:
+    """``keys deploy`` wants exactly one, with its account."""
+    assert parse_node("u@h", username="").port == 22
+    for text in ("h", "u@10.0.0.1-3"):
+        with pytest.raises(ConfigInvalid):
+            parse_node(text, username="")
+
+
+def test_hosts_come_from_the_ssh_configuration() -> None:
+    """Patterns, code hosts and Match blocks are no nodes; the first value of a key counts, as in ssh."""
+    text = """
+    Host gpu-1 gpu-2
+        HostName 10.0.0.1
+        User root
+        User later
+        Port=2222
+    Host *.internal !x
+        User pattern
+    Host github.com
+        User git
+    Match host foo
+        User matched
+    Host plain
+    """
+    found = parse_ssh_config(text, username="b")
+    assert [entry.text for entry in found] == ["root@10.0.0.1:2222", "b@plain:22"]
+    assert found[-1].name == "plain"
+
+
+def test_the_defaults_are_right_for_each_network() -> None:
+    """39 and the guide's threshold on mainnet; 387 and none on the test network."""
+    assert (GOOD.netuid, GOOD.stake_threshold) == (39, 12000.0)
+    test = replace(GOOD, network="test")
+    assert (test.netuid, test.stake_threshold) == (387, 0.0)
+    assert replace(GOOD, min_stake=5.0).stake_threshold == 5.0
+    assert problems_of(GOOD) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"network": "mainnet"}, "network"),
+        ({"network": "local"}, "chain_endpoint"),
+        ({"wallet_name": "a/b"}, "wallet_name"),
+        ({"nodes": ""}, "nodes"),
+        ({"nodes": "10.0.0.300"}, "nodes"),
+        ({"external_ip": "my.host"}, "external_ip"),
+        ({"port": 0}, "port"),
+        ({"assignment": "open"}, "assignment"),
+        ({"assignment": "fixed_assignment"}, "validator_hotkey"),
+        ({"service": "cron"}, "service"),
+    ],
+)
+def test_each_mistake_is_said_at_its_field(change: dict[str, object], field: str) -> None:
+    """One sentence, at the field that is wrong."""
+    assert set(problems_of(replace(GOOD, **change))) == {field}  # type: ignore[arg-type]
+
+
+def test_the_example_is_a_usable_answers_file(tmp_path: Path) -> None:
+    """What --example prints runs as it is."""
+    file = tmp_path / "a.toml"
+    file.write_text(EXAMPLE)
+    answers = read_answers(file)
+    assert len(answers.entries()) == 6
+    assert answers.entries()[-1].text == "basilica@gpu-9.example.org:2222"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("nodes = 3", "nodes"), ("nodez = 'x'", "nodez"), ("port = '1'", "port"), ("x = [", "TOML"), ("", "nodes"),
+     ("nodes='h'\npassword='x'", "password")],
+)  # fmt: skip
+def test_an_answers_file_with_a_mistake_is_refused(tmp_path: Path, text: str, word: str) -> None:
+    """Unknown keys, wrong types and missing nodes are named."""
+    file = tmp_path / "a.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigInvalid) as caught:
+        read_answers(file)
+    assert word in " ".join([caught.value.message, *caught.value.problems])
+
+
+def test_every_question_is_on_a_page_and_says_what_a_mistake_costs() -> None:
+    """No field without its price, no page with a field that is no answer."""
+    asked = [key for keys in FIELDS.values() for key in keys]
+    assert sorted(asked) == sorted(QUESTIONS)
+    assert all(hasattr(GOOD, key) and QUESTIONS[key].price for key in asked)
+
+
+def test_phases_lead_to_the_end_and_back() -> None:
+    """Six steps forward finish; back undoes nothing."""
+    setup = Setup(GOOD)
+    for _ in ORDER:
+        setup = finish(setup)
+    assert setup.is_complete
+    assert setup.phase is Phase.START
+    assert go_back(setup).phase is Phase.DEPLOY
+    assert go_back(setup).done == setup.done
+    assert go_back(Setup(GOOD)).phase is Phase.KEYS
+
+
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        ({"nodes": "10.0.0.2"}, Phase.KEYS),
+        ({"directory": "/srv/b"}, Phase.KEYS),
+        ({"port": 1234}, Phase.CONFIG),
+        ({"service": "none"}, Phase.DEPLOY),
+        ({}, None),
+    ],
+)
+def test_another_answer_undoes_what_depends_on_it(change: dict[str, object], first: Phase | None) -> None:
+    """From the page of the changed field on, everything has to be done again."""
+    done = Setup(GOOD, Phase.START, frozenset(ORDER))
+    after = answer(done, replace(GOOD, **change))  # type: ignore[arg-type]
+    assert resume(after).phase is (first or Phase.START)
+    assert after.is_complete is (first is None)
+
+
+def test_the_state_survives_and_holds_no_secret(tmp_path: Path) -> None:
+    """Mode 600, resumed at the first unfinished phase; a damaged or foreign file is a fresh start."""
+    file = tmp_path / "s" / "setup.json"
+    save_state(file, Setup(GOOD, Phase.INSTALL, frozenset({Phase.KEYS, Phase.CONFIG, Phase.VERIFY})))
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert not {"password", "secret", "seed", "mnemonic"} & set(json.loads(file.read_text())["answers"])
+    found = load_state(file)
+    assert found is not None
+    assert (found.phase, found.answers) == (Phase.INSTALL, GOOD)
+    for text in ("", "{", "[]", '{"answers": {"x": 1}, "done": []}', '{"answers": {}, "done": ["nope"]}'):
+        file.write_text(text)
+        assert load_state(file) is None
+    assert load_state(tmp_path / "none") is None
+
+
+def test_the_written_file_is_commented_and_loads(tmp_path: Path) -> None:
+    """Each key has its sentence, the engine reads it, and it says what the answers said."""
+    answers = replace(GOOD, network="test", directory=str(tmp_path), external_ip="203.0.113.7", min_stake=7.0)
+    text = draft_text(answers)
+    file = tmp_path / "miner.toml"
+    file.write_text(text)
+    config = load_miner_config(file, check=False).config
+    assert config == draft_config(answers).model_copy()
+    assert config.bittensor.netuid == 387
+    assert config.validator_assignment.min_stake_threshold == 7.0
+    assert config.node_management.nodes[0].username == "basilica"
+    lines = text.splitlines()
+    for key in ("network", "external_ip", "nodes", "miner_node_key_path", "min_stake_threshold"):
+        index = next(i for i, line in enumerate(lines) if line.startswith(f"{key} = "))
+        assert lines[index - 1].startswith("# ")
+    assert tomllib.loads(text)["bittensor"]["axon_port"] == answers.port
+
+
+def test_answers_come_from_plain_values() -> None:
+    """Whole numbers are taken for TAO; lists of nodes are joined."""
+    answers = answers_of({"min_stake": 5, "nodes": ["a", "b"]})
+    assert (answers.min_stake, len(answers.entries())) == (5.0, 2)
+    assert answers.base == Path("/opt/basilica" if os.geteuid() == 0 else "~/.local/share/basilica").expanduser()
