@@ -19,8 +19,8 @@ from basilica_tui.cli_keys import keys_app
 from basilica_tui.cli_replay import record_app, replay
 from basilica_tui.cli_serve import serve
 from basilica_tui.cli_service import service_app
-from basilica_tui.cli_show import show
 from basilica_tui.cli_setup import set_up
+from basilica_tui.cli_show import show
 from basilica_tui.cli_weights import weights_app
 from engine.errors import BasilicaError, ConfigInvalid
 from engine.version import __version__
