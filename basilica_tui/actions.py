@@ -87,6 +87,8 @@ ACTIONS: tuple[EngineAction, ...] = (
     EngineAction("axon.publish", "compare the axon with the chain and publish it where it differs", (), True, "miner",
                  "It costs a transaction when the chain says something else."),
     EngineAction("verify.now", "start a verification round now", (), role="validator"),
+    EngineAction("weights.set", "score and set weights now", (), True, "validator",
+                 "They go to the chain in place of what is there. Subnets limit how often."),
     EngineAction("alert.acknowledge", "acknowledge", (_ALERT,)),
     EngineAction("alert.silence", "silence", (_ALERT, Arg("seconds", "seconds", needed=False))),
     EngineAction("alert.test", "send a test to every receiver of alerts"),

@@ -21,7 +21,6 @@ from basilica_tui import bindings as keys
 from basilica_tui.actions import parse_args
 from basilica_tui.bindings import (
     BUILT_SCREENS,
-    MINER_SCREENS,
     REPLAY,
     SCREEN_IDS,
     VALIDATOR_TITLES,
@@ -56,6 +55,7 @@ from basilica_tui.screens.session_detail import SessionScreen
 from basilica_tui.screens.sessions import SessionsScreen
 from basilica_tui.screens.table_screen import TableScreen
 from basilica_tui.screens.verifications import VerificationsScreen
+from basilica_tui.screens.weights import WeightsScreen
 from basilica_tui.store import ConsoleStore
 from basilica_tui.symbols import ASCII, UNICODE
 from basilica_tui.tables import item_name
@@ -87,6 +87,7 @@ SCREENS: Mapping[str, Callable[[], ConsoleScreen]] = {
     "alerts": AlertsScreen,
     "miners": MinersScreen,
     "verifications": VerificationsScreen,
+    "weights": WeightsScreen,
 }
 
 
@@ -364,7 +365,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def show_view(self, name: str) -> None:
         """Go to one of the numbered screens."""
-        if name not in BUILT_SCREENS or (name in MINER_SCREENS and self.store.is_validator):
+        if name not in BUILT_SCREENS:
             self.say(f"{name} is not in this version", "warn")
             return
         while len(self.screen_stack) > 2:
@@ -461,6 +462,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
             "theme": lambda: self._set_theme(argument),
             "plot": lambda: self.open_plot(argument),
             "engine.reload": self._reload_engine,
+            "verify.now": lambda: self.act("verify.now", {}, "verify now"),
+            "weights.set": self._set_weights,
             "engine.stop": self._stop_engine,
         }
 
@@ -503,6 +506,20 @@ class ConsoleApp(App[int], inherit_bindings=False):
         lines = ["Settings that can change while it runs are taken over; it says which ones need a restart."]
         confirm(self, "Read the configuration file again?", lines, "reload",
                 lambda: self.act("engine.reload", {}, "reload the configuration"))  # fmt: skip
+
+    def _set_weights(self) -> None:
+        engine = self.store.engine
+        last = (
+            "none were set yet"
+            if engine.weights_block is None
+            else f"the last ones are of block {engine.weights_block:,}"
+        )
+        lines = [
+            f"network {engine.network}, subnet {engine.netuid}, block {engine.block or 0:,}; {last}",
+            "",
+            "Everything is scored again and goes to the chain in place of what is there. Subnets limit how often.",
+        ]
+        confirm(self, "Set weights now?", lines, "set them", lambda: self.act("weights.set", {}, "set weights"))
 
     def _open_palette(self) -> None:
         here = getattr(self.screen, "SCREEN_ID", "")

@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 SCREEN_IDS = ("dashboard", "nodes", "sessions", "scores", "ssh", "logs", "alerts", "config", "setup")
 """Screens by their digit, 1 first."""
 BUILT_SCREENS = frozenset({"dashboard", "nodes", "sessions", "scores", "logs", "alerts", "config"})
-MINER_SCREENS = frozenset({"scores"})
-"""Screens that a validator has no counterpart for."""
-VALIDATOR_TITLES = {"nodes": "miners", "sessions": "verifications"}
+VALIDATOR_TITLES = {"nodes": "miners", "sessions": "verifications", "scores": "weights"}
 
 ANY = "any"
 TABLES = "tables"
@@ -46,7 +44,8 @@ def _screen(number: int, name: str, text: str) -> KeyBinding:
 
 
 _NODE_SCOPES = ("dashboard", "nodes", "scores", "node")
-_ITEMS = ("dashboard", "nodes", "sessions", "scores", "alerts", "config", "miners", "verifications")
+_ITEMS = ("dashboard", "nodes", "sessions", "scores", "alerts", "config", "miners", "verifications", "weights")
+_VALIDATOR_SCOPES = ("miners", "verifications", "weights")
 """Tables whose rows are objects, not log lines."""
 REPLAY = "replay"
 """Among the verbs of what is shown where that is a recording."""
@@ -56,7 +55,7 @@ BINDINGS: tuple[KeyBinding, ...] = (
     _screen(1, "dashboard", "First glance: reach, fleet, access, what to fix first"),
     _screen(2, "nodes", "GPU nodes (validator: miners)"),
     _screen(3, "sessions", "Who may enter (validator: verifications)"),
-    _screen(4, "scores", "Scores"),
+    _screen(4, "scores", "Scores (validator: weights)"),
     _screen(5, "ssh", "SSH check"),
     _screen(6, "logs", "The engine's log"),
     _screen(7, "alerts", "Active and past alerts"),
@@ -175,6 +174,10 @@ BINDINGS: tuple[KeyBinding, ...] = (
                label="renew", danger=True, group="Actions", needs="session.renew"),
     KeyBinding("session.end", ("K",), "End a validator's access (asks)", scope=("sessions", "session"), label="end",
                danger=True, group="Actions"),
+    KeyBinding("verify.now", ("T",), "Start a verification round now", scope=_VALIDATOR_SCOPES, label="verify now",
+               command="verify now", danger=True, group="Actions", needs="verify.now"),
+    KeyBinding("weights.set", ("W",), "Score and set weights now (asks)", scope=_VALIDATOR_SCOPES, label="set weights",
+               command="weights set", danger=True, group="Actions", needs="weights.set"),
     KeyBinding("alert.acknowledge", ("a",), "Acknowledge the alert (or the marked ones)", scope=("alerts",),
                label="acknowledge", danger=True, group="Actions"),
     KeyBinding("alert.silence", ("A",), "Silence the alert for a time", scope=("alerts",), label="silence",

@@ -59,6 +59,8 @@ def rank_fixes(
     if engine.role == "validator" and miners and not any(m.state == "answered" for m in miners.values()):
         text = f"none of {plural(len(miners), 'miner')} answers"
         fixes.append(Fix("bad", "miners", text, "", "2", stake="earnings"))
+    if engine.weights_error:
+        fixes.append(Fix("bad", "weights", engine.weights_error, "all miners", "4", stake="earnings"))
     for node in nodes.values():
         fixes += _node_fixes(node, look)
     for service in services.values():

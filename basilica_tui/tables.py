@@ -9,6 +9,7 @@ from typing import Any
 from basilica_tui import format as f
 from basilica_tui.columns import Column, Table
 from basilica_tui.format import Look, Span
+from basilica_tui.panels.verification import progress_words
 from basilica_tui.states import (
     ALERT_LEVELS,
     LOG_LEVELS,
@@ -21,6 +22,7 @@ from basilica_tui.states import (
     look_of,
     state_span,
 )
+from basilica_tui.weights_table import WEIGHTS
 from engine.control.models import (
     AlertView,
     LogRecord,
@@ -363,16 +365,22 @@ def _verification_word(view: VerificationView, look: Look) -> Span:
     return view.message or look.symbols.dash, "" if view.state not in {"passed", ""} else "dim"
 
 
+def _running_first(view: VerificationView) -> float:
+    """What runs before what waits, then by verdict."""
+    return {"running": 0, "queued": 1}.get(view.phase, 2) * 100.0 + look_of(VERIFICATION_STATES, view.state).rank
+
+
 VERIFICATIONS: Table[VerificationView] = Table(
     collection="verifications",
     noun="verified node",
-    first_sort="state",
+    first_sort="now",
     is_problem=lambda v: v.state in {"failed", "access_lost"},
     copy_text=_json,
     columns=(
         Column("node", "node", 10, lambda v, k: (f.short_node(v.id), ""), lambda v: v.id, 1, value=lambda v: v.id),
         Column("state", "result", 13, lambda v, k: _state(VERIFICATION_STATES, v.state, k),
                lambda v: look_of(VERIFICATION_STATES, v.state).rank, 1, value=lambda v: v.state),
+        Column("now", "now", 14, progress_words, _running_first, 2, value=lambda v: v.phase),
         Column("miner", "miner", 12, lambda v, k: (f.short_hotkey(v.miner_hotkey, k), "accent"),
                lambda v: v.miner_hotkey, 2, value=lambda v: v.miner_hotkey),
         Column("uid", "uid", 4, lambda v, k: (f.number(v.miner_uid, k), ""), lambda v: v.miner_uid, 4, "right"),
@@ -451,6 +459,6 @@ LOGS: Table[LogRecord] = Table(
 )  # fmt: skip
 
 ALL_TABLES: Mapping[str, Table[Any]] = {
-    t.collection: t for t in (NODES, SESSIONS, SERVICES, ALERTS, MINERS, VERIFICATIONS)
+    t.collection: t for t in (NODES, SESSIONS, SERVICES, ALERTS, MINERS, VERIFICATIONS, WEIGHTS)
 }
 """The tables that ``basilica-tui show`` knows, by name."""

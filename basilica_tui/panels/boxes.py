@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from basilica_tui import format as f
-from basilica_tui.format import Line, Look, Span
+from basilica_tui.format import Line, Look, Span, ago
 from basilica_tui.lines import beside, fit_line, join
 from basilica_tui.states import MINER_STATES, NODE_STATES, VERIFICATION_STATES, StateLook, look_of
 from basilica_tui.store import ConsoleStore
@@ -162,6 +162,22 @@ def _score_box(store: ConsoleStore, look: Look) -> Box:
     return "SCORE", lines, join(short, ("   ", ""))
 
 
+def _weights(store: ConsoleStore, look: Look) -> tuple[list[Line], Line]:
+    engine = store.engine
+    if engine.weights_error:
+        failed: Line = (("failed  ", "bad"), (engine.weights_error, ""))
+        return [failed], failed
+    if engine.weights_block is None:
+        nothing: Line = (("none set yet", "dim"),)
+        return [nothing], nothing
+    lines: list[Line] = [
+        (("set       ", "dim"), (ago(engine.weights_at, look), "")),
+        (("uids      ", "dim"), (f"{engine.weights_uids:,}", "")),
+        (("burn      ", "dim"), (f"{100 * engine.weights_burn / 65_535:.1f} %", "")),
+    ]
+    return lines, join(lines, ("   ", ""))
+
+
 def _validator_boxes(store: ConsoleStore, look: Look) -> list[Box]:
     miners = _tally(MINER_STATES, Counter(m.state for m in store.miners.values()), look)
     verified = _tally(VERIFICATION_STATES, Counter(v.state for v in store.verifications.values()), look)
@@ -179,5 +195,5 @@ def _validator_boxes(store: ConsoleStore, look: Look) -> list[Box]:
         (f"MINERS {len(store.miners):,}", _fold(miners) or [none], join(miners) or none),
         (f"VERIFIED {len(store.verifications):,}", _fold(verified) or [none], join(verified) or none),
         ("SINCE START", totals, join(totals, ("   ", ""))),
-        ("WEIGHTS", [none], none),
+        ("WEIGHTS", *_weights(store, look)),
     ]

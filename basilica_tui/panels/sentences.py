@@ -14,6 +14,7 @@ _EMPTY = {
     "alerts": "No alerts: nothing has gone wrong since the engine started.",
     "miners": "No miners discovered yet. They appear with the next read of the chain.",
     "verifications": "Nothing has been verified yet. Verification starts when a miner answers and names its nodes.",
+    "weights": "No weights were set yet by this engine. W sets them now; otherwise the block clock decides.",
     "logs": "The engine has logged nothing yet.",
 }
 _NEED_CHAIN = {

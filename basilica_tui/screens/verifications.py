@@ -1,23 +1,58 @@
-"""Verifications: the latest result for each node that a miner named."""
+"""Verifications: what waits, what runs and how far it is, and the latest result for each node that a miner named."""
 
 from __future__ import annotations
 
-from basilica_tui.screens.record import RecordScreen
+from textual.app import ComposeResult
+
+from basilica_tui.format import Line, Look
+from basilica_tui.panels.verification import queue_line, verification_lines
+from basilica_tui.screens.base import ConsoleScreen
+from basilica_tui.screens.scrolling import ScrollingLines
 from basilica_tui.screens.table_screen import TableScreen
+from basilica_tui.store import Dirty
 from basilica_tui.tables import VERIFICATIONS
 from engine.control.models import VerificationView
 
 
 class VerificationsScreen(TableScreen[VerificationView]):
-    """One row per verified node."""
+    """One row per node; the queue is in the title."""
 
     SCREEN_ID = "verifications"
     TABLE = VERIFICATIONS
 
+    def more_title(self, look: Look) -> list[Line]:
+        """How many wait, run and failed."""
+        return [queue_line(self.desk.store.verifications.values(), look)]
+
     def perform(self, binding_id: str) -> bool:
-        """Open the record."""
+        """Open the ladder of one node's steps."""
         if binding_id == "open":
             if self.table.cursor_id is not None:
-                self.desk.push_screen(RecordScreen("verifications", self.table.cursor_id))
+                self.desk.push_screen(VerificationScreen(self.table.cursor_id))
             return True
         return super().perform(binding_id)
+
+
+class VerificationScreen(ConsoleScreen):
+    """One node's verification, step by step, while it runs and after."""
+
+    SCREEN_ID = "verification"
+
+    def __init__(self, node_id: str) -> None:
+        super().__init__()
+        self._node_id = node_id
+
+    def body(self) -> ComposeResult:
+        """A list of lines."""
+        yield ScrollingLines(id="verification")
+
+    def draw(self, look: Look, dirty: Dirty | None) -> None:
+        """All lines again; only what differs is painted."""
+        view = self.desk.store.verifications.get(self._node_id)
+        gone: list[Line] = [(), ((f" {self._node_id} is not there any more.", "warn"),)]
+        lines = gone if view is None else verification_lines(view, look)
+        self.query_one(ScrollingLines).show(lines, faded=self.is_faded)
+
+    def perform(self, binding_id: str) -> bool:
+        """Scrolling."""
+        return self.query_one(ScrollingLines).perform(binding_id) or super().perform(binding_id)

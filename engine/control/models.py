@@ -65,6 +65,11 @@ class EngineView:
     weights_uids: int = 0
     weights_burn: int = 0
     weights_error: str = ""
+    weights_profile: str = ""
+    weights_version_key: int | None = None
+    weights_total: int = 0
+    weights_pools: tuple[str, ...] = ()
+    """One sentence per category: what it had to give and who got it."""
     node_key_rotation: str = ""
     """How far the change of the miner's own node key is; empty when none is under way."""
     recording_bytes: int | None = None
@@ -298,6 +303,24 @@ class VerificationView:
     banned_until: float | None = None
 
 
+@dataclass(slots=True)
+class WeightView:
+    """Validator role: one uid of the vector in force, id = the uid as text."""
+
+    collection: ClassVar[str] = "weights"
+    id: str
+    uid: int = 0
+    hotkey: str = ""
+    """Empty while the miner with that uid is not known, and for the burn."""
+    weight: int = 0
+    share: float = 0.0
+    """0 to 1 of the vector's sum."""
+    categories: tuple[str, ...] = ()
+    how: tuple[str, ...] = ()
+    """For each category how its part came about."""
+    is_burn: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class GpuView:
     """One GPU of a node, as its last inspection saw it."""
@@ -332,7 +355,7 @@ def gpus_of(node: NodeView) -> tuple[GpuView, ...]:
     return tuple(found)
 
 
-View = EngineView | NodeView | SessionView | ServiceView | AlertView | MinerView | VerificationView
+View = EngineView | NodeView | SessionView | ServiceView | AlertView | MinerView | VerificationView | WeightView
 VIEWS: tuple[type[View], ...] = (
     EngineView,
     NodeView,
@@ -341,6 +364,7 @@ VIEWS: tuple[type[View], ...] = (
     AlertView,
     MinerView,
     VerificationView,
+    WeightView,
 )
 COLLECTIONS: Mapping[str, type[View]] = {cls.collection: cls for cls in VIEWS}
 

@@ -15,6 +15,7 @@ from engine.control.models import (
     SessionView,
     VerificationView,
     View,
+    WeightView,
 )
 from engine.events import Event
 
@@ -45,6 +46,7 @@ class LiveState:
         self.alerts: dict[str, AlertView] = {}
         self.miners: dict[str, MinerView] = {}
         self.verifications: dict[str, VerificationView] = {}
+        self.weights: dict[str, WeightView] = {}
         self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self.memory = Memory()
         """What the fold must remember but nobody outside needs to see."""
@@ -56,6 +58,7 @@ class LiveState:
             "alerts": self.alerts,
             "miners": self.miners,
             "verifications": self.verifications,
+            "weights": self.weights,
         }
 
     def apply(self, event: Event) -> Touched:

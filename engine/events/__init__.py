@@ -117,6 +117,7 @@ from engine.events.validator import (
     VerificationStarted,
     VerificationStepFinished,
     WeightsFailed,
+    WeightsRestored,
     WeightsSet,
 )
 
@@ -210,6 +211,7 @@ __all__ = [
     "VerificationStarted",
     "VerificationStepFinished",
     "WeightsFailed",
+    "WeightsRestored",
     "WeightsSet",
     "event_from_record",
     "event_to_record",

@@ -158,7 +158,10 @@ class NodesCleanedUp(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsSet(Event):
-    """The chain took a weight vector; ``uids`` and ``burn`` describe it, the store has all of it."""
+    """The chain took a weight vector; ``uids`` and ``burn`` describe it, the store has all of it with its inputs.
+
+    ``weights`` are texts "uid weight"; ``portions`` "uid category weight how"; ``pools`` sentences, one per category.
+    """
 
     kind = "weights.set"
     block: int
@@ -168,6 +171,18 @@ class WeightsSet(Event):
     burn: int
     total: int
     next_block: int
+    burn_uid: int = -1
+    weights: tuple[str, ...] = ()
+    portions: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsRestored(WeightsSet):
+    """The vector in force, set by an earlier run."""
+
+    kind = "weights.restored"
+    severity = "debug"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

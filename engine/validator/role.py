@@ -109,6 +109,7 @@ class ValidatorRole:
         """Show what earlier runs found."""
         for last in await self._parts.store.verifications.latest():
             self._emit(VerificationRestored(**event_fields(last)))
+        await self._weights.restore()
 
     def add_services(self, supervisor: Supervisor) -> None:
         """Register the role's services."""

@@ -7,9 +7,11 @@ after half of that. The version key grows with each attempt, failed ones include
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from engine.chain import Chain, Metagraph, MetagraphCache
 from engine.clock import Clock
@@ -21,10 +23,12 @@ from engine.errors import (
     ChainUnavailable,
     ConfigInvalid,
     ScoresInvalid,
+    StoreUnusable,
 )
-from engine.events import EventSink, WeightsFailed, WeightsSet
+from engine.events import EventSink, WeightsFailed, WeightsRestored, WeightsSet
 from engine.store import Store
 from engine.store.records import WeightSet
+from engine.validator.explain import rescore
 from engine.validator.miner_facts import emission_of, gather_facts, inputs_to_json
 from engine.validator.scoring import Round, RoundContext, score_round
 
@@ -68,6 +72,14 @@ class WeightSetter:
         self._setting = asyncio.Lock()
         netuid = config.bittensor.netuid
         self._keys = _Keys(f"weights.last_block:{netuid}", f"weights.last_at:{netuid}", f"weights.version_key:{netuid}")
+
+    async def restore(self) -> None:
+        """Show the vector in force, when the store holds one whose inputs this program can read."""
+        record = await self._store.weights.newest()
+        if record is not None:
+            with contextlib.suppress(StoreUnusable):
+                scored = await asyncio.to_thread(rescore, record)
+                self._emit(WeightsRestored(**told_of(record, scored)))
 
     async def keep_setting(self) -> None:
         """The service: look at the block clock, set when it is time. Ends when nothing could ever be set."""
@@ -172,18 +184,7 @@ class WeightSetter:
             raise failure
         await self._store.keyvalue.put(self._keys.last_block, record.block)
         await self._store.keyvalue.put(self._keys.last_at, record.at)
-        self._emit(
-            WeightsSet(
-                at=record.at,
-                block=record.block,
-                profile=record.profile,
-                version_key=version,
-                uids=len(vector),
-                burn=scored.allocation.burn,
-                total=sum(vector.values()),
-                next_block=record.block + self._emission.weight_set_interval_blocks,
-            )
-        )
+        self._emit(WeightsSet(**told_of(replace(record, version_key=version), scored)))
 
     async def _next_version(self) -> int:
         stored = await self._store.keyvalue.get(self._keys.version)
@@ -211,6 +212,30 @@ class WeightSetter:
                 retry_in_s=retry_in_s,
             )
         )
+
+
+def told_of(record: WeightSet, scored: Round) -> dict[str, Any]:
+    """What is told of a vector: the fields of its event."""
+    allocation = scored.allocation
+    vector: list[list[int]] = json.loads(record.vector)
+    return {
+        "at": record.at,
+        "block": record.block,
+        "profile": record.profile,
+        "version_key": record.version_key,
+        "uids": len(vector),
+        "burn": allocation.burn,
+        "total": sum(weight for _, weight in vector),
+        "next_block": record.block + allocation.emission.weight_set_interval_blocks,
+        "burn_uid": allocation.emission.burn_uid if allocation.burn else -1,
+        "weights": tuple(f"{uid} {weight}" for uid, weight in vector),
+        "portions": tuple(
+            f"{portion.uid} {pool.category} {pool.explain_portion(place)}"
+            for pool in allocation.pools
+            for place, portion in enumerate(pool.portions)
+        ),
+        "pools": tuple(pool.explain() for pool in allocation.pools),
+    }
 
 
 def settable(weights: Mapping[int, int], metagraph: Metagraph) -> dict[int, int]:

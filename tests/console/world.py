@@ -7,6 +7,7 @@ import copy
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from engine import events as ev
 from engine.control.client import Batch, Snapshot
@@ -181,6 +182,44 @@ def validator_events(now: float = NOW) -> list[ev.Event]:
             at=now - 60, verification_id="v2", miner_hotkey=MINER, miner_uid=117, node_id=node_id(2),
             endpoint="basilica@10.0.0.2:22", tier="lightweight", ok=False, duration_ms=30_000.0,
             error_code="ssh_timeout", message="no answer in 30 s",
+        ),
+    ]  # fmt: skip
+
+
+def busy_validator_events(now: float = NOW) -> list[ev.Event]:
+    """A vector in force, one node in the middle of a full verification, one that waits for its own."""
+    whose: dict[str, Any] = {"miner_hotkey": MINER, "miner_uid": 117, "tier": "full"}
+    steps = [
+        ("host_key", "ok", "SHA256:abc, first seen"),
+        ("ssh_login", "ok", "basilica@10.0.0.3:22, OpenSSH_9.6"),
+        ("gpu", "ok", "8 x NVIDIA H100 80GB HBM3, driver 570, CUDA 12.8"),
+        ("attestation", "failed", "the signature does not fit the answer"),
+        ("compute", "skipped", "no attestation"),
+        ("docker_gpu", "impossible", "not possible here: no container engine"),
+    ]
+    place = {"miner_hotkey": MINER, "node_id": node_id(3), "verification_id": "v3"}
+    return [
+        ev.VerificationQueued(
+            at=now - 50, node_id=node_id(4), endpoint="basilica@10.0.0.4:22", reason="the node is new", **whose
+        ),
+        ev.VerificationQueued(
+            at=now - 45, node_id=node_id(3), endpoint="basilica@10.0.0.3:22", reason="the node is offline", **whose
+        ),
+        ev.VerificationStarted(
+            at=now - 40, node_id=node_id(3), endpoint="basilica@10.0.0.3:22", verification_id="v3", steps=13, **whose
+        ),
+        *(
+            ev.VerificationStepFinished(
+                at=now - 30 + position, step=step, verdict=verdict, evidence=evidence, duration_ms=120.0 * position,
+                position=position, **place,
+            )
+            for position, (step, verdict, evidence) in enumerate(steps)
+        ),
+        ev.WeightsSet(
+            at=now - 600, block=4_812_180, profile="documented", version_key=8, uids=3, burn=6553, total=65_534,
+            next_block=4_812_540, burn_uid=204, weights=("117 40000", "118 18981", "204 6553"),
+            portions=("117 H100 58982 × 12 / 17.7, cut off = 40000", "118 H100 last in line, the rest = 18981"),
+            pools=("H100: 100 % of what is not burnt = 58982, miners 2, total score 17.7",),
         ),
     ]  # fmt: skip
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from engine import events as ev
 from engine.control.folds.common import ENGINE, bounded, on
-from engine.control.models import MinerView, VerificationView
+from engine.control.models import MinerView, VerificationView, WeightView
 
 if TYPE_CHECKING:
     from engine.control.state import LiveState, Touched
@@ -15,6 +16,7 @@ MAX_MINERS = 1_000
 MAX_VERIFICATIONS = 5_000
 """Ids of verified nodes are chosen by miners, so their number needs a bound of ours."""
 MAX_STEPS = 32
+MAX_WEIGHTS = 4_096
 
 
 def _miner(state: LiveState, hotkey: str, uid: int) -> tuple[MinerView, Touched]:
@@ -137,10 +139,43 @@ def _node_misbehaved(state: LiveState, event: ev.NodeMisbehaved) -> Touched:
 
 @on(ev.WeightsSet)
 def _weights_set(state: LiveState, event: ev.WeightsSet) -> Touched:
+    return _show_weights(state, event)
+
+
+@on(ev.WeightsRestored)
+def _weights_restored(state: LiveState, event: ev.WeightsRestored) -> Touched:
+    return _show_weights(state, event)
+
+
+def _show_weights(state: LiveState, event: ev.WeightsSet) -> Touched:
     engine = state.engine
     engine.weights_block, engine.weights_at, engine.weights_next_block = event.block, event.at, event.next_block
     engine.weights_uids, engine.weights_burn, engine.weights_error = event.uids, event.burn, ""
-    return {ENGINE}
+    engine.weights_profile, engine.weights_version_key = event.profile, event.version_key
+    engine.weights_total, engine.weights_pools = event.total, event.pools
+    rows = weight_rows(event, {view.uid: hotkey for hotkey, view in state.miners.items() if view.uid is not None})
+    touched = {("weights", row_id) for row_id in (*state.weights, *rows)}
+    state.weights.clear()
+    state.weights.update(rows)
+    return touched | {ENGINE}
+
+
+def weight_rows(event: ev.WeightsSet, hotkeys: Mapping[int, str]) -> dict[str, WeightView]:
+    """The rows of a vector; text that is no entry is left out."""
+    rows: dict[str, WeightView] = {}
+    for text in event.weights[:MAX_WEIGHTS]:
+        uid, _, weight = text.partition(" ")
+        if not (uid.isdigit() and weight.isdigit()):
+            continue
+        is_burn = int(uid) == event.burn_uid
+        share = int(weight) / event.total if event.total else 0.0
+        rows[uid] = WeightView(uid, int(uid), hotkeys.get(int(uid), ""), int(weight), share, is_burn=is_burn)
+    for text in event.portions[: MAX_WEIGHTS * 4]:
+        uid, _, rest = text.partition(" ")
+        category, _, how = rest.partition(" ")
+        if row := rows.get(uid):
+            row.categories, row.how = (*row.categories, category), (*row.how, f"{category}: {how}")
+    return rows
 
 
 @on(ev.WeightsFailed)
