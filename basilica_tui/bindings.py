@@ -177,7 +177,7 @@ BINDINGS: tuple[KeyBinding, ...] = (
     KeyBinding("verify.now", ("T",), "Start a verification round now", scope=_VALIDATOR_SCOPES, label="verify now",
                command="verify now", danger=True, group="Actions", needs="verify.now"),
     KeyBinding("weights.set", ("W",), "Score and set weights now (asks)", scope=_VALIDATOR_SCOPES, label="set weights",
-               command="weights set", danger=True, group="Actions", needs="weights.set"),
+               command="set weights", danger=True, group="Actions", needs="weights.set"),
     KeyBinding("alert.acknowledge", ("a",), "Acknowledge the alert (or the marked ones)", scope=("alerts",),
                label="acknowledge", danger=True, group="Actions"),
     KeyBinding("alert.silence", ("A",), "Silence the alert for a time", scope=("alerts",), label="silence",
