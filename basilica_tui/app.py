@@ -43,6 +43,7 @@ from basilica_tui.screens.chooser import Choice, Chooser
 from basilica_tui.screens.config import ConfigScreen
 from basilica_tui.screens.confirm import Confirm
 from basilica_tui.screens.dashboard import DashboardScreen
+from basilica_tui.screens.engines import EnginesScreen
 from basilica_tui.screens.help import HelpScreen
 from basilica_tui.screens.logs import LogsScreen
 from basilica_tui.screens.menus import act_on_rows, confirm
@@ -62,6 +63,7 @@ from basilica_tui.tables import item_name
 from basilica_tui.terminal import EXIT_CODE, TerminalWatch
 from basilica_tui.text import clean
 from basilica_tui.themes import THEME_NAMES, THEMES
+from basilica_tui.ways import Way
 from engine.clock import Clock
 from engine.errors import BasilicaError
 
@@ -85,6 +87,7 @@ SCREENS: Mapping[str, Callable[[], ConsoleScreen]] = {
     "config": ConfigScreen,
     "logs": LogsScreen,
     "alerts": AlertsScreen,
+    "engines": EnginesScreen,
     "miners": MinersScreen,
     "verifications": VerificationsScreen,
     "weights": WeightsScreen,
@@ -126,6 +129,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         files: Path | None = None,
         watch_terminal: bool = False,
         feed: Callable[[ConsoleStore, Callable[[], None]], Feed] | None = None,
+        ways: Mapping[str, Way] | None = None,
+        profile: str = "",
         refusal: str = "this console is read-only; the engine would refuse",
     ) -> None:
         """``feed`` makes what fills the store where that is no engine; ``refusal`` is what a read-only console says."""
@@ -139,6 +144,11 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.store = ConsoleStore()
         self.painter = Painter()
         self._refusal = refusal
+        self.ways: Mapping[str, Way] = ways or {}
+        """The engines that have a name."""
+        self.store.profile = profile
+        self._is_read_only = read_only
+        self._link_task: asyncio.Task[None] | None = None
         self.link: Feed
         if feed is not None:
             self.link = feed(self.store, self._on_store_changed)
@@ -156,6 +166,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._notice: tuple[str, str, float] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._views: dict[str, ConsoleScreen] = {}
+        self._generation = 0
         self._view, self._last_view = "dashboard", "dashboard"
         self._is_flush_due = False
         self._hurry_until = 0.0
@@ -176,7 +187,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Show the dashboard, start the link, tick."""
         self.theme = self._theme_wanted if self._theme_wanted in self.theme_names else "dark"
         self.push_screen(self._view_of("dashboard"))
-        self.start(self.link.run())
+        self._link_task = self.start(self.link.run())
         self.set_interval(TICK_S, self.flush)
         if self._greetings:
             self.say("; ".join(self._greetings), "warn", GREETING_S)
@@ -205,11 +216,18 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Leave; the engine keeps running."""
         self.exit(code, return_code=code)
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something beside the screen until it ends or the console does."""
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something beside the screen until it ends or the console does; what goes wrong in it is a crash."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._handle_exception(error)
 
     # --- what screens ask for ---------------------------------------------------------------------------------
 
@@ -359,7 +377,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         actual = VALIDATOR_TITLES.get(name, name) if self.store.is_validator else name
         if actual not in self._views:
             screen = SCREENS[actual]()
-            self.install_screen(screen, actual)
+            self.install_screen(screen, f"{actual}.{self._generation}")
             self._views[actual] = screen
         return self._views[actual]
 
@@ -375,6 +393,42 @@ class ConsoleApp(App[int], inherit_bindings=False):
             if name != self._view:
                 self._last_view, self._view = self._view, name
             self.switch_screen(target)
+
+    def switch_engine(self, name: str) -> None:
+        """Leave this engine alone and attach to another one that has a name."""
+        way = self.ways.get(name)
+        if way is None:
+            known = ", ".join(f"@{n}" for n in self.ways) or "none; console.toml names them under [engines.NAME]"
+            self.say(f"there is no engine called {name}; there is {known}" if name else f"engines: {known}", "warn")
+            return
+        if name == self.store.profile:
+            self.say(f"@{name} is the one that is shown")
+            return
+        if self._link_task is not None:
+            self._link_task.cancel()
+        self.store = ConsoleStore()
+        self.store.profile = name
+        self.socket, self.read_only = way.where, self._is_read_only or way.read_only
+        self.link = Link(
+            self.store, way.where, clock=self.clock, connect=way.connect, read_only=self.read_only,
+            on_change=self._on_store_changed,
+        )  # fmt: skip
+        self._forget_views()
+        self._link_task = self.start(self.link.run())
+        self.say(f"attaching to @{name}")
+
+    def _forget_views(self) -> None:
+        """Selections, marks and logs belong to the engine that they were made on."""
+        while len(self.screen_stack) > 2:
+            self.pop_screen()
+        old, self._views = self._views, {}
+        self._view = self._last_view = "dashboard"
+        self._generation += 1
+        self.switch_screen(self._view_of("dashboard"))
+        for screen in old.values():
+            self.uninstall_screen(screen)
+            if screen.is_running:
+                screen.remove()
 
     def open_node(self, node_id: str) -> None:
         """Show one node."""
@@ -461,6 +515,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
             "refresh": lambda: self.start(self._refresh()),
             "theme": lambda: self._set_theme(argument),
             "plot": lambda: self.open_plot(argument),
+            "engine.switch": lambda: self.switch_engine(argument.removeprefix("@")),
             "engine.reload": self._reload_engine,
             "verify.now": lambda: self.act("verify.now", {}, "verify now"),
             "weights.set": self._set_weights,
@@ -545,7 +600,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
             for name in ("nodes", "sessions")
         }
         names["alerts"] = {alert.id: alert.id for alert in store.alerts.values() if alert.active}
-        words: dict[str, Sequence[str]] = {"theme": self.theme_names, "level": ("all", "info", "warning", "error"),
+        words: dict[str, Sequence[str]] = {"engine": [f"@{name}" for name in self.ways],
+                                           "theme": self.theme_names, "level": ("all", "info", "warning", "error"),
                                            "export": ("csv", "json", "png", "svg"),
                                            "plot": (*(c.id for c in CHARTS), *(name for name, _ in SPANS))}  # fmt: skip
         if isinstance(self.screen, TableScreen):
@@ -568,6 +624,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def run_command(self, text: str) -> None:
         """Run a line of the command prompt."""
+        if text.strip().startswith("@"):
+            text = f"engine {text.strip()}"
         command = parse_command(text, self.bindings_table, read_only=self.read_only, vocabulary=self.vocabulary())
         if isinstance(command, ActionCall):
             self._call(command)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 SCREEN_IDS = ("dashboard", "nodes", "sessions", "scores", "ssh", "logs", "alerts", "config", "setup")
 """Screens by their digit, 1 first."""
-BUILT_SCREENS = frozenset({"dashboard", "nodes", "sessions", "scores", "logs", "alerts", "config"})
+BUILT_SCREENS = frozenset({"engines", "dashboard", "nodes", "sessions", "scores", "logs", "alerts", "config"})
 VALIDATOR_TITLES = {"nodes": "miners", "sessions": "verifications", "scores": "weights"}
 
 ANY = "any"
@@ -44,7 +44,18 @@ def _screen(number: int, name: str, text: str) -> KeyBinding:
 
 
 _NODE_SCOPES = ("dashboard", "nodes", "scores", "node")
-_ITEMS = ("dashboard", "nodes", "sessions", "scores", "alerts", "config", "miners", "verifications", "weights")
+_ITEMS = (
+    "dashboard",
+    "nodes",
+    "sessions",
+    "scores",
+    "alerts",
+    "config",
+    "miners",
+    "verifications",
+    "weights",
+    "engines",
+)
 _VALIDATOR_SCOPES = ("miners", "verifications", "weights")
 """Tables whose rows are objects, not log lines."""
 REPLAY = "replay"
@@ -61,6 +72,7 @@ BINDINGS: tuple[KeyBinding, ...] = (
     _screen(7, "alerts", "Active and past alerts"),
     _screen(8, "config", "Effective configuration"),
     _screen(9, "setup", "Setup"),
+    _screen(0, "engines", "All engines that have a name in console.toml"),
     KeyBinding("screen.last", ("minus",), "Back to the view before this one", group="Screens"),
     KeyBinding("nav.down", ("j", "down"), "Next row", scope=(TABLES,), group="Moving"),
     KeyBinding("nav.up", ("k", "up"), "Previous row", scope=(TABLES,), group="Moving"),
@@ -182,6 +194,8 @@ BINDINGS: tuple[KeyBinding, ...] = (
                label="acknowledge", danger=True, group="Actions"),
     KeyBinding("alert.silence", ("A",), "Silence the alert for a time", scope=("alerts",), label="silence",
                danger=True, group="Actions"),
+    KeyBinding("engine.switch", (), "Attach to another engine by its name: :engine @NAME, or :@NAME",
+               command="engine", group="Screens"),
     KeyBinding("engine.reload", (), "Read the engine's configuration file again (asks)", command="engine reload",
                danger=True, group="Actions"),
     KeyBinding("engine.stop", (), "Stop the engine; asks for its name", command="engine stop", danger=True,

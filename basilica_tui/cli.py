@@ -75,6 +75,13 @@ def attach(
     revoke_on_exit: Annotated[
         bool, typer.Option("--revoke-on-exit", help="With --daemon: a miner takes every key off its nodes at the end.")
     ] = False,
+    ssh: Annotated[
+        str | None, typer.Option("--ssh", metavar="USER@HOST[:PORT]", help="An engine on another host, through SSH.")
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", metavar="NAME", help="The engine of that name in console.toml; also @NAME."),
+    ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Attach the console to the running engine, or run the engine with --daemon."""
@@ -82,6 +89,8 @@ def attach(
         typer.echo(f"basilica-tui {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is not None:
+        if ssh is not None or engine is not None:
+            fail(f"{context.invoked_subcommand} works on this host", "log in there, or leave --ssh and @NAME away")
         return
     if daemon:
         from engine.app import run_daemon
@@ -89,6 +98,12 @@ def attach(
         raise typer.Exit(run_daemon(config, revoke_on_exit=revoke_on_exit))
     from basilica_tui.run import run_console
 
+    if ssh is not None or engine is not None:
+        from basilica_tui import cli_ways
+
+        way = cli_ways.ssh_way(ssh, socket) if ssh is not None else cli_ways.named_way(engine or "")
+        asyncio.run(cli_ways.must_answer(way))
+        raise typer.Exit(run_console(way.where, read_only=read_only, theme=theme, way=way))
     path = find_socket(socket, config)
     asyncio.run(must_answer(path))
     raise typer.Exit(run_console(path, read_only=read_only, theme=theme))
@@ -173,10 +188,17 @@ def localnet_up(
     )
 
 
+def with_names(arguments: list[str]) -> list[str]:
+    """The command line with a leading ``@NAME`` written as the option that it stands for."""
+    if arguments and len(arguments[0]) > 1 and arguments[0].startswith("@"):
+        return ["--engine", arguments[0][1:], *arguments[1:]]
+    return arguments
+
+
 def main() -> None:
     """The console script: every expected failure is a sentence, never a traceback."""
     try:
-        app()
+        app(args=with_names(sys.argv[1:]))
     except ConfigInvalid as error:
         typer.echo(f"basilica-tui: {error.message}", err=True)
         for problem in error.problems:

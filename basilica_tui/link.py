@@ -16,7 +16,7 @@ from basilica_tui.store import BatchLike, ConsoleStore, LinkState, SnapshotLike
 from engine.clock import Clock
 from engine.control.client import ControlClient
 from engine.control.models import LogRecord
-from engine.errors import BasilicaError, ControlRefused, EngineUnreachable
+from engine.errors import BasilicaError, ControlRefused, EngineUnreachable, ProtocolMismatch
 
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 10.0
@@ -26,6 +26,8 @@ LOG_PAGE = 1000
 class HelloLike(Protocol):
     """What the link reads of the engine's hello."""
 
+    @property
+    def build(self) -> str: ...
     @property
     def instance(self) -> str: ...
     @property
@@ -62,6 +64,7 @@ class Client(Protocol):
         on_progress: Callable[[str], None] | None = None,
     ) -> Mapping[str, object]: ...
     async def actions(self) -> Mapping[str, str]: ...
+    async def summary(self) -> Mapping[str, object]: ...
     async def logs(self, after_seq: int = 0, limit: int = 500) -> list[LogRecord]: ...
     async def history(self, series: str, subject: str, since: float) -> list[tuple[float, float]]: ...
     async def events(self, subject: str, kinds: Sequence[str], limit: int = 100) -> list[dict[str, object]]: ...
@@ -199,7 +202,13 @@ class Link:
             self._store.verbs = None  # an older engine; it will say itself what it does not know
         if self._store.link.phase != "live":
             self._store.set_link(
-                LinkState(phase="live", since=self._clock.now(), role=client.hello.role, was_live=True)
+                LinkState(
+                    phase="live",
+                    since=self._clock.now(),
+                    role=client.hello.role,
+                    was_live=True,
+                    build=client.hello.build,
+                )
             )
         self._on_change()
 
@@ -213,6 +222,7 @@ class Link:
                 retry_at=now + delay_s,
                 error=error.message,
                 hint=error.hint,
+                is_mismatch=isinstance(error, ProtocolMismatch),
                 attempts=before.attempts + 1 if before.phase == "waiting" else 1,
             )
         )

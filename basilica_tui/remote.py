@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -127,7 +128,7 @@ class RemoteEngine:
             async with asyncio.timeout(OPEN_S):
                 reader, writer = await connection.open_unix_connection(str(place), encoding=None)
         except asyncssh.ChannelOpenError as error:
-            message, hint = channel_words(error, str(self._address), str(place))
+            message, hint = channel_words(str(self._address), str(place), is_there=await _is_there(connection, place))
             raise EngineUnreachable(message, hint=hint) from error
         except (asyncssh.Error, OSError) as error:
             raise EngineUnreachable(f"{self._address}: the connection was lost: {error}") from error
@@ -190,14 +191,23 @@ def login_words(error: BaseException, where: str, *, has_password: bool = False)
     return f"{where}: SSH failed: {error}", ""
 
 
-def channel_words(error: asyncssh.ChannelOpenError, where: str, place: str) -> tuple[str, str]:
-    """Message and hint for a socket on the other side that could not be opened."""
-    if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
+def channel_words(where: str, place: str, *, is_there: bool) -> tuple[str, str]:
+    """Message and hint for a socket on the other side that could not be opened; sshd does not say why."""
+    if is_there:
         return (
-            f"{where}: sshd there does not forward sockets",
-            "AllowStreamLocalForwarding yes in its sshd_config, and no restrict on the key",
+            f"{where}: {place} is there but does not open: its engine is gone, or sshd forwards no sockets",
+            "is the engine running? AllowStreamLocalForwarding yes in sshd_config; no restrict on your key there",
         )
     return (
-        f"{where}: no engine answers at {place}",
+        f"{where}: there is no engine at {place}",
         "is it running there, and are you logged in as its user? --socket PATH names another place",
     )
+
+
+async def _is_there(connection: asyncssh.SSHClientConnection, place: Path) -> bool:
+    try:
+        async with asyncio.timeout(OPEN_S):
+            done = await connection.run(f"test -S {shlex.quote(str(place))}", check=False, stdin=asyncssh.DEVNULL)
+    except (asyncssh.Error, OSError):
+        return False
+    return done.exit_status == 0

@@ -12,6 +12,7 @@ from basilica_tui.symbols import speaks_utf8
 
 if TYPE_CHECKING:
     from basilica_tui.app import ConsoleApp
+    from basilica_tui.ways import Way
     from engine.recording.player import Player
 
 NO_TERMINAL = 2
@@ -20,9 +21,16 @@ WEB_DRIVER = "textual.drivers.web_driver:WebDriver"
 
 
 def run_console(
-    socket: Path, *, read_only: bool = False, theme: str | None = None, ascii_only: bool | None = None
+    socket: Path,
+    *,
+    read_only: bool = False,
+    theme: str | None = None,
+    ascii_only: bool | None = None,
+    way: Way | None = None,
 ) -> int:
     """Attach to the engine behind ``socket`` until the operator leaves; returns the exit code.
+
+    ``way`` leads to another one, for which ``socket`` is only a name.
 
     ``theme`` and ``ascii_only`` None choose by the terminal and locale. Without a terminal it says so and returns 2.
     """
@@ -30,8 +38,11 @@ def run_console(
     def make(options: dict[str, Any]) -> ConsoleApp:
         from basilica_tui.app import ConsoleApp  # noqa: PLC0415 - TEXTUAL_ANIMATIONS is read at import
         from basilica_tui.link import connect_to_engine  # noqa: PLC0415
+        from basilica_tui.ways import Way  # noqa: PLC0415
 
-        return ConsoleApp(socket, connect=connect_to_engine, read_only=read_only, **options)
+        to = way or Way("", socket, connect_to_engine)
+        only_looks = read_only or to.read_only
+        return ConsoleApp(to.where, connect=to.connect, read_only=only_looks, profile=to.name, **options)
 
     return _run(make, theme, ascii_only)
 
@@ -57,6 +68,7 @@ def _run(make: Callable[[dict[str, Any]], ConsoleApp], theme: str | None, ascii_
     from basilica_tui.preferences import Preferences, config_folder, state_folder  # noqa: PLC0415
     from basilica_tui.settings import load_settings  # noqa: PLC0415
     from basilica_tui.themes import choose_theme  # noqa: PLC0415
+    from basilica_tui.ways import ways_to  # noqa: PLC0415
     from engine.clock import SystemClock  # noqa: PLC0415
 
     settings = load_settings(config_folder(os.environ))
@@ -74,6 +86,7 @@ def _run(make: Callable[[dict[str, Any]], ConsoleApp], theme: str | None, ascii_
             "files": state,
             "ascii_only": not speaks_utf8(os.environ) if ascii_only is None else ascii_only,
             "watch_terminal": not in_browser,
+            "ways": ways_to(settings.engines),
         }
     )
     app.run(mouse=False)

@@ -11,6 +11,7 @@ from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
 from basilica_tui.bindings import BINDINGS, KeyBinding, remap
+from basilica_tui.profiles import EngineProfile, parse_profiles
 from basilica_tui.themes import THEME_NAMES, TONES, make_theme
 
 KEY_NAMES: Mapping[str, str] = {
@@ -33,6 +34,7 @@ class Settings:
     ascii_only: bool | None = None
     themes: tuple[Theme, ...] = ()
     problems: tuple[str, ...] = field(default=())
+    engines: Mapping[str, EngineProfile] = field(default_factory=dict)
 
 
 def load_settings(folder: Path) -> Settings:
@@ -40,10 +42,11 @@ def load_settings(folder: Path) -> Settings:
     themes, problems = _themes(folder / "themes")
     data, unreadable = _read(folder / "console.toml")
     problems += unreadable
-    for name in data.keys() - {"keys", "theme", "ascii"}:
-        problems.append(f"console.toml: {name} is not known; keys, theme and ascii are")
+    for name in data.keys() - {"keys", "theme", "ascii", "engines"}:
+        problems.append(f"console.toml: {name} is not known; keys, theme, ascii and engines are")
     keymap, key_problems = _keymap(data.get("keys", {}))
     bindings, clashes = remap(BINDINGS, keymap)
+    engines, engine_problems = parse_profiles(data.get("engines", {}))
     theme, ascii_only = data.get("theme"), data.get("ascii")
     names = [*THEME_NAMES, *(t.name for t in themes)]
     if theme is not None and theme not in names:
@@ -57,7 +60,8 @@ def load_settings(folder: Path) -> Settings:
         theme if isinstance(theme, str) else None,
         ascii_only if isinstance(ascii_only, bool) else None,
         tuple(themes),
-        (*problems, *key_problems, *clashes),
+        (*problems, *key_problems, *clashes, *engine_problems),
+        engines,
     )
 
 

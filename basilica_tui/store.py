@@ -62,6 +62,10 @@ class LinkState:
     role: str = ""
     attempts: int = 0
     was_live: bool = False
+    build: str = ""
+    """The version of the engine that answered last."""
+    is_mismatch: bool = False
+    """Somebody answers, but in a protocol that this console does not speak."""
 
 
 @dataclass(slots=True)
@@ -109,6 +113,8 @@ class ConsoleStore:
         """The actions that the engine knows; None while it has not said."""
         self.replay: ReplayPosition | None = None
         """Set where a recording is shown instead of an engine."""
+        self.profile = ""
+        """The name by which the operator knows this engine; empty without one."""
         self._dirty = Dirty()
 
     # --- reading ----------------------------------------------------------------------------------------------

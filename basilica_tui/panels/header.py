@@ -35,7 +35,8 @@ def clock_line(look: Look) -> Line:
 def _left(store: ConsoleStore, look: Look, width: int, path: Sequence[str]) -> list[Line]:
     engine = store.engine
     name = engine.name if engine.name.startswith(engine.role) else f"{engine.role} {engine.name}".strip()
-    parts: list[Line] = [((PROGRAM, "title"),)] if width >= 88 or not name else []
+    program = f"{PROGRAM} @{store.profile}" if store.profile else PROGRAM
+    parts: list[Line] = [((program, "title"),)] if width >= 88 or not name else []
     if name:
         parts.append(((name, "accent" if width >= 88 else "title"),))
     if len(path) > 1:
@@ -82,6 +83,9 @@ def link_badge(store: ConsoleStore, look: Look, *, short: bool = False) -> Line:
     if link.phase == "connecting":
         return ((f"{look.symbols.half} connecting", "warn"),)
     since = f.age(link.since, look)
+    if link.is_mismatch:
+        words = "versions differ" if short else "console and engine are of different versions"
+        return ((f"{look.symbols.bad} {words}", "bad"),)
     wait = max(int((link.retry_at or look.now) - look.now + 0.5), 0)
     retry = f"retry in {wait} s" if wait else "retrying"
     if short:

@@ -31,6 +31,13 @@ def connection_sentences(store: ConsoleStore, socket: str, look: Look) -> list[s
     if link.phase == "live":
         return ["The engine is starting; it has not said anything yet."]
     wait = max(int((link.retry_at or look.now) - look.now + 0.5), 0)
+    if link.is_mismatch:
+        return [
+            f"An engine answers on {socket}, but this console cannot talk to it.",
+            f"{link.error[:1].upper()}{link.error[1:]}.",
+            f"What to do: {link.hint}." if link.hint else "",
+            f"Trying again in {wait} s: an engine of the right version is shown as soon as it is there.",
+        ]
     lines = [
         f"No engine answers on {socket}.",
         f"Reason: {link.error}" if link.error and not link.error.lower().startswith("no engine") else "",

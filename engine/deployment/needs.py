@@ -87,6 +87,8 @@ def _needs(config: RoleConfig, config_path: Path, base: Path, hotkey: Path) -> I
     if endpoint.startswith("file:"):
         yield Need("the chain in a file", (base / endpoint.removeprefix("file:")).parent, writable=True)
     yield Need("the data directory", base / config.data_dir, writable=True)
+    if config.recording.enabled and config.recording.directory is not None:
+        yield Need("the recording's directory", base / config.recording.directory, writable=True)
     if config.database.file is not None:
         yield Need("the database's directory", (base / config.database.file).parent, writable=True)
     if config.logging.file is not None:

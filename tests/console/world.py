@@ -354,6 +354,9 @@ class TestClient:
             raise ControlRefused("this engine knows no verb 'actions'", reason="unknown_verb")
         return dict.fromkeys(self._engine.verbs, "")
 
+    async def summary(self) -> Mapping[str, object]:
+        raise ControlRefused("this engine knows no verb 'summary'", reason="unknown_verb")
+
     async def logs(self, after_seq: int = 0, limit: int = 500) -> list[LogRecord]:
         return [r for r in self._engine.log_lines if r.seq > after_seq][:limit]
 
