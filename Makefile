@@ -14,7 +14,7 @@ $(STAMP): requirements.lock pyproject.toml .ci/make-venv
 demo: venv  ## a whole subnet on this machine, and the console attached to it
 	@$(BIN)/basilica-tui demo
 
-test: venv packages  ## everything: real sshd, tmux, snapshots, wheel
+test: venv packages  ## everything: real sshd, PostgreSQL, tmux, snapshots, wheel
 	@.ci/run-tests $(BIN)
 
 packages:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from basilica_tui.cli_api_keys import api_keys_app
 from basilica_tui.cli_audit import audit_app
 from basilica_tui.cli_backup import backup_app
 from basilica_tui.cli_config import config_app
@@ -46,6 +47,7 @@ app.add_typer(weights_app, name="weights")
 app.add_typer(audit_app, name="audit")
 app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
+app.add_typer(api_keys_app, name="api-keys")
 app.add_typer(backup_app, name="backup")
 app.add_typer(service_app, name="service")
 app.add_typer(record_app, name="record")

@@ -170,7 +170,14 @@ class Engine:
         control.bind()
         async with AsyncExitStack() as closing:
             closing.callback(control.close)
-            store = await open_store(self._config.database.url, clock=self._clock)
+            database = self._config.database
+            store = await open_store(
+                database.url,
+                clock=self._clock,
+                connect_timeout_s=database.connect_timeout,
+                max_connections=database.max_connections,
+                may_migrate=database.run_migrations,
+            )
             closing.push_async_callback(store.close)
             opened = self._open_chain(store)
             closing.push_async_callback(opened.chain.close)
@@ -292,10 +299,17 @@ class Engine:
             )
         else:
             # Imported here: a miner needs neither FastAPI nor the validator's rooms, and memory is counted.
-            from engine.rest import RestParts, rest_app  # noqa: PLC0415
+            from engine.rest import (  # noqa: PLC0415
+                ApiKeys,
+                FactGauges,
+                RestParts,
+                add_key_actions,
+                rest_app,
+                views_of,
+            )
             from engine.validator.role import ValidatorParts, ValidatorRole  # noqa: PLC0415
 
-            counted = ValidatorMetrics(self._state)
+            counted = ValidatorMetrics(self._state, opened.store)
             self.bus.subscribe(counted.listen)
             render = counted.render
             role = ValidatorRole(
@@ -303,9 +317,16 @@ class Engine:
                     config, opened.store, opened.chain, signer, opened.metagraph, self._clock, self.bus, host_keys
                 )
             )
+            keys = ApiKeys(opened.store.api_keys, self._clock, configured=config.api.api_key)
+            add_key_actions(self._actions, keys)
             host, _, port = config.api.bind_address.rpartition(":")
-            answers = rest_app(RestParts(config, opened.store, self._state, self._clock))
-            self._add_http(HttpService("rest", answers, host, int(port)))
+            parts = RestParts(config, opened.store, self._state, self._clock, keys, signer.hotkey)
+            views = views_of(parts)
+            facts = FactGauges(views, opened.store.weights, self._clock)
+            counted.registry.register(facts)
+            self._supervisor.add("facts", facts.run)
+            answers = rest_app(parts, views, observe=counted.http)
+            self._add_http(HttpService("rest", answers, host.strip("[]"), int(port)))
         if config.metrics.enabled:
             prometheus = config.metrics.prometheus
             app = metrics_app(render, prometheus.path)

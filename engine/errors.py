@@ -482,3 +482,18 @@ class RedactionFailed(BasilicaError):
     """Something that was to be shared would still name somebody; it was not written."""
 
     code = "redaction_failed"
+
+
+# --- REST -----------------------------------------------------------------------------------------------------
+
+
+class RequestUnproven(BasilicaError):
+    """A signed request does not prove who sent it."""
+
+    code = "request_unproven"
+
+
+class ApiKeyInvalid(BasilicaError):
+    """An API key cannot be made or changed as asked."""
+
+    code = "api_key_invalid"

@@ -7,6 +7,9 @@ from engine.config.findings import Findings
 from engine.config.validator import ValidatorConfig
 from engine.errors import ConfigInvalid
 
+SHORTEST_KEY = 24
+"""Characters of a configured API key."""
+
 
 def check_validator_config(config: ValidatorConfig) -> None:
     """Raise ConfigInvalid with every problem, or return."""
@@ -51,10 +54,15 @@ def _check_api(config: ValidatorConfig, findings: Findings) -> None:
     else:
         listeners.append(("api.bind_address", *address))
         is_local = address[0] == "localhost" or (is_ip(address[0]) and address[0] in {"127.0.0.1", "::1"})
-        if not config.api.api_key and not is_local:
-            findings.warn(
-                "api.bind_address", config.api.bind_address, "and no api.api_key is set, so the API is open to everyone"
-            )
+        opened = sorted(set(config.api.open) - {"health", "docs"})
+        if opened and not is_local:
+            words = f"and api.open lets everyone who reaches it read {', '.join(opened)} without a key"
+            findings.warn("api.bind_address", config.api.bind_address, words)
+    if config.api.api_key is not None and len(config.api.api_key) < SHORTEST_KEY:
+        words = (
+            f"and shorter than {SHORTEST_KEY} characters, so it is not accepted; basilica-tui api-keys create makes one"
+        )
+        findings.warn("api.api_key", "********", words)
     metrics, health = config.metrics, config.health
     if metrics.enabled:
         listeners.append(("metrics.prometheus.port", metrics.prometheus.host, metrics.prometheus.port))

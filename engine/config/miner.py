@@ -164,6 +164,8 @@ class ObservedConfig(Section):
     """A validator's Prometheus text."""
     rest_url: Annotated[str, Field(pattern=_WEB_URL)] | None = None
     """A validator's REST API, without a path of its own."""
+    rest_hotkey: str | None = None
+    """That validator's hotkey, for which requests are signed; the assigned validator's when not given."""
     interval: Annotated[Interval, Field(ge=1)] = 60.0
     timeout: Interval = 10.0
 

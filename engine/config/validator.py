@@ -8,8 +8,20 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from engine.config.common import BittensorConfig, DatabaseConfig, HealthConfig, RoleConfig
-from engine.config.values import Count, Duration, DurationTable, FilePath, Interval, IntervalTable, Name, Port, Section
+from engine.config.values import (
+    Count,
+    Duration,
+    DurationTable,
+    FilePath,
+    Interval,
+    IntervalTable,
+    ListOf,
+    Name,
+    Port,
+    Section,
+)
 
+RouteGroup = Literal["health", "docs", "miners", "nodes", "gpus", "verification", "rentals", "config"]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 
@@ -51,7 +63,14 @@ class ApiConfig(Section):
 
     bind_address: Name = "0.0.0.0:8080"
     api_key: str | None = None
+    """A key with every scope; better ones, with scopes and an end, are made by ``basilica-tui api-keys create``."""
+    open: Annotated[tuple[RouteGroup, ...], ListOf] = ("health", "docs")
+    """What everybody may read without a key."""
     max_body_size: Count = 1048576
+    requests_per_minute: Count = 120
+    """From one address."""
+    requests_per_minute_with_key: Count = 1200
+    """With one API key or one hotkey."""
 
 
 class DockerValidationConfig(Section):
@@ -200,8 +219,10 @@ class CleanupConfig(Section):
     """``[cleanup]``: how long records are kept."""
 
     enabled: bool = True
+    """Whether records are ever deleted; looked at every quarter of an hour, whatever run_interval_hours says."""
     run_interval_hours: Count = 24
     profile_retention_days: Count = 30
+    """Days that verifications, their steps and misbehaviour are kept."""
     emission_retention_days: Count = 90
 
 

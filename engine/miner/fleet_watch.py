@@ -9,6 +9,7 @@ from engine.config.miner import MinerConfig, NodeManagementConfig
 from engine.control.actions import ActionTable
 from engine.errors import ControlRefused
 from engine.events import EventBus
+from engine.identity.signatures import Signer
 from engine.miner.fleet import Fleet, FleetNode
 from engine.miner.fleet_book import FleetBook
 from engine.miner.fleet_keeper import FleetKeeper
@@ -30,6 +31,7 @@ class FleetWatch:
         pool: NodePool,
         repository: NodeHealthRepository,
         *,
+        signer: Signer,
         clock: Clock,
         bus: EventBus,
     ) -> None:
@@ -49,6 +51,8 @@ class FleetWatch:
         self._observer = Observer(
             metrics_url=config.observed.metrics_url,
             rest_url=config.observed.rest_url,
+            rest_hotkey=config.observed.rest_hotkey,
+            signer=signer,
             interval_s=config.observed.interval,
             timeout_s=config.observed.timeout,
             node_ids=lambda: self.fleet.nodes,

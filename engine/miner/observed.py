@@ -6,6 +6,7 @@ cannot be had, that is what is said.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -15,8 +16,18 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from engine.clock import Clock
 from engine.errors import ObservationUnavailable
-from engine.events import Event, EventSink, MetagraphRead, NodeObserved, ObservationFailed, ObservationRead
-from engine.miner.observed_fetch import fetch
+from engine.events import (
+    AssignmentChanged,
+    Event,
+    EventSink,
+    MetagraphRead,
+    NodeObserved,
+    ObservationFailed,
+    ObservationRead,
+)
+from engine.identity.signatures import Signer
+from engine.identity.signed_requests import sign_request
+from engine.miner.observed_fetch import fetch, target
 
 MINUTES_METRIC = "basilica_node_uptime_minutes"
 MULTIPLIER_METRIC = "basilica_node_uptime_multiplier"
@@ -89,13 +100,22 @@ class Observer:
         *,
         metrics_url: str | None,
         rest_url: str | None,
+        rest_hotkey: str | None,
+        signer: Signer | None,
         interval_s: float,
         timeout_s: float,
         node_ids: Callable[[], Collection[str]],
         clock: Clock,
         emit: EventSink,
     ) -> None:
+        """The REST API is asked with requests that ``signer`` signs for ``rest_hotkey``, the validator there.
+
+        Without a ``rest_hotkey`` it is the assigned validator.
+        """
         self._metrics_url = metrics_url
+        self._rest_hotkey = rest_hotkey
+        self._assigned = ""
+        self._signer = signer
         self._rest_url = None if rest_url is None else rest_url.rstrip("/")
         self._interval_s = interval_s
         self._timeout_s = timeout_s
@@ -110,9 +130,11 @@ class Observer:
         return self._metrics_url is not None or self._rest_url is not None
 
     def listen(self, event: Event) -> None:
-        """Learn the own uid from the chain; for the bus."""
+        """Learn the own uid from the chain, and whom the miner serves; for the bus."""
         if isinstance(event, MetagraphRead):
             self._uid = event.own_uid
+        elif isinstance(event, AssignmentChanged):
+            self._assigned = event.validator_hotkey
 
     async def run(self) -> None:
         """Read for ever."""
@@ -152,8 +174,7 @@ class Observer:
         if self._uid is None:
             raise ObservationUnavailable("the own uid is not known yet, so there is nothing to ask for")
         miner_url = f"{url}/miners/miner_{self._uid}"
-        details = _json(await fetch(miner_url, timeout_s=self._timeout_s))
-        health = _json(await fetch(f"{miner_url}/health", timeout_s=self._timeout_s))
+        details, health = await self._ask(miner_url), await self._ask(f"{miner_url}/health")
         found, now = parse_miner(details, health, self._node_ids()), self._clock.now()
         for node_id, status in found.nodes.items():
             self._emit(NodeObserved(at=now, node_id=node_id, source="rest", status=status))
@@ -167,6 +188,13 @@ class Observer:
                 miner_status=found.status,
             )
         )
+
+    async def _ask(self, url: str) -> object:
+        """One document, signed for the validator where it is known: a miner may read its own scores so."""
+        receiver, headers = self._rest_hotkey or self._assigned, None
+        if self._signer is not None and receiver:
+            headers = await asyncio.to_thread(sign_request, self._signer, path=target(url), receiver=receiver)
+        return _json(await fetch(url, timeout_s=self._timeout_s, headers=headers))
 
 
 def _json(body: bytes) -> object:

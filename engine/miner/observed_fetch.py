@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 import ssl
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from engine.errors import ObservationUnavailable
@@ -14,8 +15,8 @@ MAX_BYTES = 4 << 20
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: ([\x20-\x7e]{0,80}))?")
 
 
-async def fetch(url: str, *, timeout_s: float) -> bytes:
-    """The body of the answer 200 to a GET of ``url``.
+async def fetch(url: str, *, timeout_s: float, headers: Mapping[str, str] | None = None) -> bytes:
+    """The body of the answer 200 to a GET of ``url``; see ``target`` for what is asked for.
 
     Raises:
         ObservationUnavailable: no such host, no answer in time, too much of it, or another status; redirects are
@@ -23,24 +24,30 @@ async def fetch(url: str, *, timeout_s: float) -> bytes:
     """
     try:
         async with asyncio.timeout(timeout_s):
-            return await _get(url)
+            return await _get(url, headers or {})
     except TimeoutError:
         raise ObservationUnavailable(f"no complete answer within {timeout_s:g} s") from None
     except (OSError, ssl.SSLError, UnicodeError, ValueError) as error:
         raise ObservationUnavailable(_first_line(error)) from error
 
 
-async def _get(url: str) -> bytes:
+def target(url: str) -> str:
+    """The path and query that a GET of ``url`` asks for, as they stand in the request."""
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+async def _get(url: str, headers: Mapping[str, str]) -> bytes:
     parts = urlsplit(url)
     host, is_tls = parts.hostname or "", parts.scheme == "https"
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     port = parts.port or (443 if is_tls else 80)
     reader, writer = await asyncio.open_connection(
         host, port, ssl=ssl.create_default_context() if is_tls else None, limit=64 * 1024
     )
     try:
         name = f"[{host}]" if ":" in host else host
-        head = f"GET {path} HTTP/1.0\r\nHost: {name}:{port}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        more = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+        head = f"GET {target(url)} HTTP/1.0\r\nHost: {name}:{port}\r\nAccept: */*\r\n{more}Connection: close\r\n\r\n"
         writer.write(head.encode("ascii"))
         await writer.drain()
         answer = bytearray()

@@ -69,7 +69,9 @@ class MinerRole:
         self._config = config
         self._clock = clock
         self.pool = NodePool(key, parts.host_keys, clock=clock, emit=emit)
-        self.watch = FleetWatch(config, nodes, self.pool, parts.store.node_health, clock=clock, bus=parts.bus)
+        self.watch = FleetWatch(
+            config, nodes, self.pool, parts.store.node_health, signer=parts.signer, clock=clock, bus=parts.bus
+        )
         self.fleet = self.watch.fleet
         self.access = NodeAccess(config, parts.signer.hotkey, self.pool, parts.store, clock=clock, emit=emit)
         self.reconciler = self.access.reconciler

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from engine.store.records import AuditRecord
+from engine.store.rows import storable
 
 GENESIS = "0" * 64
 FIRST_SEQ = 1
@@ -164,4 +165,6 @@ class Verifier:
 
 
 def _cut(text: str) -> str:
+    # Storable first: what is hashed must be exactly what a database gives back.
+    text = storable(text)
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-
-import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from engine.clock import SystemClock
 from engine.errors import AuditUnreadable, StoreUnusable
 from engine.events import AuditAnchored
 from engine.observe.audit_chain import Anchor, Verdict, Verifier
 from engine.store.audit import AuditRepository
-from engine.store.database import Database
 from engine.store.eventlog import EventLog, EventWriter
+from engine.store.reading import open_reading
 from engine.store.records import AuditRecord
-from engine.store.url import SqliteFiles, parse_url
 
 _HINT = "name the database with --database, or the engine's configuration with --config"
 
@@ -69,31 +64,10 @@ async def open_audit(url: str) -> AsyncIterator[AuditReader]:
     Raises:
         AuditUnreadable: there is no such database, or the URL names none.
     """
-    try:
-        place = parse_url(url)
-    except StoreUnusable as error:
-        raise AuditUnreadable(error.message, hint=error.hint) from error
-    if isinstance(place, SqliteFiles):
-        if not place.state.is_file():
-            raise AuditUnreadable(f"there is no database {place.state}", hint=_HINT)
-        state = _read_only(place.state)
-        events = _read_only(place.events) if place.events.is_file() else None
-    else:
-        engine = create_async_engine(place.url, pool_size=1)
-        state = events = Database(engine, engine.url.render_as_string(hide_password=True))
-    try:
+    async with AsyncExitStack() as closing:
+        try:
+            state, events = await closing.enter_async_context(open_reading(url))
+        except StoreUnusable as error:
+            raise AuditUnreadable(error.message, hint=error.hint or _HINT) from error
         log = None if events is None else EventLog(events, EventWriter(events, SystemClock()))
         yield AuditReader(AuditRepository(state), log)
-    finally:
-        await state.close()
-        if events is not None and events is not state:
-            await events.close()
-
-
-def _read_only(path: Path) -> Database:
-    # Without a journal nobody has it open, and only an immutable file is read without creating one.
-    query = {"uri": "true", "mode": "ro"}
-    if not path.with_name(path.name + "-wal").exists():
-        query["immutable"] = "1"
-    name = "file:" + str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    return Database(create_async_engine(sa.URL.create("sqlite+aiosqlite", database=name, query=query)), str(path))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import uvicorn
 from starlette.applications import Starlette
@@ -16,6 +17,9 @@ from starlette.routing import Route
 
 from engine.control.state import LiveState
 from engine.errors import PortTaken
+
+Application: TypeAlias = Callable[..., Awaitable[None]]
+"""What ASGI calls an application."""
 
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -78,7 +82,7 @@ class HttpService:
     """One app on one address."""
 
     name: str
-    app: Starlette
+    app: Application
     host: str
     port: int
 

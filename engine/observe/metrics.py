@@ -278,9 +278,21 @@ class MinerMetrics:
 class ValidatorMetrics:
     """Counters of the validator role."""
 
-    def __init__(self, state: LiveState) -> None:
+    def __init__(self, state: LiveState, store: Store | None = None) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(ValidatorGauges(state))
+        self._add_store(store)
+        self._add_http()
+        self._sets = _counter(self.registry, "basilica_validator_consensus_weight_sets", "Vectors that the chain took")
+        self._attested = _counter(
+            self.registry, "basilica_validator_attestation_verification", "Attestations of nodes that were judged"
+        )
+        self._passed = _counter(
+            self.registry,
+            "basilica_validator_miner_successful_validations",
+            "Verifications that passed",
+            ["miner_uid", "node_id"],
+        )
         ProcessCollector(registry=self.registry)
         self._validations = _counter(self.registry, "basilica_validator_validations", "Verifications of nodes")
         self._errors = _counter(self.registry, "basilica_validator_validation_errors", "Verifications that failed")
@@ -296,6 +308,64 @@ class ValidatorMetrics:
             self._seconds.observe(event.duration_ms / 1000)
             if not event.ok:
                 self._errors.inc()
+            else:
+                self._passed.labels(str(event.miner_uid), event.node_id).inc()
+        elif isinstance(event, ev.WeightsSet):
+            self._sets.inc()
+        elif isinstance(event, ev.VerificationStepFinished) and event.step == "attestation":
+            self._attested.inc()
+        elif isinstance(event, ev.NodesCleanedUp):
+            self._forget(event.forgotten)
+
+    def http(self, status: int, seconds: float, size: int) -> None:
+        """Count one answer of the REST API."""
+        self._http.labels(str(status)).inc()
+        self._http_seconds.observe(seconds)
+        self._http_bytes.observe(size)
+
+    def _forget(self, node_ids: Iterable[str]) -> None:
+        gone = set(node_ids)
+        for family in self._passed.collect():
+            for sample in family.samples:
+                if sample.labels.get("node_id") in gone and sample.name.endswith("_total"):
+                    self._passed.remove(sample.labels["miner_uid"], sample.labels["node_id"])
+
+    def _add_http(self) -> None:
+        self._http = _counter(self.registry, "basilica_validator_http_requests", "Answers of the REST API", ["status"])
+        self._http_seconds = Histogram(
+            "basilica_validator_http_request_duration_seconds",
+            "Time of a request to the REST API",
+            buckets=QUERY_BUCKETS,
+            registry=self.registry,
+        )
+        self._http_bytes = Histogram(
+            "basilica_validator_http_response_size_bytes",
+            "Bytes of an answer of the REST API",
+            buckets=(100, 1_000, 10_000, 100_000, 1_000_000),
+            registry=self.registry,
+        )
+
+    def _add_store(self, store: Store | None) -> None:
+        self._operations = _counter(
+            self.registry, "basilica_validator_database_operations", "Transactions and reads", ["operation"]
+        )
+        self._database_errors = _counter(
+            self.registry, "basilica_validator_database_errors", "Transactions and reads that failed", ["operation"]
+        )
+        self._query_seconds = Histogram(
+            "basilica_validator_database_query_duration_seconds",
+            "Time of a transaction or read, waiting for its turn included",
+            buckets=QUERY_BUCKETS,
+            registry=self.registry,
+        )
+        if store is not None:
+            store.observe(self._database)
+
+    def _database(self, operation: str, seconds: float, is_done: bool) -> None:
+        self._operations.labels(operation).inc()
+        self._query_seconds.observe(seconds)
+        if not is_done:
+            self._database_errors.labels(operation).inc()
 
     def render(self) -> bytes:
         """The exposition text."""

@@ -117,7 +117,11 @@ class VerificationLog(Body):
     timestamp: str
     success: bool
     duration_ms: float
+    score: float
     error_message: str | None
+    details: dict[str, str | list[str]]
+    created_at: str
+    updated_at: str
     steps: list[Step] = []
 
 
@@ -134,6 +138,11 @@ class Verifying(Body):
 class Active(Body):
     in_progress: list[Verifying]
     recent_failures: list[VerificationLog]
+
+
+class Rentals(Body):
+    rentals: list[dict[str, str]]
+    total_count: int
 
 
 class Problem(Body):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine.clock import Clock
@@ -16,34 +17,40 @@ from engine.scores.categories import deployed_category, documented_category
 from engine.scores.history import PASS_WINDOW_S
 from engine.scores.ramp import ramp_since
 from engine.store import Store
-from engine.store.records import CheckCounts, GpuClaim, ValidatedNode, Verification
+from engine.store.records import CheckCounts, GpuClaim, ValidatedNode, Verification, VerificationStep
 from engine.validator.miner_facts import build_facts
 from engine.validator.schedule import LIVE
 from engine.validator.scoring import Emission, MinerScore, Profile, RoundContext, score_miner
 
 CACHE_S = 5.0
+DAY_CACHE_S = 60.0
+"""Counting a day's checks reads two orders of magnitude more rows than everything else here."""
+PATIENCE_S = 30.0
 SEEN_S = 600.0
 HEALTHY_S = 300.0
+CHUNK = 16
 Place = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the store held at one moment."""
+    """What the store held at one moment, and the bodies made of it."""
 
     at: float
     nodes: Sequence[ValidatedNode]
-    claims: dict[Place, list[GpuClaim]]
-    hours: dict[Place, CheckCounts]
-    scores: dict[int, MinerScore]
+    by_miner: Mapping[str, Sequence[ValidatedNode]]
+    claims: Mapping[Place, Sequence[GpuClaim]]
+    hours: Mapping[Place, CheckCounts]
+    scores: Mapping[int, MinerScore]
+    bodies: dict[Place, bodies.Node] = field(default_factory=dict)
 
-    def of_miner(self, hotkey: str) -> list[ValidatedNode]:
+    def of_miner(self, hotkey: str) -> Sequence[ValidatedNode]:
         """One miner's nodes."""
-        return [node for node in self.nodes if node.miner_hotkey == hotkey]
+        return self.by_miner.get(hotkey, ())
 
 
 class Views:
-    """Makes bodies. The store is read at most every few seconds, however many ask."""
+    """Makes bodies. The store is read at most every few seconds, by one reader, however many ask."""
 
     def __init__(self, store: Store, state: LiveState, clock: Clock, profile: Profile, emission: Emission) -> None:
         self._store = store
@@ -53,28 +60,53 @@ class Views:
         self._emission = emission
         self._snapshot: Snapshot | None = None
         self._made_at = 0.0
+        self._reading: asyncio.Task[Snapshot] | None = None
+        self._day: dict[Place, CheckCounts] = {}
+        self._day_at: float | None = None
 
     async def snapshot(self) -> Snapshot:
-        """The store's content, a few seconds old at most."""
-        now = self._clock.monotonic()
-        if self._snapshot is None or now - self._made_at > CACHE_S:
-            self._snapshot, self._made_at = await self._read(), now
-        return self._snapshot
+        """The store's content, a few seconds old. Raises StoreUnusable.
+
+        A reading that takes long is waited for only when what there is has become too old to tell.
+        """
+        age = self._clock.monotonic() - self._made_at
+        if self._snapshot is not None and age <= CACHE_S:
+            return self._snapshot
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read(), name="rest:snapshot")
+            self._reading.add_done_callback(self._done)
+        if self._snapshot is not None and age <= PATIENCE_S:
+            return self._snapshot
+        return await asyncio.shield(self._reading)
+
+    def _done(self, reading: asyncio.Task[Snapshot]) -> None:
+        self._reading = None
+        if not reading.cancelled() and reading.exception() is None:
+            self._snapshot, self._made_at = reading.result(), self._clock.monotonic()
 
     async def _read(self) -> Snapshot:
         validated, now = self._store.validated, self._clock.now()
         nodes = await validated.nodes()
+        by_miner: dict[str, list[ValidatedNode]] = {}
+        for node in nodes:
+            by_miner.setdefault(node.miner_hotkey, []).append(node)
         claims: dict[Place, list[GpuClaim]] = {}
         for claim in await validated.claims():
             claims.setdefault((claim.miner_hotkey, claim.node_id), []).append(claim)
-        hours, day = await validated.counts(now - PASS_WINDOW_S), await validated.counts(now - 86400.0)
-        context = RoundContext(now=now)
-        scores = {}
+        hours = await validated.counts(now - PASS_WINDOW_S)
+        if self._day_at is None or now - self._day_at >= DAY_CACHE_S or now < self._day_at:
+            self._day, self._day_at = await validated.counts(now - 86400.0), now
+        context, scores = RoundContext(now=now), {}
         # Whether the axon answers does not enter a miner's own score.
         registered = {view.hotkey: (view.uid, True) for view in self._state.miners.values() if view.uid is not None}
-        for facts in build_facts(nodes, claims, day, hours, registered, self._profile, now):
-            scores[facts.uid] = score_miner(self._profile, facts, self._emission, context)
-        return Snapshot(now, nodes, claims, hours, scores)
+        hotkeys = list(by_miner)
+        for start in range(0, len(hotkeys), CHUNK):
+            # The loop has other work: a big subnet takes tens of milliseconds.
+            await asyncio.sleep(0)
+            owned = [node for hotkey in hotkeys[start : start + CHUNK] for node in by_miner[hotkey]]
+            for facts in build_facts(owned, claims, self._day, hours, registered, self._profile, now):
+                scores[facts.uid] = score_miner(self._profile, facts, self._emission, context)
+        return Snapshot(now, nodes, by_miner, claims, hours, scores)
 
     def miner(self, view: MinerView, snapshot: Snapshot) -> bodies.Miner:
         """One miner."""
@@ -98,6 +130,12 @@ class Views:
 
     def node(self, node: ValidatedNode, snapshot: Snapshot) -> bodies.Node:
         """One node."""
+        place = node.miner_hotkey, node.node_id
+        if place not in snapshot.bodies:
+            snapshot.bodies[place] = self._node(node, snapshot)
+        return snapshot.bodies[place]
+
+    def _node(self, node: ValidatedNode, snapshot: Snapshot) -> bodies.Node:
         facts = _facts(node)
         since = node.run_since if self._profile == "documented" else node.full_run_since
         ramp = ramp_since(since, snapshot.at)
@@ -171,19 +209,32 @@ class Views:
             last_successful_validation=stamp(max((n.last_ok_at for n in nodes if n.last_ok_at), default=None)),
         )
 
-    async def log(self, row: Verification, *, with_steps: bool) -> bodies.VerificationLog:
-        """One stored verification."""
-        steps = await self._store.validated.steps(row.id) if with_steps else []
+    async def logs(self, rows: Sequence[Verification]) -> list[bodies.VerificationLog]:
+        """Stored verifications with their steps."""
+        steps = await self._store.validated.steps_of([row.id for row in rows if row.tier == "full"])
+        return [self._log(row, steps.get(row.id, ())) for row in rows]
+
+    def _log(self, row: Verification, steps: Sequence[VerificationStep]) -> bodies.VerificationLog:
+        at = stamp(row.at) or ""
         return bodies.VerificationLog(
             id=row.id,
             node_id=row.node_id,
             miner_hotkey=row.miner_hotkey,
             validator_hotkey=self._state.engine.hotkey,
             verification_type=row.tier,
-            timestamp=stamp(row.at) or "",
+            timestamp=at,
             success=row.ok,
             duration_ms=row.duration_ms,
+            score=1.0 if row.ok else 0.0,
             error_message=row.message or None,
+            details={
+                "endpoint": row.endpoint,
+                "gpu_model": row.gpu_model,
+                "gpu_uuids": list(row.gpu_uuids),
+                "error_code": row.error_code,
+            },
+            created_at=at,
+            updated_at=at,
             steps=[
                 bodies.Step(step=s.step, verdict=s.verdict, evidence=s.evidence, duration_ms=s.duration_ms)
                 for s in steps

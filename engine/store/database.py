@@ -8,12 +8,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import QueuePool
 
 from engine.errors import StoreUnusable
-from engine.store.failures import is_full, translate, translated
+from engine.store.failures import is_full, library_errors, translate, translated
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
@@ -27,10 +26,23 @@ class Database:
     A cancelled caller stops waiting, its transaction does not stop: left open it would block every later one.
     """
 
-    def __init__(self, engine: AsyncEngine, name: str, *, relieve: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        name: str,
+        *,
+        relieve: Callable[[], bool] = lambda: False,
+        before_write: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``relieve`` frees some space when there is none. ``before_write`` raises when this engine may not write."""
         self.engine = engine
         self.name = name
         self._relieve = relieve
+        self._before_write = before_write
+        # A server sees several statements of one reading at one moment only when it is asked to.
+        self._reading: dict[str, Any] = (
+            {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self.dialect == "postgresql" else {}
+        )
         self._writing = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
         self.is_closed = False
@@ -59,6 +71,17 @@ class Database:
     ) -> T:
         """Run a transaction of its own kind in its turn among the writers; else like ``write``."""
         return await self._to_its_end(self._timed("write", lambda: self._beside(transaction, after)))
+
+    async def write_in_steps(self, deletion: sa.Delete) -> int:
+        """Repeat a deletion of some rows until none is left, so that no other writer waits long; returns how many."""
+
+        async def run(connection: AsyncConnection) -> int:
+            return (await connection.execute(deletion)).rowcount
+
+        deleted = 0
+        while count := await self.write(run):
+            deleted += count
+        return deleted
 
     async def read(self, work: Work[T]) -> T:
         """Run ``work`` on a consistent view of the data.
@@ -108,6 +131,8 @@ class Database:
 
     async def _write(self, work: Work[T], *, is_urgent: bool, after: Callable[[T], None] | None) -> T:
         async with self._writing:
+            if self._before_write is not None:
+                await self._before_write()
             result = await self._written(work, is_urgent=is_urgent)
             if after is not None:
                 after(result)
@@ -115,6 +140,8 @@ class Database:
 
     async def _beside(self, transaction: Callable[[], Awaitable[T]], after: Callable[[T], None] | None) -> T:
         async with self._writing:
+            if self._before_write is not None:
+                await self._before_write()
             with translated(self.name):
                 result = await transaction()
             if after is not None:
@@ -124,7 +151,7 @@ class Database:
     async def _written(self, work: Work[T], *, is_urgent: bool) -> T:
         try:
             return await self._transaction(work)
-        except (SQLAlchemyError, OSError) as error:
+        except library_errors() as error:
             if not (is_urgent and is_full(error) and self._relieve()):
                 raise translate(error, self.name) from error
         with translated(self.name):
@@ -138,7 +165,8 @@ class Database:
 
     async def _read(self, work: Work[T]) -> T:
         with translated(self.name):
-            async with self.engine.connect() as connection:
+            async with self.engine.connect() as plain:
+                connection = await plain.execution_options(**self._reading) if self._reading else plain
                 return await work(connection)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,18 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from engine.errors import StoreStrained, StoreUnusable
+
+_kinds: list[type[BaseException]] = [SQLAlchemyError, sqlite3.Error, OSError]
+
+
+def also_translate(*kinds: type[BaseException]) -> None:
+    """Have a driver's own errors translated as well; for a driver that is only loaded where it is used."""
+    _kinds.extend(kind for kind in kinds if kind not in _kinds)
+
+
+def library_errors() -> tuple[type[BaseException], ...]:
+    """What the libraries below raise."""
+    return tuple(_kinds)
 
 
 class StoreDamaged(StoreUnusable):
@@ -27,6 +40,27 @@ _SITUATIONS: dict[str, tuple[str, str]] = {
     "IOERR": ("cannot be read or written", "check the disk: the operating system reports an input/output error"),
     "PERM": ("may not be accessed", "check owner and mode of the file and its directory"),
 }
+_STRAINS = ("FULL", "BUSY", "LOCKED", "IOERR")
+
+_SERVER_SITUATIONS: dict[str, tuple[str, str]] = {
+    "28": ("does not let us in", "check user and password in database.url, ~/.pgpass and the server's pg_hba.conf"),
+    "3D000": ("does not exist", "create it: createdb NAME"),
+    "42501": ("refuses what this user may not do", "make the user owner of the database: ALTER DATABASE … OWNER TO …"),
+    "42P01": ("lacks a table", "somebody removed it; restore a backup, or name an empty database"),
+    "22": ("does not take a value", "this is an error in this program; please report it"),
+    "25006": ("is read-only", "name the primary server, and check default_transaction_read_only"),
+    "53100": ("has no space left", "free some disk space on the server; the engine goes on where it was"),
+    "53": ("has no room for us", "raise max_connections on the server or lower database.max_connections"),
+    "55P03": ("is locked by another program", "close what holds its tables, such as a psql transaction"),
+    "57014": ("took too long", "look for long transactions in pg_stat_activity, and at the server's load"),
+    "57": ("is going down or starting", "the engine connects again by itself"),
+    "08": ("lost the connection", "the engine connects again by itself"),
+}
+"""By the beginning of SQLSTATE, the longest that fits."""
+_NOT_REACHED = (
+    "cannot be reached",
+    "check host and port in database.url, and that the server runs; the engine tries again by itself",
+)
 
 
 def is_full(error: BaseException) -> bool:
@@ -36,6 +70,8 @@ def is_full(error: BaseException) -> bool:
 
 def translate(error: BaseException, name: str) -> StoreUnusable:
     """What to tell the operator about a failure of the database called ``name``."""
+    if name.startswith("postgresql:"):
+        return _translate_server(error, name)
     situation = _situation(error)
     words, hint = _SITUATIONS.get(situation, ("failed", ""))
     return _class_of(situation)(f"database {name} {words}: {_detail(error)}", hint=hint)
@@ -44,7 +80,21 @@ def translate(error: BaseException, name: str) -> StoreUnusable:
 def _class_of(situation: str) -> type[StoreUnusable]:
     if situation in ("CORRUPT", "NOTADB"):
         return StoreDamaged
-    return StoreStrained if situation in ("FULL", "BUSY", "LOCKED", "IOERR") else StoreUnusable
+    return StoreStrained if situation in _STRAINS else StoreUnusable
+
+
+def _translate_server(error: BaseException, name: str) -> StoreUnusable:
+    """A server comes back, so only what waiting cannot mend is more than a strain."""
+    original = _original(error)
+    state = str(getattr(original, "sqlstate", None) or "")
+    key = next((state[:size] for size in (5, 2) if state[:size] in _SERVER_SITUATIONS), "")
+    words, hint = _SERVER_SITUATIONS.get(key, ("failed", ""))
+    if isinstance(original, OSError):  # TimeoutError and socket.gaierror too
+        words, hint = _NOT_REACHED
+    elif not state and type(original).__name__ in ("ConnectionDoesNotExistError", "InterfaceError"):
+        words, hint = _SERVER_SITUATIONS["08"]
+    kind = StoreUnusable if key in ("42P01", "3D000", "42501") else StoreStrained
+    return kind(f"database {name} {words}: {_detail(error) or type(original).__name__}", hint=hint)
 
 
 @contextmanager
@@ -52,14 +102,15 @@ def translated(name: str) -> Iterator[None]:
     """Turn library errors inside the block into StoreUnusable."""
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except library_errors() as error:
         raise translate(error, name) from error
 
 
 def _original(error: BaseException) -> BaseException:
     """The driver's own exception below SQLAlchemy's wrapping."""
     if isinstance(error, DBAPIError) and error.orig is not None:
-        original = getattr(error.orig, "driver_exception", None) or error.orig
+        # aiosqlite's adapter names the driver's error, asyncpg's chains to it.
+        original = getattr(error.orig, "driver_exception", None) or error.orig.__cause__ or error.orig
         return original if isinstance(original, BaseException) else error
     return error
 
@@ -82,6 +133,8 @@ def _situation(error: BaseException) -> str:
 
 def _detail(error: BaseException) -> str:
     original = _original(error)
+    if isinstance(original, socket.gaierror):
+        return original.args[-1] if original.args else str(original)
     if isinstance(original, OSError):
         return original.strerror or str(original)
-    return str(original)
+    return str(original).strip().partition("\n")[0]

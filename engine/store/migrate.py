@@ -37,7 +37,8 @@ class Schema:
 
 
 STATE_SCHEMA = Schema(
-    "state", ("state_0001", "state_0002", "state_0003", "state_0004", "state_0005", "state_0006", "state_0007")
+    "state",
+    ("state_0001", "state_0002", "state_0003", "state_0004", "state_0005", "state_0006", "state_0007", "state_0008"),
 )
 EVENTS_SCHEMA = Schema("events", ("events_0001", "events_0002"))
 
@@ -76,10 +77,19 @@ async def inspect(database: Database, schema: Schema) -> Found:
     return found
 
 
-async def migrate(database: Database, schema: Schema, found: Found) -> None:
-    """Run the migrations that are missing, all in one transaction."""
+async def migrate(database: Database, schema: Schema, found: Found, *, may_migrate: bool = True) -> None:
+    """Run the migrations that are missing, all in one transaction.
+
+    Raises:
+        StoreUnusable: there are some and ``may_migrate`` is false.
+    """
     if found.revision == schema.head:
         return
+    if not may_migrate:
+        raise StoreUnusable(
+            f"database {database.name} has schema {found.revision or 'none'}, this program needs {schema.head}",
+            hint="set database.run_migrations = true for one start",
+        )
 
     async def run(connection: AsyncConnection) -> None:
         await connection.run_sync(_upgrade, schema)

@@ -235,6 +235,20 @@ class WeightSet:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKeyRecord:
+    """One API key; ``digest`` is an Argon2id string, ``scopes`` are words with blanks between."""
+
+    id: str
+    name: str
+    digest: str
+    scopes: str
+    created_at: float
+    expires_at: float | None = None
+    last_used_at: float | None = None
+    revoked_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CheckCounts:
     """A node's checks in a window of time."""
 

@@ -17,6 +17,13 @@ R = TypeVar("R", bound="DataclassInstance")
 IDS_PER_STATEMENT = 500
 
 
+def storable(text: str) -> str:
+    """The text as every database keeps it: no NUL, which PostgreSQL refuses, and no half characters."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
 def to_row(record: DataclassInstance) -> dict[str, Any]:
     """Column values of a record whose fields are named like the columns."""
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}

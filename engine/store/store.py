@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
-from pathlib import Path
 
 import structlog
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from engine.clock import Clock
 from engine.errors import StoreUnusable
-from engine.filelock import FileLock
-from engine.store import sqlite
 from engine.store.admissions import AdmissionRepository
 from engine.store.alerts import AlertRepository
+from engine.store.api_keys import ApiKeyRepository
 from engine.store.audit import AuditRepository
-from engine.store.database import Database, Observer
-from engine.store.direct import DirectConnection
+from engine.store.database import Observer
 from engine.store.eventlog import EventLog, EventWriter
-from engine.store.failures import StoreDamaged, translated
 from engine.store.grants import GrantRepository
 from engine.store.history import HistoryRepository
+from engine.store.keeper import Opened
 from engine.store.keyvalue import KeyValueRepository
-from engine.store.migrate import EVENTS_SCHEMA, STATE_SCHEMA, Schema, inspect, migrate
 from engine.store.node_health import NodeHealthRepository
 from engine.store.nodes import NodeRepository
 from engine.store.nonces import NonceRepository
 from engine.store.openings import OpeningRepository
 from engine.store.sessions import SessionRepository
+from engine.store.sqlite_store import open_files
 from engine.store.url import SqliteFiles, parse_url
 from engine.store.validated import ValidatedRepository
 from engine.store.verifications import VerificationRepository
@@ -36,31 +31,24 @@ from engine.store.weights import WeightRepository
 
 log = structlog.get_logger()
 
-FILE_CHECK_S = 60.0
 FLUSH_S = 5.0
-EVENTS_CHECK_LIMIT_BYTES = 64 * 1024 * 1024
-"""A larger event log is opened unchecked: reading all of it would delay the start by seconds."""
 
 
 class Store:
     """Everything that the engine remembers. Made by ``open_store``; ``close`` it always."""
 
-    def __init__(
-        self, state: Database, events: Database, *, clock: Clock, files: SqliteFiles | None, lock: FileLock | None
-    ) -> None:
-        self._state = state
-        self._events = events
+    def __init__(self, opened: Opened, *, clock: Clock) -> None:
+        state = self._state = opened.state
+        events = self._events = opened.events
+        self._keeper = opened.keeper
         self._clock = clock
-        self._files = files
-        self._lock = lock
-        self._inode = files.state.stat().st_ino if files is not None else 0
         self.grants = GrantRepository(state)
         self.nodes = NodeRepository(state)
         self.node_health = NodeHealthRepository(state)
         self.sessions = SessionRepository(state)
         self.nonces = NonceRepository(state)
         self.openings = OpeningRepository(state)
-        self._direct = None if files is None else DirectConnection(files.state)
+        self._direct = opened.direct
         self.admissions = AdmissionRepository(state, self._direct, self.nonces, self.sessions, self.openings)
         self.keyvalue = KeyValueRepository(state)
         self.verifications = VerificationRepository(state)
@@ -68,6 +56,7 @@ class Store:
         self.weights = WeightRepository(state)
         self.audit = AuditRepository(state)
         self.alerts = AlertRepository(state)
+        self.api_keys = ApiKeyRepository(state)
         self.events = EventLog(events, EventWriter(events, clock))
         self.history = HistoryRepository(events)
 
@@ -81,33 +70,22 @@ class Store:
         databases = {id(it.engine): it for it in (self._state, self._events)}
         return sum(it.connections_active for it in databases.values())
 
-    def check_files(self) -> None:
-        """Raise StoreUnusable when the database file was deleted or replaced: writes to it would be lost."""
-        if self._files is None:
-            return
-        path = self._files.state
-        try:
-            is_ours = path.stat().st_ino == self._inode
-        except OSError:
-            is_ours = False
-        if not is_ours:
-            raise StoreUnusable(
-                f"database {path} was deleted or replaced while in use",
-                hint="restart the engine: it reads what is on the nodes and starts from there",
-            )
+    async def check(self) -> None:
+        """Raise StoreUnusable when what is written would be lost: the file is gone, another engine is in charge."""
+        await self._keeper.check()
 
     async def watch(self) -> None:
-        """Look after the file for as long as the engine runs; a service.
+        """Look after the database for as long as the engine runs; a service.
 
         Raises:
-            StoreUnusable: see ``check_files``.
+            StoreUnusable: see ``check``.
         """
         while True:
-            await self._clock.sleep(FILE_CHECK_S)
-            self.check_files()
+            await self._clock.sleep(self._keeper.check_every_s)
+            await self.check()
 
     async def close(self) -> None:
-        """Store what is queued, finish what runs, shrink the journals, let the files go. Safe to call twice."""
+        """Store what is queued, finish what runs, leave the database to others. Safe to call twice."""
         try:
             await self._finish()
         finally:
@@ -116,8 +94,7 @@ class Store:
                 if self._direct is not None:
                     await self._direct.close()
             finally:
-                if self._lock is not None:
-                    self._lock.release()
+                await self._keeper.release()
 
     async def _finish(self) -> None:
         if self._state.is_closed:
@@ -126,115 +103,29 @@ class Store:
         try:
             async with asyncio.timeout(FLUSH_S):
                 await self.events.flush()
-            if self._files is not None:
-                for database in (self._state, self._events):
-                    with translated(database.name):
-                        await sqlite.truncate_journal(database.engine)
+            await self._keeper.settle()
         except (StoreUnusable, TimeoutError) as error:
             log.warning("store.closed_unclean", error=str(error) or "took too long", queued=len(self.events.writer))
 
 
-async def open_store(url: str, *, clock: Clock) -> Store:
+async def open_store(
+    url: str, *, clock: Clock, connect_timeout_s: float = 30.0, max_connections: int = 6, may_migrate: bool = True
+) -> Store:
     """Open or create the store at ``sqlite:PATH`` or ``postgresql://…`` and bring its tables up to date.
 
+    ``connect_timeout_s`` and ``max_connections`` are for PostgreSQL.
+
     Raises:
-        StoreUnusable: damaged, newer than this program, read-only, full, or not reachable.
+        StoreUnusable: damaged, newer than this program, read-only, full, not reachable, or older than this program
+            and ``may_migrate`` is false.
         EngineAlreadyRunning: another engine has this database open.
     """
     place = parse_url(url)
-    if not isinstance(place, SqliteFiles):
-        return await _open_postgres(place.url, clock)
-    sqlite.prepare_directory(place.state.parent)
-    lock = FileLock(place.lock)
-    with translated(str(place.lock)):
-        lock.acquire(f"database {place.state}")
-    try:
-        return await _open_sqlite(place, lock, clock)
-    except BaseException:
-        lock.release()
-        raise
+    if isinstance(place, SqliteFiles):
+        return Store(await open_files(place, clock, may_migrate=may_migrate), clock=clock)
+    from engine.store.postgres_store import open_server  # noqa: PLC0415 - its driver is loaded where it is used
 
-
-async def _open_sqlite(files: SqliteFiles, lock: FileLock, clock: Clock) -> Store:
-    sqlite.prepare_file(files.state)
-    state = Database(
-        sqlite.open_engine(files.state, synchronous="FULL"),
-        str(files.state),
-        relieve=lambda: sqlite.drop_ballast(files.ballast),
+    opened = await open_server(
+        place, connect_timeout_s=connect_timeout_s, most=max_connections, may_migrate=may_migrate
     )
-    try:
-        await sqlite.check_integrity(state.engine, files.state)
-        await _bring_up_to_date(state, STATE_SCHEMA, files.state)
-        events = await _open_events(files.events, clock)
-    except BaseException:
-        await state.close()
-        raise
-    sqlite.lay_ballast(files.ballast)
-    return Store(state, events, clock=clock, files=files, lock=lock)
-
-
-async def _open_events(path: Path, clock: Clock) -> Database:
-    try:
-        return await _open_events_file(path)
-    except StoreDamaged as error:
-        # Losing history is no reason to leave nodes unattended: keep the damaged file, start a new one.
-        aside = _set_aside(path, clock.now())
-        log.error("store.event_log_set_aside", path=str(aside), error=str(error))
-        return await _open_events_file(path)
-
-
-async def _open_events_file(path: Path) -> Database:
-    sqlite.prepare_file(path)
-    database = Database(sqlite.open_engine(path, synchronous="NORMAL"), str(path))
-    try:
-        if _is_quick_to_check(path):
-            await sqlite.check_integrity(database.engine, path)
-        await _bring_up_to_date(database, EVENTS_SCHEMA, path)
-    except BaseException:
-        await database.close()
-        raise
-    return database
-
-
-def _is_quick_to_check(path: Path) -> bool:
-    return path.stat().st_size <= EVENTS_CHECK_LIMIT_BYTES
-
-
-def _set_aside(path: Path, now: float) -> Path:
-    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-    aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    with translated(str(path)):
-        path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            journal = path.with_name(path.name + suffix)
-            if journal.exists():
-                journal.rename(aside.with_name(aside.name + suffix))
-    return aside
-
-
-async def _bring_up_to_date(database: Database, schema: Schema, path: Path | None) -> None:
-    found = await inspect(database, schema)
-    if found.revision == schema.head:
-        return
-    if path is not None and found.has_tables:
-        backup = path.with_name(f"{path.name}.before-{schema.head}")
-        if not backup.exists():
-            with translated(str(backup)):
-                await sqlite.copy_to(database.engine, backup)
-                backup.chmod(0o600)
-            log.info("store.backed_up", path=str(backup))
-    await migrate(database, schema, found)
-
-
-async def _open_postgres(url: str, clock: Clock) -> Store:
-    with translated("PostgreSQL"):
-        engine = create_async_engine(url, pool_size=3, max_overflow=0, pool_pre_ping=True)
-    name = engine.url.render_as_string(hide_password=True)
-    state, events = Database(engine, name), Database(engine, name)
-    try:
-        await _bring_up_to_date(state, STATE_SCHEMA, None)
-        await _bring_up_to_date(events, EVENTS_SCHEMA, None)
-    except BaseException:
-        await state.close()
-        raise
-    return Store(state, events, clock=clock, files=None, lock=None)
+    return Store(opened, clock=clock)

@@ -7,6 +7,21 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from engine.store.rows import storable
+
+
+class Words(sa.types.TypeDecorator[str]):
+    """Text of strangers, as ``storable`` makes it."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        """The text as it will be read again."""
+        del dialect
+        return None if value is None else storable(value)
+
+
 STATE = sa.MetaData()
 EVENTS = sa.MetaData()
 
@@ -16,19 +31,19 @@ SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 grants = sa.Table(
     "engine_grants",
     STATE,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("node_id", sa.Text, nullable=False),
-    sa.Column("hotkey", sa.Text, nullable=False),
-    sa.Column("algorithm", sa.Text, nullable=False),
-    sa.Column("blob_base64", sa.Text, nullable=False),
-    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("id", Words, primary_key=True),
+    sa.Column("node_id", Words, nullable=False),
+    sa.Column("hotkey", Words, nullable=False),
+    sa.Column("algorithm", Words, nullable=False),
+    sa.Column("blob_base64", Words, nullable=False),
+    sa.Column("fingerprint", Words, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("renewed_at", sa.Double, nullable=False),
     sa.Column("expires_at", sa.Double, nullable=False),
     sa.Column("deployed_exp", sa.BigInteger),
     sa.Column("deployed_at", sa.Double),
     sa.Column("ended_at", sa.Double),
-    sa.Column("end_reason", sa.Text, nullable=False),
+    sa.Column("end_reason", Words, nullable=False),
     sa.Column("removed_at", sa.Double),
     sa.Column("wrapped", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("certified", sa.Boolean, nullable=False, server_default=sa.false()),
@@ -38,11 +53,11 @@ grants = sa.Table(
 nodes = sa.Table(
     "engine_nodes",
     STATE,
-    sa.Column("node_id", sa.Text, primary_key=True),
-    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("node_id", Words, primary_key=True),
+    sa.Column("host", Words, nullable=False),
     sa.Column("port", sa.Integer, nullable=False),
-    sa.Column("username", sa.Text, nullable=False),
-    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("username", Words, nullable=False),
+    sa.Column("label", Words, nullable=False),
     sa.Column("added_at", sa.Double, nullable=False),
     sa.Column("removed_at", sa.Double),
 )
@@ -50,33 +65,33 @@ nodes = sa.Table(
 sessions = sa.Table(
     "engine_sessions",
     STATE,
-    sa.Column("hotkey", sa.Text, primary_key=True),
-    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("hotkey", Words, primary_key=True),
+    sa.Column("token", Words, nullable=False),
     sa.Column("issued_at", sa.Double, nullable=False),
     sa.Column("expires_at", sa.Double, nullable=False),
-    sa.Column("dialect", sa.Text, nullable=False),
-    sa.Column("peer", sa.Text, nullable=False),
+    sa.Column("dialect", Words, nullable=False),
+    sa.Column("peer", Words, nullable=False),
     sa.Column("uid", sa.Integer),
     sa.Column("stake_tao", sa.Double),
-    sa.Column("key_algorithm", sa.Text, nullable=False),
-    sa.Column("key_blob_base64", sa.Text, nullable=False),
-    sa.Column("key_fingerprint", sa.Text, nullable=False),
+    sa.Column("key_algorithm", Words, nullable=False),
+    sa.Column("key_blob_base64", Words, nullable=False),
+    sa.Column("key_fingerprint", Words, nullable=False),
     sa.Column("last_discovery_at", sa.Double),
     sa.Column("nodes_ready", sa.Integer, nullable=False),
     sa.Column("nodes_failed", sa.Integer, nullable=False),
     sa.Column("access_until", sa.Double),
     sa.Column("ended_at", sa.Double),
-    sa.Column("end_reason", sa.Text, nullable=False),
+    sa.Column("end_reason", Words, nullable=False),
 )
 
 nonces = sa.Table(
     "engine_nonces",
     STATE,
-    sa.Column("hotkey_hex", sa.Text, primary_key=True),
-    sa.Column("nonce", sa.Text, primary_key=True),
-    sa.Column("call", sa.Text, nullable=False),
-    sa.Column("body_sha256", sa.Text, nullable=False),
-    sa.Column("peer", sa.Text, nullable=False),
+    sa.Column("hotkey_hex", Words, primary_key=True),
+    sa.Column("nonce", Words, primary_key=True),
+    sa.Column("call", Words, nullable=False),
+    sa.Column("body_sha256", Words, nullable=False),
+    sa.Column("peer", Words, nullable=False),
     sa.Column("accepted_at", sa.Double, nullable=False),
     sa.Column("answer", sa.LargeBinary, nullable=False),
     sa.Index("ix_engine_nonces_accepted_at", "accepted_at"),
@@ -85,29 +100,33 @@ nonces = sa.Table(
 keyvalue = sa.Table(
     "engine_keyvalue",
     STATE,
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("key", Words, primary_key=True),
+    sa.Column("value", Words, nullable=False),
 )
 
 verifications = sa.Table(
     "engine_verifications",
     STATE,
     sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
-    sa.Column("id", sa.Text, nullable=False, unique=True),
-    sa.Column("miner_hotkey", sa.Text, nullable=False),
+    sa.Column("id", Words, nullable=False, unique=True),
+    sa.Column("miner_hotkey", Words, nullable=False),
     sa.Column("miner_uid", sa.Integer, nullable=False),
-    sa.Column("node_id", sa.Text, nullable=False),
-    sa.Column("endpoint", sa.Text, nullable=False),
-    sa.Column("tier", sa.Text, nullable=False),
+    sa.Column("node_id", Words, nullable=False),
+    sa.Column("endpoint", Words, nullable=False),
+    sa.Column("tier", Words, nullable=False),
     sa.Column("ok", sa.Boolean, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
     sa.Column("duration_ms", sa.Double, nullable=False),
-    sa.Column("gpu_model", sa.Text, nullable=False),
-    sa.Column("gpu_uuids", sa.Text, nullable=False),
-    sa.Column("error_code", sa.Text, nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("gpu_model", Words, nullable=False),
+    sa.Column("gpu_uuids", Words, nullable=False),
+    sa.Column("error_code", Words, nullable=False),
+    sa.Column("message", Words, nullable=False),
     sa.Index("ix_engine_verifications_node", "miner_hotkey", "node_id", "seq"),
     sa.Index("ix_engine_verifications_at", "at"),
+    # Failures are few among millions of rows, and asked for by themselves.
+    sa.Index(
+        "ix_engine_verifications_failed", "seq", sqlite_where=sa.text("ok = 0"), postgresql_where=sa.text("NOT ok")
+    ),
 )
 
 audit = sa.Table(
@@ -116,26 +135,26 @@ audit = sa.Table(
     # Numbered by the chain's writer: a hole is a finding, so no database may number the rows.
     sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("at", sa.Double, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("actor", sa.Text, nullable=False),
-    sa.Column("subject", sa.Text, nullable=False),
-    sa.Column("outcome", sa.Text, nullable=False),
-    sa.Column("details", sa.Text, nullable=False),
-    sa.Column("prev_hash", sa.Text, nullable=False),
-    sa.Column("hash", sa.Text, nullable=False),
+    sa.Column("kind", Words, nullable=False),
+    sa.Column("actor", Words, nullable=False),
+    sa.Column("subject", Words, nullable=False),
+    sa.Column("outcome", Words, nullable=False),
+    sa.Column("details", Words, nullable=False),
+    sa.Column("prev_hash", Words, nullable=False),
+    sa.Column("hash", Words, nullable=False),
     sa.Index("ix_engine_audit_at", "at"),
 )
 
 alerts = sa.Table(
     "engine_alerts",
     STATE,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("rule", sa.Text, nullable=False),
-    sa.Column("subject", sa.Text, nullable=False),
-    sa.Column("level", sa.Text, nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
-    sa.Column("impact", sa.Text, nullable=False),
-    sa.Column("hint", sa.Text, nullable=False),
+    sa.Column("id", Words, primary_key=True),
+    sa.Column("rule", Words, nullable=False),
+    sa.Column("subject", Words, nullable=False),
+    sa.Column("level", Words, nullable=False),
+    sa.Column("message", Words, nullable=False),
+    sa.Column("impact", Words, nullable=False),
+    sa.Column("hint", Words, nullable=False),
     sa.Column("began_at", sa.Double, nullable=False),
     sa.Column("ended_at", sa.Double),
     sa.Column("acknowledged_at", sa.Double),
@@ -145,16 +164,16 @@ alerts = sa.Table(
 node_health = sa.Table(
     "engine_node_health",
     STATE,
-    sa.Column("node_id", sa.Text, primary_key=True),
+    sa.Column("node_id", Words, primary_key=True),
     sa.Column("updated_at", sa.Double, nullable=False),
-    sa.Column("record", sa.Text, nullable=False),
+    sa.Column("record", Words, nullable=False),
 )
 
 openings = sa.Table(
     "engine_openings",
     STATE,
-    sa.Column("hotkey", sa.Text, primary_key=True),
-    sa.Column("key_fingerprint", sa.Text, primary_key=True),
+    sa.Column("hotkey", Words, primary_key=True),
+    sa.Column("key_fingerprint", Words, primary_key=True),
     sa.Column("opened_at", sa.Double, nullable=False),
     sa.Column("until", sa.Double, nullable=False),
 )
@@ -162,11 +181,11 @@ openings = sa.Table(
 verification_steps = sa.Table(
     "engine_verification_steps",
     STATE,
-    sa.Column("verification_id", sa.Text, primary_key=True),
+    sa.Column("verification_id", Words, primary_key=True),
     sa.Column("position", sa.Integer, primary_key=True),
-    sa.Column("step", sa.Text, nullable=False),
-    sa.Column("verdict", sa.Text, nullable=False),
-    sa.Column("evidence", sa.Text, nullable=False),
+    sa.Column("step", Words, nullable=False),
+    sa.Column("verdict", Words, nullable=False),
+    sa.Column("evidence", Words, nullable=False),
     sa.Column("duration_ms", sa.Double, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
     sa.Index("ix_engine_verification_steps_at", "at"),
@@ -175,11 +194,11 @@ verification_steps = sa.Table(
 validated_nodes = sa.Table(
     "engine_validated_nodes",
     STATE,
-    sa.Column("miner_hotkey", sa.Text, primary_key=True),
-    sa.Column("node_id", sa.Text, primary_key=True),
+    sa.Column("miner_hotkey", Words, primary_key=True),
+    sa.Column("node_id", Words, primary_key=True),
     sa.Column("miner_uid", sa.Integer, nullable=False),
-    sa.Column("endpoint", sa.Text, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("endpoint", Words, nullable=False),
+    sa.Column("status", Words, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("last_check_at", sa.Double, nullable=False),
     sa.Column("last_ok_at", sa.Double),
@@ -190,22 +209,22 @@ validated_nodes = sa.Table(
     sa.Column("run_since", sa.Double),
     sa.Column("full_run_since", sa.Double),
     sa.Column("last_reset_at", sa.Double),
-    sa.Column("gpu_model", sa.Text, nullable=False),
+    sa.Column("gpu_model", Words, nullable=False),
     sa.Column("gpu_count", sa.Integer, nullable=False),
     sa.Column("memory_mib", sa.Integer),
-    sa.Column("compute_capability", sa.Text, nullable=False),
-    sa.Column("cuda", sa.Text, nullable=False),
-    sa.Column("facts", sa.Text, nullable=False),
+    sa.Column("compute_capability", Words, nullable=False),
+    sa.Column("cuda", Words, nullable=False),
+    sa.Column("facts", Words, nullable=False),
 )
 
 gpu_claims = sa.Table(
     "engine_gpu_claims",
     STATE,
-    sa.Column("gpu_uuid", sa.Text, primary_key=True),
-    sa.Column("miner_hotkey", sa.Text, nullable=False),
-    sa.Column("node_id", sa.Text, nullable=False),
+    sa.Column("gpu_uuid", Words, primary_key=True),
+    sa.Column("miner_hotkey", Words, nullable=False),
+    sa.Column("node_id", Words, nullable=False),
     sa.Column("gpu_index", sa.Integer, nullable=False),
-    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("model", Words, nullable=False),
     sa.Column("memory_mib", sa.Integer, nullable=False),
     sa.Column("verified_at", sa.Double, nullable=False),
     sa.Index("ix_engine_gpu_claims_node", "miner_hotkey", "node_id"),
@@ -215,11 +234,11 @@ misbehaviour = sa.Table(
     "engine_misbehaviour",
     STATE,
     sa.Column("id", SERIAL, primary_key=True, autoincrement=True),
-    sa.Column("miner_hotkey", sa.Text, nullable=False),
-    sa.Column("node_id", sa.Text, nullable=False),
+    sa.Column("miner_hotkey", Words, nullable=False),
+    sa.Column("node_id", Words, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("details", sa.Text, nullable=False),
+    sa.Column("reason", Words, nullable=False),
+    sa.Column("details", Words, nullable=False),
     sa.Index("ix_engine_misbehaviour_node", "miner_hotkey", "node_id", "at"),
 )
 
@@ -229,14 +248,27 @@ weight_sets = sa.Table(
     sa.Column("id", SERIAL, primary_key=True, autoincrement=True),
     sa.Column("at", sa.Double, nullable=False),
     sa.Column("block", sa.BigInteger, nullable=False),
-    sa.Column("profile", sa.Text, nullable=False),
+    sa.Column("profile", Words, nullable=False),
     sa.Column("version_key", sa.BigInteger, nullable=False),
     sa.Column("ok", sa.Boolean, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("error", sa.Text, nullable=False),
-    sa.Column("vector", sa.Text, nullable=False),
-    sa.Column("inputs", sa.Text, nullable=False),
+    sa.Column("error", Words, nullable=False),
+    sa.Column("vector", Words, nullable=False),
+    sa.Column("inputs", Words, nullable=False),
     sa.Index("ix_engine_weight_sets_block", "block"),
+)
+
+api_keys = sa.Table(
+    "engine_api_keys",
+    STATE,
+    sa.Column("id", Words, primary_key=True),
+    sa.Column("name", Words, nullable=False),
+    sa.Column("digest", Words, nullable=False),
+    sa.Column("scopes", Words, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double),
+    sa.Column("last_used_at", sa.Double),
+    sa.Column("revoked_at", sa.Double),
 )
 
 events = sa.Table(
@@ -244,9 +276,9 @@ events = sa.Table(
     EVENTS,
     sa.Column("id", SERIAL, primary_key=True, autoincrement=True),
     sa.Column("at", sa.Double, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("severity", sa.Text, nullable=False),
-    sa.Column("record", sa.Text, nullable=False),
+    sa.Column("kind", Words, nullable=False),
+    sa.Column("severity", Words, nullable=False),
+    sa.Column("record", Words, nullable=False),
     sa.Index("ix_engine_events_at", "at"),
     sa.Index("ix_engine_events_kind", "kind", "id"),
     sqlite_autoincrement=True,

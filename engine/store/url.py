@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from engine.errors import StoreUnusable
 
@@ -34,9 +33,19 @@ class SqliteFiles:
 
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
-    """A PostgreSQL database by the URL that SQLAlchemy wants."""
+    """A PostgreSQL database by its URL, as ``psql`` takes it."""
 
     url: str
+
+    @property
+    def name(self) -> str:
+        """The URL without user, password and options: for people, logs and messages."""
+        parts = urlsplit(self.url)
+        options = parse_qs(parts.query)
+        host = parts.netloc.rpartition("@")[2]
+        database = parts.path or f"/{options.get('dbname', options.get('database', ['']))[-1]}"
+        at = options.get("host", [""])[-1]
+        return f"postgresql://{host}{database}" + (f"?host={quote(at, safe='/,')}" if at else "")
 
 
 def parse_url(url: str) -> SqliteFiles | PostgresServer:
@@ -78,9 +87,16 @@ def _sqlite(url: str, rest: str) -> SqliteFiles:
 
 
 def _postgres(rest: str) -> PostgresServer:
-    if importlib.util.find_spec("asyncpg") is None:
+    if not rest.startswith("//"):
         raise StoreUnusable(
-            "the database url names PostgreSQL, but its driver is not installed",
-            hint="pip install asyncpg, or use sqlite:PATH",
+            "the database url names no PostgreSQL server",
+            hint="write postgresql://USER@HOST/NAME, or postgresql:///NAME?host=/var/run/postgresql for a socket",
         )
-    return PostgresServer(f"postgresql+asyncpg:{rest}")
+    server = PostgresServer(f"postgresql:{rest}")
+    try:
+        urlsplit(server.url).port  # noqa: B018 - raises on what is no port
+    except ValueError as error:
+        raise StoreUnusable(
+            f"the database url cannot be read: {error}", hint="percent-encode what is special in it"
+        ) from error
+    return server

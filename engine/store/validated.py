@@ -13,6 +13,7 @@ from engine.store.records import CheckCounts, GpuClaim, Misbehaviour, ValidatedN
 from engine.store.rows import from_row, to_row
 from engine.store.tables import gpu_claims, misbehaviour, validated_nodes, verification_steps, verifications
 
+DELETE_ROWS = 2_000
 Place = tuple[str, str]
 """The miner's hotkey and the node's id: node ids alone are chosen by miners."""
 
@@ -116,6 +117,15 @@ class ValidatedRepository:
         if steps:
             await self._database.write(run)
 
+    async def steps_of(self, verification_ids: Sequence[str]) -> dict[str, list[VerificationStep]]:
+        """The steps of several verifications, each in order."""
+        columns = verification_steps.c
+        statement = sa.select(verification_steps).where(columns.verification_id.in_(list(verification_ids)))
+        found: dict[str, list[VerificationStep]] = {}
+        for step in await self._rows(VerificationStep, statement.order_by(columns.verification_id, columns.position)):
+            found.setdefault(step.verification_id, []).append(step)
+        return found
+
     async def steps(self, verification_id: str) -> list[VerificationStep]:
         """The steps of one verification in order."""
         statement = sa.select(verification_steps).where(verification_steps.c.verification_id == verification_id)
@@ -126,8 +136,10 @@ class ValidatedRepository:
         columns = verifications.c
         # Every failure before a command's result has a code that begins with ssh_; later ones prove a login.
         logged_in = sa.case((columns.error_code.like("ssh\\_%", escape="\\"), 0), else_=1)
-        # As expressions, the keys keep SQLite from walking the whole history in the order of the nodes' index.
-        hotkey, node_id = sa.func.coalesce(columns.miner_hotkey, ""), sa.func.coalesce(columns.node_id, "")
+        # As expressions, the keys keep SQLite from walking the whole history in the order of the nodes' index. Literal:
+        # PostgreSQL does not see that two parameters are the same expression.
+        nothing = sa.literal_column("''", sa.Text)
+        hotkey, node_id = sa.func.coalesce(columns.miner_hotkey, nothing), sa.func.coalesce(columns.node_id, nothing)
         statement = (
             sa.select(
                 hotkey,
@@ -190,10 +202,13 @@ class ValidatedRepository:
         return await self._rows(Misbehaviour, statement)
 
     async def prune(self, before: float) -> None:
-        """Delete steps and misbehaviour from before this time."""
+        """Delete steps and misbehaviour from before this time, some thousands per transaction."""
+        ids = sa.select(verification_steps.c.verification_id).where(verification_steps.c.at < before).limit(DELETE_ROWS)
+        await self._database.write_in_steps(
+            sa.delete(verification_steps).where(verification_steps.c.verification_id.in_(ids))
+        )
 
         async def run(connection: AsyncConnection) -> None:
-            await connection.execute(sa.delete(verification_steps).where(verification_steps.c.at < before))
             await connection.execute(sa.delete(misbehaviour).where(misbehaviour.c.at < before))
 
         await self._database.write(run)

@@ -7,14 +7,10 @@ import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
-
 from engine.errors import StoreUnusable
-from engine.store.database import Database
+from engine.store.reading import has_table, open_reading
 from engine.store.records import WeightSet
 from engine.store.tables import weight_sets
-from engine.store.url import SqliteFiles, parse_url
 from engine.store.weights import WeightRepository
 from engine.validator.miner_facts import inputs_from_json
 from engine.validator.scoring import PROFILES, Round, score_round
@@ -38,23 +34,11 @@ async def read_set(url: str, *, at_block: int | None = None) -> WeightSet:
 
     Raises StoreUnusable when there is no database or no vector in it.
     """
-    place = parse_url(url)
-    if isinstance(place, SqliteFiles):
-        if not place.state.is_file():
-            raise StoreUnusable(f"there is no database {place.state}", hint="give the validator's --config")
-        engine = create_async_engine(f"sqlite+aiosqlite:///file:{place.state}?mode=ro&uri=true")
-        name = str(place.state)
-    else:
-        engine, name = create_async_engine(place.url), "of the configuration"
-    database = Database(engine, name)
-    try:
-        async with engine.connect() as connection:
-            tables = await connection.run_sync(lambda plain: sa.inspect(plain).get_table_names())
-        if weight_sets.name not in tables:
-            raise StoreUnusable(f"database {name} has no weights", hint="no validator of this version ran with it")
-        found = await WeightRepository(database).newest(at_block=at_block)
-    finally:
-        await database.close()
+    async with open_reading(url) as (state, _):
+        if not await has_table(state, weight_sets):
+            hint = "no validator of this version ran with it"
+            raise StoreUnusable(f"database {state.name} has no weights", hint=hint)
+        found = await WeightRepository(state).newest(at_block=at_block)
     if found is None:
         when = "" if at_block is None else f" at block {at_block} or before"
         raise StoreUnusable(f"no weights were set{when}", hint="the validator sets them by its block interval")

@@ -34,7 +34,7 @@ from engine.validator.weights import WeightSetter
 
 CHAIN_RETRY_S = 15.0
 CLEANUP_INTERVAL_S = 900.0
-HISTORY_S = 90 * 86400.0
+DAY_S = 86400.0
 """Verifications are kept this long."""
 FOREVER_S = 100 * 366 * 86400.0
 
@@ -191,9 +191,11 @@ class ValidatorRole:
         while True:
             now = self._clock.now()
             await self.clean_up()
-            await store.verifications.prune(now - HISTORY_S)
-            await store.validated.prune(now - HISTORY_S)
-            await store.weights.prune(now - self._config.cleanup.emission_retention_days * 86400.0)
+            kept = self._config.cleanup
+            if kept.enabled:
+                await store.verifications.prune(now - kept.profile_retention_days * DAY_S)
+                await store.validated.prune(now - kept.profile_retention_days * DAY_S)
+                await store.weights.prune(now - kept.emission_retention_days * DAY_S)
             await self._clock.sleep(CLEANUP_INTERVAL_S)
 
     async def _act_verify_now(self, args: Mapping[str, object], report: Callable[[str], None]) -> Mapping[str, object]:

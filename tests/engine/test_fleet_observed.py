@@ -135,7 +135,8 @@ async def test_observed_values_stand_beside_the_estimate(served: tuple[str, dict
 
     emit(NodeAdded(at=1.0, node_id="n1", label="a", host="h", port=22, username="u"))
     observer = Observer(
-        metrics_url=f"{url}/metrics", rest_url=f"{url}/", interval_s=60, timeout_s=5, node_ids=lambda: NODES,
+        metrics_url=f"{url}/metrics", rest_url=f"{url}/", rest_hotkey=None, signer=None, interval_s=60, timeout_s=5,
+        node_ids=lambda: NODES,
         clock=SystemClock(), emit=emit,
     )  # fmt: skip
     await observer.read()

@@ -75,13 +75,6 @@ def test_urls_that_cannot_keep_grants_are_refused(url: str) -> None:
     assert caught.value.hint
 
 
-async def test_postgresql_without_its_driver_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A PostgreSQL url without asyncpg says what to install."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(StoreUnusable, match="driver is not installed"):
-        await open_store("postgresql://u:secret@localhost/x", clock=ManualClock())
-
-
 async def test_files_are_ours_alone(tmp_path: Path) -> None:
     """State and events are two files of mode 0600 in a directory of mode 0700, journals included."""
     store = await opened(tmp_path / "data/miner.db")
@@ -285,10 +278,10 @@ async def test_a_deleted_file_is_noticed(tmp_path: Path) -> None:
     """Writes to a file that is no longer there would be lost, so the check says so."""
     store = await opened(tmp_path / "miner.db")
     try:
-        store.check_files()
+        await store.check()
         (tmp_path / "miner.db").unlink()
         with pytest.raises(StoreUnusable, match="deleted or replaced"):
-            store.check_files()
+            await store.check()
     finally:
         await store.close()
 

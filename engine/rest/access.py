@@ -1,0 +1,66 @@
+"""Who may read what: scopes of keys, and a miner's right to its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.config.validator import RouteGroup
+
+Scope = Literal["read", "config"]
+SCOPES: tuple[Scope, ...] = ("read", "config")
+"""``read``: miners, nodes, GPUs, verifications, rentals. ``config``: the configuration, its secrets masked."""
+_OF_MINERS: frozenset[RouteGroup] = frozenset({"miners", "nodes", "gpus", "verification"})
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. ``id`` tells callers apart; ``hotkey`` is set for a miner that signed its request."""
+
+    id: str = "anonymous"
+    scopes: frozenset[Scope] = frozenset()
+    hotkey: str | None = None
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether nothing was proved."""
+        return self.id == "anonymous"
+
+
+ANONYMOUS = Caller()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What an admitted caller sees; ``only`` narrows it to one miner."""
+
+    only: str | None = None
+
+    def covers(self, hotkey: str) -> bool:
+        """Whether this miner's data may be told."""
+        return self.only is None or self.only == hotkey
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why not: 401 asks for credentials, 403 says that these do not suffice."""
+
+    status: Literal[401, 403]
+    detail: str
+
+
+def decide(caller: Caller, group: RouteGroup, opened: Collection[RouteGroup]) -> Sight | Refusal:
+    """What this caller may see of a group of routes."""
+    if group in opened:
+        return Sight()
+    needed: Scope = "config" if group == "config" else "read"
+    if needed in caller.scopes:
+        return Sight()
+    if caller.is_anonymous:
+        return Refusal(
+            401, f"{group} needs an API key with the scope {needed}, or a request signed by a registered miner's hotkey"
+        )
+    if caller.hotkey is not None and group in _OF_MINERS:
+        return Sight(only=caller.hotkey)
+    return Refusal(403, f"{group} needs the scope {needed}")

@@ -1,0 +1,233 @@
+"""What every request passes before a route sees it: sizes, rates, credentials; and what every answer gets: a tag.
+
+Plain ASGI: the framework's own middleware makes a task and a stream per request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from engine.clock import Clock
+from engine.errors import RequestUnproven, StoreUnusable
+from engine.identity.signed_requests import MARK, RequestVerifier
+from engine.miner.door_limits import Rate, TokenBuckets, address_key
+from engine.rest.access import ANONYMOUS, SCOPES, Caller
+from engine.rest.keys import ApiKeys
+from engine.rest.problems import problem
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Observe: TypeAlias = Callable[[int, float, int], None]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_TARGET_BYTES = 4096
+MAX_HEADER_BYTES = 16 * 1024
+MOST_BUCKETS = 4096
+FAILURES = Rate(10 / 60, 10)
+"""Wrong credentials that one address may bring."""
+CHALLENGE = {"www-authenticate": 'Bearer realm="basilica validator"'}
+_ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-cache"),
+    (b"vary", b"authorization, x-api-key, x-bittensor-hotkey"),
+)
+
+
+class _Refused(Exception):
+    def __init__(self, answer: Response) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class GateRules:
+    """Limits. ``registered`` says whether a hotkey is a miner of the subnet."""
+
+    own_hotkey: str
+    max_body_bytes: int
+    per_address: Rate
+    per_caller: Rate
+    registered: Callable[[str], bool]
+
+
+def per_minute(count: int) -> Rate:
+    """A steady rate with room for a browser that asks for a page at once."""
+    return Rate(count / 60, max(20, count // 4))
+
+
+class Gate:
+    """The outermost layer of the app."""
+
+    def __init__(
+        self, app: App, keys: ApiKeys, rules: GateRules, clock: Clock, *, observe: Observe | None = None
+    ) -> None:
+        self._app = app
+        self._keys = keys
+        self._rules = rules
+        self._clock = clock
+        self._observe = observe
+        self._verifier = RequestVerifier(rules.own_hotkey)
+        self._addresses = TokenBuckets(rules.per_address, MOST_BUCKETS)
+        self._callers = TokenBuckets(rules.per_caller, MOST_BUCKETS)
+        self._failures = TokenBuckets(FAILURES, MOST_BUCKETS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        tagged, began = _Tagged(scope, send), time.perf_counter()
+        try:
+            headers = _headers(scope)
+            scope.setdefault("state", {})["caller"] = await self._admit(scope, headers)
+            await self._app(scope, _limited(receive, headers, self._rules.max_body_bytes), tagged)
+        except _Refused as refused:
+            await refused.answer(scope, receive, tagged)
+        finally:
+            if self._observe is not None:
+                self._observe(tagged.status, time.perf_counter() - began, tagged.size)
+
+    async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
+        """Known credentials have a budget of their own; everybody else shares that of the address."""
+        now = self._clock.monotonic()
+        address = address_key((scope.get("client") or ("unknown", 0))[0])
+        text = _key_of(headers)
+        caller = None if text is None else self._keys.recall(text)
+        if caller is None:
+            self._take(self._addresses, address, now)
+            if text is not None or MARK in headers:
+                caller = await self._recognise(text, headers, scope, address, now)
+        if caller is None:
+            return ANONYMOUS
+        self._take(self._callers, caller.id, now)
+        return caller
+
+    async def _recognise(
+        self, text: str | None, headers: Mapping[str, str], scope: Scope, address: str, now: float
+    ) -> Caller:
+        try:
+            caller = await self._keys.recognise(text) if text is not None else self._signer(headers, scope)
+        except StoreUnusable as error:
+            raise _Refused(problem(503, "the database does not answer", headers={"retry-after": "5"})) from error
+        except RequestUnproven as error:
+            self._take(self._failures, address, now)
+            raise _Refused(
+                problem(401, f"the signed request is not accepted: {error.message}", headers=CHALLENGE)
+            ) from error
+        if caller is None:
+            self._take(self._failures, address, now)
+            raise _Refused(problem(401, "the API key is unknown, expired or revoked", headers=CHALLENGE))
+        return caller
+
+    def _signer(self, headers: Mapping[str, str], scope: Scope) -> Caller:
+        claimed = self._verifier.claimed(headers)
+        is_own = claimed == self._rules.own_hotkey
+        if not is_own and not self._rules.registered(claimed):
+            raise RequestUnproven("the hotkey is not registered on this subnet")
+        query = scope.get("query_string", b"").decode("latin-1")
+        raw = scope.get("raw_path") or quote(scope["path"]).encode()
+        path = raw.decode("latin-1").partition("?")[0] + (f"?{query}" if query else "")
+        hotkey = self._verifier.verify(headers, method=scope["method"], path=path)
+        return Caller(f"hotkey {hotkey}", frozenset(SCOPES) if is_own else frozenset(), hotkey=hotkey)
+
+    def _take(self, buckets: TokenBuckets, key: str, now: float) -> None:
+        verdict = buckets.take(key, now)
+        if not verdict.is_allowed:
+            wait_s = max(1, math.ceil(verdict.retry_after_s))
+            raise _Refused(problem(429, f"ask again in {wait_s} s", headers={"retry-after": str(wait_s)}))
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """By lower-case name. Raises _Refused when there is too much of them."""
+    if len(scope.get("raw_path") or b"") + len(scope.get("query_string", b"")) > MAX_TARGET_BYTES:
+        raise _Refused(problem(414, f"{MAX_TARGET_BYTES} bytes at most"))
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+        raise _Refused(problem(431, f"{MAX_HEADER_BYTES} bytes at most"))
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _key_of(headers: Mapping[str, str]) -> str | None:
+    scheme, _, rest = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and rest.strip():
+        return rest.strip()
+    return headers.get("x-api-key")
+
+
+def _limited(receive: Receive, headers: Mapping[str, str], most: int) -> Receive:
+    """``receive`` that ends a request whose body is larger than allowed, whatever its head says."""
+    length = headers.get("content-length", "0")
+    if length.isdecimal() and (len(length) > 12 or int(length) > most):
+        raise _Refused(problem(413, f"{most} bytes at most"))
+    taken = 0
+
+    async def counted() -> MutableMapping[str, Any]:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > most:
+            raise HTTPException(413, f"{most} bytes at most")  # a route is reading: its own handler answers
+        return message
+
+    return counted
+
+
+class _Tagged:
+    """``send`` that adds the usual headers, and to a good answer a weak tag over its body, or says 304."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._send = send
+        self._is_get = scope["method"] in ("GET", "HEAD")
+        self._wanted = next((v.decode("latin-1") for k, v in scope["headers"] if k == b"if-none-match"), "")
+        self._start: MutableMapping[str, Any] | None = None
+        self._parts: list[bytes] = []
+        self.status, self.size = 500, 0
+        """Of the answer that was sent."""
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        """One message of the answer."""
+        if message["type"] == "http.response.start":
+            names = {name for name, _ in message["headers"]}
+            message["headers"] = [*message["headers"], *(pair for pair in _ALWAYS if pair[0] not in names)]
+            if not self._is_get or message["status"] != 200 or b"etag" in names:
+                await self._out(message)
+            else:
+                self._start = message
+            return
+        if self._start is None or message["type"] != "http.response.body":
+            await self._out(message)
+            return
+        self._parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            start, self._start = self._start, None
+            await self._finish(start, b"".join(self._parts))
+
+    async def _finish(self, start: MutableMapping[str, Any], body: bytes) -> None:
+        tag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
+        start["headers"] = [*start["headers"], (b"etag", tag.encode())]
+        if is_known(self._wanted, tag):
+            start["status"] = 304
+            start["headers"] = [(k, v) for k, v in start["headers"] if k not in (b"content-length", b"content-type")]
+            body = b""
+        await self._out(start)
+        await self._out({"type": "http.response.body", "body": body})
+
+    async def _out(self, message: MutableMapping[str, Any]) -> None:
+        self.status = message.get("status", self.status)
+        self.size += len(message.get("body", b""))
+        await self._send(message)
+
+
+def is_known(if_none_match: str, tag: str) -> bool:
+    """Whether the header names this tag; compared weakly, as RFC 9110 says for it."""
+    wanted = [part.strip().removeprefix("W/") for part in if_none_match.split(",")]
+    return "*" in wanted or tag.removeprefix("W/") in wanted

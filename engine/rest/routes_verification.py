@@ -1,0 +1,71 @@
+"""What is being verified, and what was found."""
+
+# No postponed annotations here: FastAPI reads the dependencies in them, which are local names.
+from typing import Annotated
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.exceptions import HTTPException
+
+from engine.rest import bodies
+from engine.rest.access import Sight
+from engine.rest.entry import Parts
+from engine.rest.paging import MAX_PAGE
+from engine.rest.problems import problems
+
+RECENT = 10
+
+
+def verification_routes(parts: Parts) -> APIRouter:
+    """``/verification/active`` and ``/verification/results/{id}``."""
+    router = APIRouter(tags=["verification"], responses=problems(401, 403))
+    enter = Depends(parts.entry("verification"))
+
+    @router.get("/verification/active")
+    async def active(sight: Annotated[Sight, enter]) -> bodies.Active:
+        """What runs now, and the last failures."""
+        running = [
+            bodies.Verifying(
+                node_id=view.id,
+                miner_hotkey=view.miner_hotkey,
+                tier=view.phase_tier,
+                phase=view.phase,
+                since=bodies.stamp(view.phase_since),
+                reason=view.phase_reason,
+                progress=round(view.progress, 3),
+            )
+            for view in parts.state.verifications.values()
+            if view.phase and sight.covers(view.miner_hotkey)
+        ]
+        only = None if sight.only is None else [sight.only]
+        failed = await parts.store.verifications.recent(RECENT, failed_only=True, miners=only)
+        return bodies.Active(in_progress=running[:MAX_PAGE], recent_failures=await parts.views.logs(failed))
+
+    @router.get("/verification/results/{subject}", responses=problems(404))
+    async def results(
+        subject: str,
+        request: Request,
+        response: Response,
+        sight: Annotated[Sight, enter],
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = RECENT,
+        before: Annotated[str | None, Query(max_length=64, description="The last id of the page before.")] = None,
+    ) -> list[bodies.VerificationLog]:
+        """The newest results of a miner (``miner_UID`` or hotkey) or, as deployed, of a node id."""
+        view = parts.find(subject) if not subject.isdecimal() else None
+        if view is not None:
+            if not sight.covers(view.hotkey):
+                raise HTTPException(403, "a hotkey may read its own miner only")
+            miners, node_id = [view.hotkey], None
+        else:
+            snapshot = await parts.views.snapshot()
+            known = {*snapshot.by_miner, *(miner.hotkey for miner in parts.state.miners.values())}
+            miners, node_id = [hotkey for hotkey in sorted(known) if sight.covers(hotkey)], subject
+        rows = await parts.store.verifications.recent(limit, miners=miners, node_id=node_id, before=before)
+        if not rows and view is None and before is None:
+            raise HTTPException(404, "no verification of such a miner or node")
+        if len(rows) == limit:
+            query = urlencode({"limit": limit, "before": rows[-1].id})
+            response.headers["link"] = f'<{quote(request.url.path)}?{query}>; rel="next"'
+        return await parts.views.logs(rows)
+
+    return router

@@ -1,0 +1,146 @@
+"""A month of 256 miners with 8 nodes each: the slowest question that a screen or a route asks of the database."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine.clock import ManualClock
+from engine.config.validator import ValidatorConfig
+from engine.control.models import MinerView
+from engine.control.state import LiveState
+from engine.rest import ApiKeys, RestParts, rest_app
+from engine.store import Store, open_store
+from engine.store.records import GpuClaim, ValidatedNode
+from tests.bench import Figure
+from tests.support.asking import OPEN, ask
+from tests.support.postgres import Postgres, find_programs, server_account
+
+MINERS, NODES = 256, 8
+DAYS = int(os.environ.get("BENCH_HISTORY_DAYS", "30"))
+EVERY_S = 600.0
+NOW = 1_790_000_000.0
+GOAL = "<= 2 s"
+_CHECKS = """
+INSERT INTO engine_verifications (id, miner_hotkey, miner_uid, node_id, endpoint, tier, ok, at, duration_ms, gpu_model,
+                                  gpu_uuids, error_code, message)
+WITH RECURSIVE turn(k) AS (SELECT 0 UNION ALL SELECT k + 1 FROM turn WHERE k + 1 < {turns})
+SELECT n.node_id || '-' || turn.k, n.miner_hotkey, n.miner_uid, n.node_id, n.endpoint,
+       CASE WHEN turn.k % 36 = 0 THEN 'full' ELSE 'lightweight' END,
+       (turn.k * 7 + n.miner_uid) % 97 <> 0, {start} + turn.k * {every}, 812.5, n.gpu_model, '[]',
+       CASE WHEN (turn.k * 7 + n.miner_uid) % 97 <> 0 THEN '' ELSE 'ssh_timeout' END, ''
+FROM turn CROSS JOIN engine_validated_nodes n ORDER BY turn.k, n.node_id
+"""
+_STEPS = """
+INSERT INTO engine_verification_steps (verification_id, position, step, verdict, evidence, duration_ms, at)
+WITH RECURSIVE place(p) AS (SELECT 0 UNION ALL SELECT p + 1 FROM place WHERE p + 1 < 11)
+SELECT v.id, place.p, 'step', 'ok', 'seen as claimed', 12.5, v.at
+FROM engine_verifications v CROSS JOIN place WHERE v.tier = 'full'
+"""
+_ROUTES = (
+    "/miners", "/miners?sort=-score&page=2", "/miners/miner_7", "/miners/miner_7/nodes", "/miners/miner_7/health",
+    "/nodes",
+    "/gpu-profiles", "/gpu-categories", "/verification/active", "/verification/results/miner_7",
+    "/verification/results/n-7-3?limit=100", "/verification/results/none",
+)  # fmt: skip
+
+
+def measure() -> list[Figure]:
+    """The worst of each kind of database."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as root:
+        figures = [asyncio.run(_measure(f"sqlite:{root}/validator.db", "SQLite"))]
+    programs = find_programs()
+    if programs is None:
+        return [*figures, Figure("history, PostgreSQL", "not installed here", GOAL)]
+    directory = Path(tempfile.mkdtemp(prefix="bench-pg-"))
+    server = Postgres(programs, directory, server_account())
+    try:
+        server.create()
+        server.start()
+        figures.append(asyncio.run(_measure(server.database(), "PostgreSQL")))
+    finally:
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+    return figures
+
+
+async def _measure(url: str, name: str) -> Figure:
+    store = await open_store(url, clock=ManualClock(NOW))
+    try:
+        rows = await _fill(store)
+        times = await _ask_everything(store)
+    finally:
+        await store.close()
+    worst = max(times, key=lambda what: times[what])
+    note = (
+        f"{worst}; {rows / 1e6:.1f} million checks of {MINERS} x {NODES} nodes over {DAYS} days, {len(times)} questions"
+    )
+    return Figure(f"history, {name}: slowest question", f"{times[worst]:.2f} s", GOAL, note)
+
+
+async def _fill(store: Store) -> int:
+    for uid in range(MINERS):
+        for number in range(NODES):
+            node = ValidatedNode(
+                f"5M{uid}", f"n-{uid}-{number}", uid, "192.0.2.1:22", "online", NOW - 3e6, NOW, last_ok_at=NOW,
+                run_since=NOW - 1e6, full_run_since=NOW - 1e6, gpu_model="H100", gpu_count=1,
+                compute_capability="9.0", cuda="12.8",
+            )  # fmt: skip
+            claim = GpuClaim(f"GPU-{uid}-{number}", f"5M{uid}", f"n-{uid}-{number}", 0, "H100", 81559, NOW)
+            await store.validated.put(node, claims=[claim])
+    turns = int(DAYS * 86_400 / EVERY_S)
+    # In parts: one statement may take a minute at most.
+    per_part = 144
+    for first in range(0, turns, per_part):
+        start = NOW - (turns - first) * EVERY_S
+        text = _CHECKS.format(turns=min(per_part, turns - first), start=start, every=EVERY_S)
+        await _run(store, text.replace("'-' || turn.k", f"'-' || (turn.k + {first})"))
+    await _run(store, _STEPS + f" AND v.at > {NOW - 7 * 86_400}")
+    await _run(store, "ANALYZE")
+    return turns * MINERS * NODES
+
+
+async def _run(store: Store, statement: str) -> None:
+    async def work(connection: AsyncConnection) -> None:
+        await connection.execute(sa.text(statement))
+
+    await store._state.write(work)
+
+
+async def _ask_everything(store: Store) -> dict[str, float]:
+    state, clock = LiveState(), ManualClock(NOW)
+    for uid in range(MINERS):
+        state.miners[f"5M{uid}"] = MinerView(id=f"5M{uid}", hotkey=f"5M{uid}", uid=uid, last_answer_at=NOW)
+    config = ValidatorConfig().model_copy(update={"api": OPEN})
+    app = rest_app(RestParts(config, store, state, clock, ApiKeys(store.api_keys, clock), "5V"))
+    place = ("5M7", "n-7-3")
+    questions: dict[str, Callable[[], Awaitable[object]]] = {
+        "all nodes": store.validated.nodes,
+        "all claims": store.validated.claims,
+        "counts of three hours": lambda: store.validated.counts(NOW - 10_800),
+        "counts of a day": lambda: store.validated.counts(NOW - 86_400),
+        "newest check of each node": store.verifications.latest,
+        "first full pass": lambda: store.validated.first_full_ok(place, NOW - 86_400),
+        "last two checks": lambda: store.validated.last_two_failed(place, NOW - 86_400),
+        "newest weights": store.weights.newest,
+        "misbehaviour": lambda: store.validated.misbehaviour(NOW - 86_400),
+        "nothing to prune": lambda: store.verifications.prune(NOW - 400 * 86_400),
+    }
+    for path in _ROUTES:
+        questions[f"GET {path}"] = lambda path=path: ask(app, path)  # type: ignore[misc]
+    times = {}
+    for name, question in questions.items():
+        began = time.perf_counter()
+        await question()
+        times[name] = time.perf_counter() - began
+        if os.environ.get("BENCH_VERBOSE"):
+            print(f"    {times[name]:8.3f} s  {name}", flush=True)
+    return times

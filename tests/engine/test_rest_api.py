@@ -1,0 +1,194 @@
+"""The REST API's documents: paging, sorting, filters, tags, errors, documentation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from engine.rest.app import GROUPS
+from tests.support.asking import OPEN, ask
+from tests.support.rest_world import RestWorld, rest_world
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[RestWorld]:
+    """Everything open to everybody."""
+    async with rest_world(tmp_path, OPEN) as made:
+        yield made
+
+
+async def test_lists_are_paged_sorted_and_linked(world: RestWorld) -> None:
+    """Each page says how many there are and where its neighbours are; the order can be chosen."""
+    status, headers, body = await ask(world.app, "/miners?page=2&page_size=1&sort=-nodes")
+    assert (status, headers["x-total-count"], body["total_count"]) == (200, "3", 3)
+    assert [miner["node_count"] for miner in body["miners"]] == [2]
+    links = {part.split("; ")[1]: part.split("; ")[0] for part in headers["link"].split(", ")}
+    assert links['rel="next"'] == "</miners?page=3&page_size=1&sort=-nodes>"
+    assert links['rel="prev"'].startswith("</miners?page=1&")
+    assert (await ask(world.app, "/miners?page=9"))[2]["miners"] == []
+    _, headers, nodes = await ask(world.app, "/miners/miner_2/nodes?page_size=2")
+    assert (len(nodes), headers["x-total-count"]) == (2, "3")
+    _, headers, nodes = await ask(world.app, "/nodes?sort=-id&page_size=1")
+    assert nodes["available_nodes"][0]["node"]["id"] == "5MinerTwo-n1"
+    assert len((await ask(world.app, "/gpu-profiles?page_size=2"))[2]) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("", 6),
+        ("?gpu_type=h100", 6),
+        ("?gpu_type=b200", 0),
+        ("?min_gpu_count=3", 0),
+        ("?min_gpu_memory=70", 6),
+        ("?available=true", 6),
+        ("?available=false", 0),
+        ("?country=DE", 0),
+    ],
+)
+async def test_nodes_are_filtered(world: RestWorld, query: str, count: int) -> None:
+    """By GPU, memory, number, availability; places are not known, so a place finds nothing."""
+    assert (await ask(world.app, f"/nodes{query}"))[2]["total_count"] == count
+
+
+async def test_history_is_read_page_by_page(world: RestWorld) -> None:
+    """Results of a miner or of a node, newest first; the link leads on to the end."""
+    _, headers, first = await ask(world.app, "/verification/results/miner_1?limit=5")
+    assert [row["verification_type"] for row in first][:2] == ["lightweight", "lightweight"]
+    path = headers["link"].partition(">")[0].removeprefix("<")
+    _, headers, second = await ask(world.app, path)
+    assert len({row["id"] for row in first + second}) == 8
+    assert "link" not in headers
+    _, _, rows = await ask(world.app, "/verification/results/5MinerTwo-n1")
+    assert [row["success"] for row in rows] == [True, True, False, True]
+    assert rows[2]["error_message"] == "no answer"
+    assert rows[2]["details"]["error_code"] == "ssh_timeout"
+    assert [step["step"] for step in rows[3]["steps"]] == ["login"]
+    failures = (await ask(world.app, "/verification/active"))[2]["recent_failures"]
+    assert len(failures) == 6
+
+
+async def test_what_has_not_changed_is_not_sent_again(world: RestWorld) -> None:
+    """A tag, a list of tags or a star gets 304 with the tag and no body; another tag gets the document."""
+    _, headers, _ = await ask(world.app, "/nodes")
+    tag = headers["etag"]
+    for wanted in (tag, f'"x", {tag}', "*", tag.removeprefix("W/")):
+        status, again, body = await ask(world.app, "/nodes", if_none_match=wanted)
+        assert (status, again["etag"], body) == (304, tag, None)
+        assert "content-length" not in again
+    assert (await ask(world.app, "/nodes", if_none_match='"other"'))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [
+        ("/miners/999", "GET", 404),
+        ("/miners/5Nobody/health", "GET", 404),
+        ("/nothing", "GET", 404),
+        ("/docs/assets/nothing", "GET", 404),
+        ("/config/none", "GET", 404),
+        ("/verification/results/none", "GET", 404),
+        ("/rentals/none", "GET", 404),
+        ("/rentals/none", "DELETE", 404),
+        ("/miners", "POST", 405),
+        ("/health", "DELETE", 405),
+        ("/miners?page=0", "GET", 422),
+        ("/miners?page_size=101", "GET", 422),
+        ("/miners?min_score=NaN", "GET", 422),
+        ("/miners?sort=colour", "GET", 422),
+        ("/rentals?state=unknown", "GET", 422),
+        ("/rentals", "POST", 405),
+        ("/rentals/x", "POST", 405),
+        ("/miners?status=" + "x" * 5000, "GET", 414),
+    ],
+)
+async def test_every_error_is_a_problem(world: RestWorld, path: str, method: str, status: int) -> None:
+    """RFC 9457, with the status inside, whoever found the error."""
+    found, headers, body = await ask(world.app, path, method=method)
+    assert (found, headers["content-type"], body["status"]) == (status, "application/problem+json", status)
+    assert body["title"]
+    if status == 405:
+        assert headers["allow"] == ("DELETE, GET" if path == "/rentals/x" else "GET")
+
+
+async def test_what_is_too_large_is_refused(world: RestWorld) -> None:
+    """Headers over 16 KiB and bodies over the configured size end before anything is read."""
+    status, _, body = await ask(world.app, "/health", x_much="x" * 20_000)
+    assert (status, body["status"]) == (431, 431)
+    for length in ("1048577", "9" * 30):
+        status, _, body = await ask(world.app, "/rentals", method="POST", content_length=length)
+        assert (status, body["status"]) == (413, 413)
+
+
+async def test_an_error_of_ours_is_a_problem_without_details(world: RestWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """500 with an incident number that the log has too; the database's trouble is 503 with a time to come back."""
+
+    async def crash(*_: object, **__: object) -> None:
+        raise RuntimeError("secret path /etc/x")
+
+    monkeypatch.setattr(type(world.store.verifications), "recent", crash)
+    sent: list[str] = []
+    monkeypatch.setattr("engine.rest.problems.log.error", lambda _event, **values: sent.append(str(values)))
+    with pytest.raises(RuntimeError):
+        await ask(world.app, "/verification/active")  # answered, then raised again for the server's log
+    assert "crash" in sent[0]
+    assert "hunter2" not in sent[0]
+    await world.store.close()
+    status, headers, body = await ask(world.app, "/miners")
+    assert (status, headers["retry-after"], body["detail"]) == (503, "5", "the database does not answer")
+
+
+async def test_documentation_needs_no_other_host(world: RestWorld) -> None:
+    """Swagger UI's page and all that it loads come from here; the policy forbids anything else."""
+    status, headers, page = await ask(world.app, "/docs")
+    assert status == 200
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "://" not in page.replace("http://www.w3.org", "")
+    for asset in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        assert f"docs/assets/{asset}" in page
+        status, headers, _ = await ask(world.app, f"/docs/assets/{asset}")
+        assert status == 200
+        assert headers["content-type"].startswith("text/")
+    status, _, schema = await ask(world.app, "/openapi.json")
+    assert (status, schema["openapi"][:2]) == (200, "3.")
+    assert {"apiKey", "hotkey"} == set(schema["components"]["securitySchemes"])
+
+
+async def test_links_are_ascii(world: RestWorld) -> None:
+    """A path with other letters is quoted in the links, which go into a header."""
+    status, headers, body = await ask(world.app, "/gpu-profiles/é\U0001f9ff?page=310")
+    assert (status, body) == (200, [])
+    assert "/gpu-profiles/%C3%A9%F0%9F%A7%BF?page=1" in headers["link"]
+
+
+async def test_secrets_stay_here(world: RestWorld) -> None:
+    """Passwords and API keys of the configuration never leave through /config."""
+    status, _, body = await ask(world.app, "/config")
+    assert (status, "hunter2" in json.dumps(body)) == (200, False)
+    assert (await ask(world.app, "/config/verification"))[2]["max_concurrent_verifications"] == 50
+
+
+async def test_there_are_no_rentals(world: RestWorld) -> None:
+    """The deployed routes are there and say so."""
+    assert (await ask(world.app, "/rentals"))[2] == {"rentals": [], "total_count": 0}
+    assert "does not rent" in (await ask(world.app, "/rentals/x"))[2]["detail"]
+
+
+async def test_the_page_names_every_route(world: RestWorld) -> None:
+    """docs/rest.md has the routes of the app, with their groups, and no others."""
+    text = (Path(__file__).parents[2] / "docs" / "rest.md").read_text()
+    told = {
+        (cells[1], cells[2].strip("`"), cells[3])
+        for cells in ([cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("| "))
+        if cells[1] in ("GET", "POST", "DELETE")
+    }
+    schema = (await ask(world.app, "/openapi.json"))[2]
+    there = {
+        (method.upper(), path, GROUPS[path.split("/")[1]])
+        for path, operations in schema["paths"].items()
+        for method in operations
+    }
+    assert told == there
