@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import compile_path
 
 from engine.errors import StoreUnusable
 from engine.rest.bodies import Problem
@@ -58,7 +58,8 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 405:
-            return problem(405, headers={"allow": ", ".join(sorted(_methods(app, request)))})
+            allowed = ", ".join(sorted(_methods(app, request.url.path)))
+            return problem(405, headers={"allow": allowed} if allowed else error.headers)
         detail = str(error.detail) if error.detail != "Not Found" else ""
         return problem(error.status_code, detail, headers=error.headers)
 
@@ -80,10 +81,10 @@ def add_error_handlers(app: FastAPI) -> None:
         return problem(500, f"incident {incident}; the engine's log has the details")
 
 
-def _methods(app: FastAPI, request: Request) -> set[str]:
-    """All that the path knows: several routes may share it."""
+def _methods(app: FastAPI, path: str) -> set[str]:
+    """All that a path of the document knows: several routes may share it."""
     found: set[str] = set()
-    for route in app.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            found |= route.methods or set()
+    for template, operations in app.openapi()["paths"].items():
+        if compile_path(template)[0].match(path):
+            found |= {method.upper() for method in operations}
     return found

@@ -11,7 +11,7 @@ import structlog
 
 from tests.bench import row
 
-BENCHES = ("command", "daemon", "console", "door", "deployment", "idle", "sweep")
+BENCHES = ("command", "daemon", "console", "door", "deployment", "idle", "sweep", "history", "rest")
 
 
 def main(names: list[str]) -> None:
