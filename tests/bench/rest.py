@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
@@ -98,7 +99,7 @@ def _verifications(port: int) -> int:
     return sum(profile["verification_count"] for profile in asyncio.run(_get(port, "/gpu-profiles")))
 
 
-async def _get(port: int, path: str) -> dict[str, int] | list[dict[str, int]] | object:
+async def _get(port: int, path: str) -> Any:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         return json.loads((await _ask(reader, writer, path))[1])
