@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
+from engine import eventloop
 from engine.chain import Chain, open_chain
 from engine.chain.cached import MetagraphCache
 from engine.clock import SystemClock
@@ -67,6 +68,7 @@ def run_daemon(config_path: Path | None, *, revoke_on_exit: bool = False) -> int
     loaded = read()
     config = loaded.config
     keep_heap_small()
+    eventloop.raise_open_files()
     ring = LogRing()
     set_up_logging(config, ring)
     for warning in loaded.warnings:
@@ -79,7 +81,7 @@ def run_daemon(config_path: Path | None, *, revoke_on_exit: bool = False) -> int
         password_file=section.password_file,
         ask=getpass.getpass if sys.stdin.isatty() else None,
     )
-    asyncio.run(Engine(config, wallet, ring, read=read).run())
+    eventloop.run(Engine(config, wallet, ring, read=read).run())
     return 0
 
 
@@ -226,6 +228,7 @@ class Engine:
             self._supervisor.add("database", opened.store.watch)
             if self._manager.is_there:
                 self._supervisor.add("service-manager", self._manager.run)
+            eventloop.keep_what_is_loaded()
             supervising = asyncio.create_task(self._supervisor.run())
             told = asyncio.create_task(stopping.wait())
             await asyncio.wait([supervising, told], return_when=asyncio.FIRST_COMPLETED)

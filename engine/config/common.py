@@ -104,8 +104,8 @@ class HealthConfig(Section):
     enabled: bool = True
     host: Name = "127.0.0.1"
     port: Port = 8091
-    on_grpc_port: bool = False
-    """Also on validator_comms.port (miner); all of that port's traffic then passes through the engine once more."""
+    on_grpc_port: bool = True
+    """Also on validator_comms.port (miner); that port's traffic then passes through the engine's connection limits."""
 
 
 class EngineConfig(Section):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
 
 from engine.events import access, alerts, chain, door, engine, fleet, validator
 from engine.events.base import Event, Value
@@ -26,9 +28,15 @@ KINDS: Mapping[str, type[Event]] = {cls.kind: cls for cls in _leaves(Event)}
 def event_to_record(event: Event) -> dict[str, Value]:
     """The event as plain JSON values, with ``kind``, ``version`` and ``severity`` beside its own fields."""
     record: dict[str, Value] = {"kind": event.kind, "version": event.version, "severity": event.severity}
-    for field in dataclasses.fields(event):
-        record[field.name] = getattr(event, field.name)
+    cls: Any = type(event)
+    for name in _names_of(cls):
+        record[name] = getattr(event, name)
     return record
+
+
+@lru_cache(maxsize=512)
+def _names_of(cls: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))
 
 
 def event_from_record(record: Mapping[str, object]) -> Event | None:

@@ -7,10 +7,11 @@ the front's connection; ``address_of`` says whose it really is.
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -23,6 +24,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 TLS_HANDSHAKE = 0x16
 LONGEST_HTTP_BYTES = 8192
 BACKLOG = 2048
+FILES_FOR_OTHERS = 512
+"""Of the files that the process may open, for nodes, database and consoles."""
 
 log = structlog.get_logger()
 
@@ -35,7 +38,8 @@ class FrontLimits:
     """Connections at one time, and how long one may stay without saying what it wants."""
 
     per_address: int = 64
-    total: int = 1024
+    total: int = 4096
+    """Lower where the process may not open that many files: each connection that speaks costs two."""
     silence_s: float = 3.0
 
 
@@ -44,7 +48,7 @@ class Front:
 
     def __init__(self, health: Health, limits: FrontLimits | None = None) -> None:
         self.health = health
-        self.limits = limits or FrontLimits()
+        self.limits = _within_open_files(limits or FrontLimits())
         self.inner_port = 0
         self._server: asyncio.Server | None = None
         self._open: dict[_Caller, None] = {}
@@ -117,6 +121,13 @@ class Front:
         self._addresses.pop(inner_port, None)
 
 
+def _within_open_files(limits: FrontLimits) -> FrontLimits:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return limits
+    return replace(limits, total=max(min(limits.total, (soft - FILES_FOR_OTHERS) // 2), 1))
+
+
 class _Side(asyncio.Protocol):
     """One end of a pair: what comes in here goes out there, at the speed of the slower."""
 
@@ -143,12 +154,13 @@ class _Side(asyncio.Protocol):
 
 
 class _Inner(_Side):
-    """Our connection to the gRPC server."""
+    """Our connection to the gRPC server, which speaks first: whom it answers must be known from the beginning."""
 
-    def __init__(self, front: Front, address: str) -> None:
+    def __init__(self, front: Front, caller: _Caller) -> None:
         self._front = front
-        self._address = address
+        self._address = caller.address
         self._port = 0
+        self.other = caller
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -220,16 +232,17 @@ class _Caller(_Side):
         loop = asyncio.get_running_loop()
         try:
             _, inner = await loop.create_connection(
-                lambda: _Inner(self._front, self.address), "127.0.0.1", self._front.inner_port
+                lambda: _Inner(self._front, self), "127.0.0.1", self._front.inner_port
             )
         except OSError as error:
             log.warning("door.front_failed", error=str(error))
             self.transport.abort()
             return
-        if self.transport.is_closing():
+        if self.transport.is_closing() or inner.other is None:
             inner.transport.close()
+            self.transport.abort()
             return
-        self.other, inner.other = inner, self
+        self.other = inner
         inner.transport.write(self._begun)
         self._begun = b""
         self.transport.resume_reading()

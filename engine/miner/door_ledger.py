@@ -101,8 +101,9 @@ class Ledger:
             while self._waiting:
                 group, self._waiting = self._waiting[:MOST_IN_GROUP], self._waiting[MOST_IN_GROUP:]
                 await self._write_group(group)
-                # As many as came together last time are likely to come again, their callers being answered now.
-                self._expected = min(max(len(group), self._expected // 2, len(self._waiting)), ENOUGH)
+                # Those who are answered now are likely to come again, and those who wait are here already: so the
+                # groups of a crowd grow until few of them share the cost of a transaction.
+                self._expected = min(len(group) + len(self._waiting), ENOUGH)
                 if 1 < self._expected > len(self._waiting):
                     await self._collect()
         finally:

@@ -19,6 +19,9 @@ GENESIS = "0" * 64
 FIRST_SEQ = 1
 TEXT_LIMIT = 1_000
 
+_DETAILS = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str)
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -67,7 +70,7 @@ def link(entry: Entry, previous: AuditRecord | None) -> AuditRecord:
     prev_hash = GENESIS if previous is None else previous.hash
     # Rounded first: what is hashed must be exactly what a database gives back.
     at = round(entry.at * 1_000_000) / 1_000_000
-    details = json.dumps(entry.details, sort_keys=True, separators=(",", ":"), default=str)
+    details = _DETAILS.encode(entry.details)
     record = AuditRecord(
         seq=seq,
         at=at,
@@ -100,7 +103,7 @@ def hash_of(record: AuditRecord) -> str:
         "seq": record.seq,
         "subject": record.subject,
     }
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    canonical = _CANONICAL.encode(content)
     return hashlib.sha256(f"{record.prev_hash}\n{canonical}".encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from engine import events as ev
@@ -48,11 +49,13 @@ def _text(source: Text, event: Event) -> str:
 
 
 def _details(event: Event) -> Mapping[str, object]:
-    return {
-        field.name: value
-        for field in dataclasses.fields(event)
-        if field.name != "at" and (value := getattr(event, field.name)) not in (None, "", ())
-    }
+    kind: Any = type(event)
+    return {name: value for name in _names_of(kind) if (value := getattr(event, name)) not in (None, "", ())}
+
+
+@lru_cache(maxsize=512)
+def _names_of(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind) if field.name != "at")
 
 
 def _validator(event: Any) -> str:

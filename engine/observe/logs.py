@@ -9,9 +9,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal, TextIO
+from functools import lru_cache
+from typing import Any, Literal, TextIO
 
 import structlog
 
@@ -72,9 +73,6 @@ def configure_logging(
     )
     if is_read_by_journal(output):
         render = _Journal(_Pretty(in_colour=False, with_time=False) if is_pretty else _as_json_without_time)
-    last: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if ring is not None:
-        last.append(_Keep(ring))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -83,16 +81,11 @@ def configure_logging(
     )
     foreign: list[structlog.typing.Processor] = [structlog.stdlib.ExtraAdder(), _add_logger, *shared]
     handler: logging.Handler = logging.StreamHandler(output)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=foreign, processors=[*last, render]))
+    handler.setFormatter(_Formatter(foreign, [] if ring is None else [_Keep(ring)], render))
     handlers = [handler]
     if filed is not None:
         in_file = _Pretty(in_colour=False) if fmt == "pretty" else _as_json
-        filed.setFormatter(
-            structlog.stdlib.ProcessorFormatter(
-                foreign_pre_chain=foreign,
-                processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, in_file],
-            )
-        )
+        filed.setFormatter(_Formatter(foreign, [], in_file))
         handlers.append(filed)
     root = logging.getLogger()
     before, root.handlers[:] = root.handlers[:], handlers
@@ -117,15 +110,57 @@ def _drop(_logger: object, _method: str, _event: EventDict) -> EventDict:
 
 
 def log_event(event: Event) -> None:
-    """Log a domain event in the words that operators know, with all its fields."""
-    logger = structlog.get_logger("engine.events")
-    fields = {
-        _FIELD_NAMES.get(field.name, field.name): value
-        for field in dataclasses.fields(event)
-        if field.name != "at" and (value := getattr(event, field.name)) not in (None, "", ())
-    }
+    """Log a domain event in the words that operators know, with all its fields.
+
+    Past structlog, which costs five times as much per line: the miner's door says one for every call.
+    """
+    kind: Any = type(event)
+    fields = {name: value for own, name in _fields_of(kind) if (value := getattr(event, own)) not in (None, "", ())}
     for severity, words in lines(event):
-        getattr(logger, severity)(words, kind=event.kind, **fields)
+        level = _LEVELS[severity]
+        if not _events.isEnabledFor(level):
+            continue
+        record = logging.LogRecord(_events.name, level, "", 0, words, None, None)
+        line: EventDict = {"kind": event.kind, **fields, "event": words, "level": severity, "timestamp": record.created}
+        vars(record)[_LINE] = hide_secrets(None, "", line)
+        _events.handle(record)
+
+
+_events = logging.getLogger("engine.events")
+_LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
+_LINE = "line_of_event"
+
+
+@lru_cache(maxsize=512)
+def _fields_of(kind: Any) -> tuple[tuple[str, str], ...]:
+    """An event's own name of each field, and its name in a line."""
+    return tuple(
+        (field.name, _FIELD_NAMES.get(field.name, field.name))
+        for field in dataclasses.fields(kind)
+        if field.name != "at"
+    )
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """One line of text from what structlog or a library logged, or from an event, which comes ready."""
+
+    def __init__(
+        self,
+        foreign: Sequence[structlog.typing.Processor],
+        before: Sequence[structlog.typing.Processor],
+        render: structlog.typing.Processor,
+    ) -> None:
+        self._last = (*before, render)
+        super().__init__(foreign_pre_chain=foreign, processors=[self.remove_processors_meta, *self._last])
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = vars(record).get(_LINE)
+        if line is None:
+            return super().format(record)
+        text: Any = line
+        for processor in self._last:
+            text = processor(None, "", text)
+        return str(text)
 
 
 def hide_secrets(_logger: object, _method: str, event: EventDict) -> EventDict:
@@ -147,6 +182,7 @@ def _safe(name: str, value: object) -> object:
     return value
 
 
+@lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
     """Whether a field of this name may hold a secret; ``token_expires_at`` and ``password_file`` may not."""
     parts = re.split(r"[_\-. ]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())

@@ -32,6 +32,7 @@ RETENTION_ROWS = 1_000_000
 RETENTION_EVERY_S = 600.0
 DELETE_ROWS = 500
 RETRY_S = 5.0
+_ENCODER = json.JSONEncoder(separators=(",", ":"), default=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +248,7 @@ class EventLog:
 
 
 def _row(event: Event) -> dict[str, object]:
-    record = json.dumps(event_to_record(event), separators=(",", ":"), default=str)
+    record = _ENCODER.encode(event_to_record(event))
     return {"at": event.at, "kind": event.kind, "severity": event.severity, "record": record}
 
 

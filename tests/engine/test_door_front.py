@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from engine import eventloop
 from engine.events import ValidatorAuthenticated
-from engine.miner.door_front import PREFACE, FrontLimits
+from engine.miner.door_front import PREFACE, Front, FrontLimits
 from tests.engine.door_support import World, world
 
 
@@ -66,6 +67,34 @@ async def test_calls_pass_and_carry_the_real_address(tmp_path: Path) -> None:
 
         context: Any = Context()
         assert here.door._peer(context) == "203.0.113.9"
+
+
+def test_a_server_that_speaks_first_is_heard() -> None:
+    """What the server says before the pair is complete reaches the caller: grpcio greets as soon as it accepts."""
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SETTINGS")
+        await writer.drain()
+
+    async def run() -> list[bytes]:
+        server = await asyncio.start_server(greet, "127.0.0.1", 0)
+        front = Front(lambda: (200, b"{}"))
+        port = await front.start("127.0.0.1", 0, server.sockets[0].getsockname()[1])
+
+        async def call() -> bytes:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(PREFACE)
+            try:
+                return await asyncio.wait_for(reader.readexactly(8), 10)
+            finally:
+                writer.close()
+
+        heard = await asyncio.gather(*(call() for _ in range(32)))
+        await front.stop()
+        server.close()
+        return heard
+
+    assert eventloop.run(run()) == [b"SETTINGS"] * 32
 
 
 async def test_nonsense_is_cut_and_silence_ends(tmp_path: Path) -> None:
