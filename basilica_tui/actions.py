@@ -89,6 +89,11 @@ ACTIONS: tuple[EngineAction, ...] = (
     EngineAction("verify.now", "start a verification round now", (), role="validator"),
     EngineAction("weights.set", "score and set weights now", (), True, "validator",
                  "They go to the chain in place of what is there. Subnets limit how often."),
+    EngineAction("config.set", "change a setting of the file", (Arg("key"), Arg("value")), True, "",
+                 "The file is backed up first; a reload or a restart puts the change in force."),
+    EngineAction("config.restore", "put a backup of the configuration in place", (Arg("name"),), True, "",
+                 "The file as it is now is backed up first."),
+    EngineAction("config.backups", "list the backups of the configuration"),
     EngineAction("alert.acknowledge", "acknowledge", (_ALERT,)),
     EngineAction("alert.silence", "silence", (_ALERT, Arg("seconds", "seconds", needed=False))),
     EngineAction("alert.test", "send a test to every receiver of alerts"),
@@ -99,7 +104,12 @@ ACTIONS: tuple[EngineAction, ...] = (
 )  # fmt: skip
 
 _BY_VERB: Mapping[str, EngineAction] = {a.verb: a for a in ACTIONS}
-_OPTIONAL = frozenset({"node.drain", "node.enable", "axon.publish", "grant.deploy", "grant.revoke", "session.renew"})
+_OPTIONAL = frozenset(
+    {
+        "node.drain", "node.enable", "axon.publish", "grant.deploy", "grant.revoke", "session.renew",
+        "config.set", "config.restore", "config.backups",
+    }
+)  # fmt: skip
 """Offered only by engines that say that they know them."""
 _UNITS: Mapping[str, float] = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
@@ -107,6 +117,14 @@ _UNITS: Mapping[str, float] = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_40
 def find_action(verb: str) -> EngineAction | None:
     """The action of that name."""
     return _BY_VERB.get(verb)
+
+
+def action_of(verb: str, verbs: frozenset[str] | None) -> EngineAction | None:
+    """The action of that name; one that only the engine knows takes ``name=value`` words and asks first."""
+    known = find_action(verb)
+    if known is None and verbs is not None and verb in verbs:
+        return EngineAction(verb, verb, (), True, "", "This console does not know what it does; the engine does.")
+    return known
 
 
 def offered(role: str, verbs: frozenset[str] | None) -> list[EngineAction]:
@@ -135,6 +153,8 @@ def parse_args(
 
     ``names`` leads from what people type to ids, by collection.
     """
+    if find_action(action.verb) is None:
+        return _any_args(action, words)
     given: dict[str, object] = {}
     rest = list(words)
     for word in words:
@@ -156,6 +176,13 @@ def parse_args(
     if rest:
         return {}, f"{action.verb} does not know what to do with {' '.join(rest)}"
     return given, ""
+
+
+def _any_args(action: EngineAction, words: Sequence[str]) -> tuple[dict[str, object], str]:
+    pairs = [word.partition("=") for word in words]
+    if not all(name and equals for name, equals, _ in pairs):
+        return {}, f"{action.verb} wants its arguments as name=value"
+    return {name: value for name, _, value in pairs}, ""
 
 
 def _value(arg: Arg, text: str, names: Mapping[str, Mapping[str, str]]) -> tuple[object, str]:

@@ -281,14 +281,14 @@ class ConsoleApp(App[int], inherit_bindings=False):
         else:
             self.say(f"{what} written to {target}", "good", GREETING_S)
 
-    def act(self, verb: str, args: Mapping[str, object], words: str) -> None:
-        """Ask the engine for an action; progress and outcome appear in the footer."""
+    def act(self, verb: str, args: Mapping[str, object], words: str, then: Callable[[], None] | None = None) -> None:
+        """Ask the engine for an action; progress and outcome appear in the footer. ``then`` follows a success."""
         if self.read_only:
             self.say(self._refusal, "warn")
             return
         self._hurry_until = self.clock.monotonic() + HURRY_S
         self.say(f"{words} ...")
-        self.start(self._act(verb, args, words))
+        self.start(self._act(verb, args, words, then))
 
     def act_each(self, verb: str, calls: Sequence[tuple[Mapping[str, object], str]]) -> None:
         """The same action on several objects, a few at a time; the footer counts, and names what did not work."""
@@ -321,7 +321,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._hurry_until = self.clock.monotonic() + HURRY_S
         self._on_store_changed()
 
-    async def _act(self, verb: str, args: Mapping[str, object], words: str) -> None:
+    async def _act(self, verb: str, args: Mapping[str, object], words: str, then: Callable[[], None] | None) -> None:
         try:
             result = await self.link.act(verb, args, lambda text: self.say(f"{words}: {text}"))
         except BasilicaError as error:
@@ -329,6 +329,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         else:
             outcome = result.get("message") or result.get("outcome") or "done"
             self.say(f"{words}: {outcome}", "good")
+            if then is not None:
+                then()
         self._hurry_until = self.clock.monotonic() + HURRY_S
         self._on_store_changed()
 

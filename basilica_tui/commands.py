@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from basilica_tui.actions import COLLECTION_OF, Arg, EngineAction, find_action, offered
+from basilica_tui.actions import COLLECTION_OF, Arg, EngineAction, action_of, find_action, offered
 from basilica_tui.bindings import BINDINGS, NO_VERBS, VALIDATOR_TITLES, KeyBinding, applies, shown
 
 ALIASES = {"q": "quit", "q!": "quit", "dash": "dashboard", "access": "sessions", "reload": "engine reload"}
@@ -63,8 +63,9 @@ def parse_command(
         binding = known.get(" ".join(words[:length]))
         if binding is not None and len(words) >= length:
             return Command(binding.id, " ".join(words[length:]))
-    action = find_action(words[0])
-    if action is not None and not read_only and action in offered(vocabulary.role, vocabulary.verbs):
+    action = action_of(words[0], vocabulary.verbs)
+    is_offered = action in offered(vocabulary.role, vocabulary.verbs) or (action and find_action(action.verb) is None)
+    if action is not None and not read_only and is_offered:
         dialogs = {b.id: b for b in bindings if b.danger and b.command}
         if action.verb in dialogs:
             return Command(action.verb, " ".join(words[1:]))
@@ -116,7 +117,8 @@ def _action_lines(start: str, vocabulary: Vocabulary) -> set[str]:
     known = offered(vocabulary.role, vocabulary.verbs)
     verb, blank, rest = start.partition(" ")
     if not blank:
-        return {a.verb for a in known if a.verb.startswith(verb.lower())}
+        every = {a.verb for a in known} | {v for v in vocabulary.verbs or () if find_action(v) is None and "." in v}
+        return {v for v in every if v.startswith(verb.lower())}
     action = next((a for a in known if a.verb == verb), None)
     if action is None:
         return set()

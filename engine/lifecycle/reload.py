@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from engine.clock import Clock
-from engine.config import Loaded, mask_config
+from engine.config import Loaded
 from engine.config.common import RoleConfig
 from engine.control.actions import ActionTable
 from engine.errors import BasilicaError, ConfigInvalid, StoreUnusable
 from engine.events import ConfigRefused, ConfigReloaded, EventSink
+from engine.lifecycle.config_actions import ConfigActions
 from engine.lifecycle.plan import Area, ReloadPlan, after_reload, is_same_role, plan_reload
 
 Read = Callable[[], Loaded[Any]]
@@ -122,16 +123,13 @@ class Reloader:
         """Register what an operator may ask."""
         actions.register("engine.reload", self._act_reload, help="read the configuration file again", danger=True)
         actions.register("config.plan", self._act_plan, help="say what a reload would change", danger=False)
-        actions.register("config.show", self._act_show, help="the configuration in force", danger=False)
+        ConfigActions(lambda: self.running, self._load).register(actions)
 
     async def _act_reload(self, args: Mapping[str, object], report: Report) -> Mapping[str, object]:
         return plan_to_json(await self.reload("operator", report))
 
     async def _act_plan(self, args: Mapping[str, object], report: Report) -> Mapping[str, object]:
         return plan_to_json(await self.plan())
-
-    async def _act_show(self, args: Mapping[str, object], report: Report) -> Mapping[str, object]:
-        return {"config": mask_config(self.running.model_dump(mode="json", exclude_defaults=True, exclude_none=True))}
 
 
 def plan_to_json(plan: ReloadPlan) -> dict[str, object]:

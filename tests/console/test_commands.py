@@ -23,6 +23,7 @@ from basilica_tui.settings import load_settings
 from basilica_tui.tables import NODES, item_words, keys_cell
 from engine.control.models import NodeView
 from tests.console.world import NOW, some_logs
+from tests.support.registered import registered_actions
 
 LOOK = Look(NOW)
 WORDS = Vocabulary("miner", None, {"nodes": {"node-01": "id1", "node-02": "id2"}}, {"theme": ("dark", "light")})
@@ -211,3 +212,32 @@ def test_configuration_becomes_dotted_rows() -> None:
 def test_the_log_of_a_row_is_found_by_any_of_its_names() -> None:
     """Lines name a node by label, id or address."""
     assert item_words(NodeView("id-1", label="node-1", host="10.0.0.1")) == "node-1|id-1|10.0.0.1"
+
+
+def test_every_action_of_the_engine_can_be_typed() -> None:
+    """Both roles, also an action that this console has never heard of; a visitor can type none."""
+    registered = registered_actions()
+    verbs = frozenset({*registered, "new.thing"})
+    for verb in verbs:
+        found = [parse_command(f"{verb} x=1", vocabulary=Vocabulary(role, verbs)) for role in ("miner", "validator")]
+        assert any(found), verb
+        assert not any(
+            parse_command(f"{verb} x=1", vocabulary=Vocabulary(role, verbs), read_only=True)
+            for role in ("miner", "validator")
+        ), verb
+        assert any(verb in completions(verb, vocabulary=Vocabulary(role, verbs)) for role in ("miner", "validator"))
+
+
+def test_an_action_that_only_the_engine_knows_takes_named_arguments_and_asks() -> None:
+    """It counts as dangerous, because nobody here knows better."""
+    call = parse_command("new.thing a=1 b=two", vocabulary=Vocabulary("miner", frozenset({"new.thing"})))
+    assert isinstance(call, ActionCall) and call.action.danger
+    assert parse_args(call.action, call.words, {}) == ({"a": "1", "b": "two"}, "")
+    assert "name=value" in parse_args(call.action, ("a",), {})[1]
+
+
+@pytest.mark.parametrize("verb", sorted(v for v, danger in registered_actions().items() if danger))
+def test_what_the_engine_calls_dangerous_asks_here_too(verb: str) -> None:
+    """A verb without a dialog would act at once."""
+    action = find_action(verb)
+    assert action is None or action.danger

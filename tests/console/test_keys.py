@@ -216,6 +216,50 @@ async def test_the_configuration_is_shown_to_operators(make_app: MakeApp, engine
     assert [v for v, _ in engine.acted] == ["config.show"]
 
 
+async def test_a_setting_is_changed_after_a_dialog_and_a_backup_restored(make_app: MakeApp, engine: TestEngine) -> None:
+    """The dialog shows file, old and new value; what the file says already is what is changed; R reloads."""
+    values = {"bittensor.netuid": {"value": "387", "file": "39", "source": "file"},
+              "bittensor.wallet_name": {"value": "default", "file": "default", "source": "default"}}  # fmt: skip
+    engine.answers["config.show"] = {
+        "values": values,
+        "path": "/etc/basilica/miner.toml",
+        "sha256": "ab",
+        "problems": [],
+    }
+    engine.answers["config.backups"] = {"backups": [{"name": "miner.toml.bak-1", "at": NOW - 3600, "bytes": 10}]}
+    engine.verbs = frozenset({"config.show", "config.set", "config.backups", "config.restore", "engine.reload"})
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await pilot.press("8")
+        await settle(pilot)
+        await settle(pilot)
+        assert "file valid" in text_of(app) and "1 setting not in force" in text_of(app)
+        await pilot.press("exclamation_mark")
+        await settle(pilot)
+        assert "wallet_name" not in text_of(app)
+        await pilot.press("enter")
+        await settle(pilot)
+        await pilot.press("ctrl+u", *"40", "enter")
+        await settle(pilot)
+        text = text_of(app)
+        assert "Change bittensor.netuid?" in text and "from   39" in text and "to     40" in text
+        await pilot.press("y")
+        await settle(pilot)
+        assert ("config.set", {"key": "bittensor.netuid", "value": "40", "sha256": "ab"}) in engine.acted
+        await pilot.press("B")
+        await settle(pilot)
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        await pilot.press("y")
+        await settle(pilot)
+        assert ("config.restore", {"name": "miner.toml.bak-1"}) in engine.acted
+        await pilot.press("R", "y")
+        await settle(pilot)
+        assert engine.acted[-1][0] == "engine.reload" or ("engine.reload", {}) in engine.acted
+
+
 async def test_keys_that_the_engine_cannot_follow_are_hidden(make_app: MakeApp, engine: TestEngine) -> None:
     """D drains only where draining exists."""
     app = make_app()
