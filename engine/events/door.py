@@ -53,6 +53,8 @@ class ValidatorKeyChanged(Event):
     validator_hotkey: str
     old_fingerprint: str
     new_fingerprint: str
+    is_signed: bool = False
+    """The hotkey has signed for the new key (dialect B): nobody in between can have swapped it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -280,7 +280,7 @@ class DoorCalls:
             raise outcome
         if outcome.earlier is not None:
             return self._resent(request, outcome.earlier)
-        self._watch_key(caller, outcome.previous, session.key_fingerprint)
+        self._watch_key(caller, outcome.previous, session.key_fingerprint, request.dialect)
         self._emit(
             ValidatorAuthenticated(
                 at=session.issued_at,
@@ -399,7 +399,7 @@ class DoorCalls:
         written = await self._ledger.write(Entry(caller.hotkey, spent, discovery, opening))
         if written.earlier is not None:
             return self._resent(request, written.earlier)
-        self._watch_key(caller, written.previous, discovery.key_fingerprint)
+        self._watch_key(caller, written.previous, discovery.key_fingerprint, call.dialect)
         self._emit(
             DiscoveryAnswered(
                 at=now,
@@ -437,7 +437,7 @@ class DoorCalls:
         )
         return _or_refuse(answer)
 
-    def _watch_key(self, caller: Caller, previous: Session | None, fingerprint: str) -> None:
+    def _watch_key(self, caller: Caller, previous: Session | None, fingerprint: str, dialect: Dialect) -> None:
         known = previous.key_fingerprint if previous else ""
         if known and fingerprint and known != fingerprint:
             self._emit(
@@ -446,6 +446,7 @@ class DoorCalls:
                     validator_hotkey=caller.hotkey,
                     old_fingerprint=known,
                     new_fingerprint=fingerprint,
+                    is_signed=dialect == "B",
                 )
             )
 

@@ -48,7 +48,7 @@ class AlertSense:
                     self._calls.append((event.at, False))
             case ServiceCrashed():
                 self._crashes.setdefault(event.service, deque(maxlen=MAX_CRASHES)).append(event.at)
-            case ValidatorKeyChanged():
+            case ValidatorKeyChanged(is_signed=False):
                 self._note_change(event)
             case AlertDeliveryFailed():
                 self._targets[event.target] = event.error

@@ -78,7 +78,9 @@ _FORMS: dict[type[Event], _Form] = {
     ev.DiscoveryAnswered: _Form(
         _validator, lambda e: e.peer, lambda e: f"{e.nodes_ready} nodes offered" if e.assigned else "not assigned"
     ),
-    ev.ValidatorKeyChanged: _Form(_validator, _validator, "another SSH key"),
+    ev.ValidatorKeyChanged: _Form(
+        _validator, _validator, lambda e: "another SSH key, signed by its hotkey" if e.is_signed else "another SSH key"
+    ),
     ev.SessionEnded: _Form(ENGINE, _validator, lambda e: e.reason),
     ev.GrantWritten: _Form(_validator, _node, lambda e: "renewed" if e.renewed else "granted"),
     ev.GrantEnded: _Form(_validator, _node, lambda e: f"ended: {e.reason}"),

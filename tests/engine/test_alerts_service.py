@@ -171,6 +171,19 @@ async def test_validator_key_change_until_acknowledged(tmp_path: Path) -> None:
         assert it.state.alerts[alert_id].acknowledged
 
 
+async def test_a_signed_key_change_is_no_alert(tmp_path: Path) -> None:
+    """In dialect B the hotkey signs for each session's key, so a change is on record and troubles nobody."""
+    clock = ManualClock()
+    async with world(tmp_path, clock) as it:
+        changed = ev.ValidatorKeyChanged(
+            at=clock.now(), validator_hotkey="5V", old_fingerprint="a", new_fingerprint="b", is_signed=True
+        )
+        it.bus.emit(changed)
+        await it.alerts.look()
+        assert "validator_key_changed" not in it.active()
+        assert it.state.sessions["5V"].key_fingerprint == "b"
+
+
 async def test_low_disk_on_this_host(tmp_path: Path) -> None:
     """The file system of the databases is looked at for real."""
     async with world(tmp_path, ManualClock(), host_disk_min_gb=10_000_000.0) as it:

@@ -305,6 +305,7 @@ async def test_a_changed_key_is_reported(here: World) -> None:
     (event,) = [e for e in here.events if isinstance(e, ValidatorKeyChanged)]
     assert event.old_fingerprint == key_of(ed25519_line()).fingerprint
     assert event.new_fingerprint == key_of(ed25519_line(2)).fingerprint
+    assert not event.is_signed
 
 
 async def test_one_key_with_another_prefix_is_one_identity(here: World) -> None:
