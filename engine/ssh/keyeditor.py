@@ -135,6 +135,7 @@ class LineEditor:
                 self._drop(slot)
                 continue
             placed.add(one.grant_id)
+            one = _not_put_off(line, one)
             if _is_current(line, one):
                 unchanged.append(one.grant_id)
             else:
@@ -205,6 +206,23 @@ class LineEditor:
         return slot.wanted is not None or (slot.line is not None and slot.line.kind is LineKind.OURS)
 
 
+def _not_put_off(line: KeyLine, wanted: WantedKey) -> WantedKey:
+    """The wanted line without a later end than the one that stands there, as long as the grant's own end is the same.
+
+    The end in the node's time is what is left by our clock. When that is set back more seems to be left, and the key
+    would outlive its time by as much.
+    """
+    if line.expires_at_unix != wanted.expires_at_unix or line.blob != wanted.blob:
+        return wanted
+    there, deadline = _time_of(line.expiry_text), _time_of(wanted.expiry_text)
+    same_form = line.expiry_text.endswith("Z") == wanted.expiry_text.endswith("Z")
+    if same_form and there is not None and deadline is not None and there < deadline:
+        wanted = replace(wanted, expiry_text=line.expiry_text)
+    if line.session_deadline_unix is not None and wanted.session_deadline_unix is not None:
+        wanted = replace(wanted, session_deadline_unix=min(line.session_deadline_unix, wanted.session_deadline_unix))
+    return wanted
+
+
 def _struck(line: KeyLine, managed: Collection[str]) -> list[str]:
     return [grant_id for grant_id, _ in line.guests if grant_id in managed]
 
@@ -234,10 +252,14 @@ def _has_guests(line: KeyLine, wanted: WantedKey) -> bool:
 
 
 def _is_near(one: str, other: str) -> bool:
-    if one.endswith("Z") != other.endswith("Z"):
-        return False
-    try:
-        times = [datetime.strptime(text.rstrip("Z"), "%Y%m%d%H%M%S") for text in (one, other)]  # noqa: DTZ007  # only their difference
-    except ValueError:
+    times = _time_of(one), _time_of(other)
+    if one.endswith("Z") != other.endswith("Z") or times[0] is None or times[1] is None:
         return False
     return abs((times[0] - times[1]).total_seconds()) < EXPIRY_TOLERANCE_S
+
+
+def _time_of(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text.rstrip("Z"), "%Y%m%d%H%M%S")  # noqa: DTZ007  # only compared with its like
+    except ValueError:
+        return None

@@ -92,8 +92,20 @@ def test_nothing_changes_when_everything_is_in_place() -> None:
     first = change(OWN + b"\n", wanted())
     again = change(first.new, wanted(text="20270115080004Z"))
     assert not again.is_changed and again.unchanged == ("g1",)
-    moved = change(first.new, wanted(text="20270115090000Z"))
+    moved = change(first.new, wanted(text="20270115070000Z"))
     assert moved.renewed == ("g1",), "an hour's difference is a wrong clock, not a rounding"
+
+
+def test_an_end_is_put_off_by_a_renewal_alone() -> None:
+    """A clock that was set back makes more time seem left: a line of the same grant's end never gets a later one."""
+    first = change(OWN + b"\n", dataclasses.replace(wanted(), session_deadline_unix=EXPIRES)).new
+    later = dataclasses.replace(wanted(text="20270115090000Z"), session_deadline_unix=EXPIRES + 3600)
+    assert not change(first, later).is_changed
+    assert change(first, dataclasses.replace(later, expires_at_unix=EXPIRES + 3600)).renewed == ("g1",)
+    tampered = first.replace(TEXT.encode(), b"20990101000000Z")
+    assert change(tampered, later).new.count(b"20270115090000Z") == 1, "what stands there is not believed"
+    authority_there = change(OWN + b"\n", authority("g1")).new
+    assert not change(authority_there, dataclasses.replace(authority("g1"), expiry_text="20270115090000Z")).is_changed
 
 
 @pytest.mark.parametrize("text", ["20270115080000", ""])
