@@ -97,6 +97,7 @@ ACTIONS: tuple[EngineAction, ...] = (
     EngineAction("alert.acknowledge", "acknowledge", (_ALERT,)),
     EngineAction("alert.silence", "silence", (_ALERT, Arg("seconds", "seconds", needed=False))),
     EngineAction("alert.test", "send a test to every receiver of alerts"),
+    EngineAction("doctor.run", "examine with the doctor", (Arg("node_id", "node", needed=False),)),
     EngineAction("config.plan", "say what a reload would change"),
     EngineAction("engine.reload", "read the configuration file again", (), True, "",
                  "Settings that can change while it runs are taken over."),
@@ -107,7 +108,7 @@ _BY_VERB: Mapping[str, EngineAction] = {a.verb: a for a in ACTIONS}
 _OPTIONAL = frozenset(
     {
         "node.drain", "node.enable", "axon.publish", "grant.deploy", "grant.revoke", "session.renew",
-        "config.set", "config.restore", "config.backups",
+        "config.set", "config.restore", "config.backups", "doctor.run",
     }
 )  # fmt: skip
 """Offered only by engines that say that they know them."""

@@ -22,7 +22,7 @@ from engine.chain import Chain, open_chain
 from engine.chain.cached import MetagraphCache
 from engine.clock import SystemClock
 from engine.config import Loaded, MinerConfig, ValidatorConfig, detect_role, load_miner_config, load_validator_config
-from engine.control.actions import ActionTable
+from engine.control.actions import ActionTable, Handler
 from engine.control.paths import default_socket, socket_to_call
 from engine.control.ring import LogRing
 from engine.control.server import ControlServer
@@ -48,6 +48,7 @@ from engine.supervisor import Supervisor
 from engine.version import __version__
 
 if TYPE_CHECKING:
+    from engine.diagnostics.actions import DoctorActions
     from engine.validator.role import ValidatorRole
 
 log = structlog.get_logger()
@@ -81,7 +82,7 @@ def run_daemon(config_path: Path | None, *, revoke_on_exit: bool = False) -> int
         password_file=section.password_file,
         ask=getpass.getpass if sys.stdin.isatty() else None,
     )
-    eventloop.run(Engine(config, wallet, ring, read=read).run())
+    eventloop.run(Engine(config, wallet, ring, read=read, path=loaded.path).run())
     return 0
 
 
@@ -140,10 +141,12 @@ class Engine:
         ring: LogRing,
         *,
         read: Callable[[], Loaded[MinerConfig] | Loaded[ValidatorConfig]] | None = None,
+        path: Path | None = None,
     ) -> None:
-        """``read`` loads the configuration again when a reload is asked for."""
+        """``read`` loads the configuration again when a reload is asked for; ``path`` is its file."""
         self._config = config
         self._read = read
+        self._path = path
         self._wallet = wallet
         self._ring = ring
         self._clock = SystemClock()
@@ -220,6 +223,7 @@ class Engine:
             role.add_actions(self._actions)
             watching.add_services(self._supervisor)
             watching.add_actions(self._actions)
+            self._add_doctor(role, opened)
             self._add_reloading(role, watching)
             self._supervisor.add("control", control.serve)
             self._supervisor.add("events", events.run)
@@ -359,6 +363,39 @@ class Engine:
                 compressed_time=self._config.engine.compressed_time,
             )
         )
+
+    def _add_doctor(self, role: Role, opened: _Open) -> None:
+        """Its rooms are many, so they are imported when somebody asks for the first time."""
+        made: list[DoctorActions] = []
+
+        def doctor() -> DoctorActions:
+            if not made:
+                from engine.diagnostics.actions import DoctorActions, Surgery  # noqa: PLC0415
+                from engine.diagnostics.patient import load_patient, patient_of  # noqa: PLC0415
+
+                path = self._path
+                pool = role.pool if isinstance(role, MinerRole) else None
+                surgery = Surgery(
+                    lambda: patient_of(self._config) if path is None else load_patient(path),
+                    self._clock,
+                    self.bus.emit,
+                    HostKeys(data_dir_of(self._config) / "known_hosts") if pool is None else pool.host_keys,
+                    pool,
+                    opened.chain,
+                    self._actions,
+                )
+                made.append(DoctorActions(surgery))
+            return made[0]
+
+        def verb(name: str) -> Handler:
+            return lambda args, report: doctor().act(name, args, report)
+
+        for name, words, danger in (
+            ("doctor.run", "examine a node, or everything", False),
+            ("doctor.plan", "show what a fix would do", False),
+            ("doctor.fix", "run a plan that was shown", True),
+        ):
+            self._actions.register(name, verb(name), help=words, danger=danger)
 
     def _add_reloading(self, role: Role, watching: Watching) -> None:
         appliers: dict[Area, Applier] = {"logging": self._apply_logging, "alerts": watching.apply}

@@ -252,6 +252,9 @@ class AlertView:
     duration_s: float | None = None
     acknowledged_at: float | None = None
     silenced_until: float | None = None
+    check: str = ""
+    """The doctor's check that explains it, and the fix that may repair it; empty where there is none."""
+    fix: str = ""
 
 
 @dataclass(slots=True)
@@ -321,6 +324,59 @@ class WeightView:
     is_burn: bool = False
 
 
+HOST_ID = "host"
+"""Id of what the doctor found about the engine's own host."""
+
+
+@dataclass(slots=True)
+class DiagnosisView:
+    """The doctor's last examination of one node, id = the node id, or of this host, id ``host``."""
+
+    collection: ClassVar[str] = "diagnoses"
+    id: str
+    running: bool = False
+    at: float | None = None
+    ok: int = 0
+    warnings: int = 0
+    failed: int = 0
+    skipped: int = 0
+    rungs: tuple[str, ...] = ()
+    """JSON objects of ``RungView``'s fields; see ``rungs_of``."""
+    last_fix: str = ""
+    last_fix_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RungView:
+    """One check. ``verdict``: ok, warning, failed or skipped; ``cause`` and ``fixes`` are ids of the doctor."""
+
+    check: str = ""
+    title: str = ""
+    verdict: str = ""
+    cause: str = ""
+    cause_words: str = ""
+    evidence: str = ""
+    meaning: str = ""
+    fixes: str = ""
+    """Separated by blanks, the best first."""
+    advice: str = ""
+    reason: str = ""
+
+
+def rungs_of(view: DiagnosisView) -> tuple[RungView, ...]:
+    """The checks of an examination, in the order of the ladder; text that is no such object is left out."""
+    names = {f.name for f in dataclasses.fields(RungView)}
+    found = []
+    for text in view.rungs:
+        try:
+            values = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(values, dict):
+            found.append(RungView(**{k: str(v) for k, v in values.items() if k in names}))
+    return tuple(found)
+
+
 @dataclass(frozen=True, slots=True)
 class GpuView:
     """One GPU of a node, as its last inspection saw it."""
@@ -355,7 +411,17 @@ def gpus_of(node: NodeView) -> tuple[GpuView, ...]:
     return tuple(found)
 
 
-View = EngineView | NodeView | SessionView | ServiceView | AlertView | MinerView | VerificationView | WeightView
+View = (
+    EngineView
+    | NodeView
+    | SessionView
+    | ServiceView
+    | AlertView
+    | MinerView
+    | VerificationView
+    | WeightView
+    | DiagnosisView
+)
 VIEWS: tuple[type[View], ...] = (
     EngineView,
     NodeView,
@@ -365,6 +431,7 @@ VIEWS: tuple[type[View], ...] = (
     MinerView,
     VerificationView,
     WeightView,
+    DiagnosisView,
 )
 COLLECTIONS: Mapping[str, type[View]] = {cls.collection: cls for cls in VIEWS}
 

@@ -8,6 +8,7 @@ from typing import cast
 from engine.control.folds import FOLDS, Memory
 from engine.control.models import (
     AlertView,
+    DiagnosisView,
     EngineView,
     MinerView,
     NodeView,
@@ -47,6 +48,7 @@ class LiveState:
         self.miners: dict[str, MinerView] = {}
         self.verifications: dict[str, VerificationView] = {}
         self.weights: dict[str, WeightView] = {}
+        self.diagnoses: dict[str, DiagnosisView] = {}
         self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self.memory = Memory()
         """What the fold must remember but nobody outside needs to see."""
@@ -59,6 +61,7 @@ class LiveState:
             "miners": self.miners,
             "verifications": self.verifications,
             "weights": self.weights,
+            "diagnoses": self.diagnoses,
         }
 
     def apply(self, event: Event) -> Touched:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engine.diagnostics.model import Cause, Check, Judgement, Scope, fail, ok, skip, warn
-from engine.miner.drift import Baseline, SeenLine, explain
 from engine.ssh.capability import ExpiryForm, expiry_form_of
-from engine.store.records import Grant
+
+if TYPE_CHECKING:
+    from engine.miner.drift import Baseline, SeenLine
+    from engine.store.records import Grant
 
 GRACE_S = 120.0
 """A reconciler visits at least this often."""
@@ -29,11 +32,12 @@ class AccessFacts:
     sessions: Mapping[str, int] | None = None
     """Processes by the grant that they carry; None when they were not looked at."""
     node_trouble: str = ""
-    visits: dict[str, str] = field(default_factory=dict)
 
     @property
     def lines(self) -> tuple[SeenLine, ...]:
         """Every key line, explained."""
+        from engine.miner.drift import explain  # noqa: PLC0415 - the store behind it takes long to load
+
         known = {grant.id for grant in self.grants or ()}
         return explain(self.key_bytes or b"", self.baseline, self.own_blobs, known)
 

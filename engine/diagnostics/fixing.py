@@ -49,7 +49,7 @@ Act = Callable[[str, Mapping[str, object]], Awaitable[object]]
 Undo = Callable[[], Awaitable[None]]
 Ending = Literal["repaired", "changed", "not_helped", "failed", "undone"]
 LOCAL_COMMAND_S = 120.0
-PROOF_ATTEMPTS = 10
+PROOF_S = 10.0
 _JOURNAL_LIMIT_BYTES = 4 << 20
 
 
@@ -142,10 +142,29 @@ class Fixer:
             return []
 
         async def back() -> None:
-            await run(script)
+            try:
+                await run(script)
+            except SshFailure:
+                if not isinstance(action, RootScript) or not action.returns_after_s:
+                    raise
+                await self._wait_for_return(action)
             await self._forget(action.target)
 
         return [back]
+
+    async def _wait_for_return(self, action: RootScript) -> None:
+        """We are locked out: the node takes the change back by itself."""
+        self._report(f"locked out; the node takes the change back within {action.returns_after_s} s")
+        admin = self._hands.admin
+        assert admin is not None
+        for _ in range(action.returns_after_s // 2 + 10):
+            await self._hands.clock.sleep(2.0)
+            try:
+                await admin.try_login(action.target)
+            except SshFailure:
+                continue
+            return
+        raise FixFailed(f"{action.target.address} admits nobody any more", hint="repair sshd at the node's console")
 
     def _runner(self, action: RootScript | AccountScript) -> Callable[[str], Awaitable[bytes]]:
         hands, target = self._hands, action.target
@@ -170,7 +189,8 @@ class Fixer:
         """sshd needs a moment to take its new settings; a lockout lasts, a reload does not."""
         admin = self._hands.admin
         failure: SshFailure | None = None
-        for _ in range(PROOF_ATTEMPTS):
+        deadline = self._hands.clock.monotonic() + PROOF_S
+        while failure is None or self._hands.clock.monotonic() < deadline:
             try:
                 if admin is not None:
                     await admin.try_login(action.target)

@@ -7,16 +7,16 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from engine.config.common import RoleConfig
-from engine.errors import StoreUnusable
-from engine.miner.drift import Baseline
-from engine.store.records import Grant
-from engine.store.url import SqliteFiles, parse_url
+
+if TYPE_CHECKING:
+    from engine.miner.drift import Baseline
+    from engine.store.records import Grant
 
 METAGRAPH_KEY = "chain.metagraph"
-_GRANT_FIELDS = tuple(one.name for one in fields(Grant))
 
 
 @dataclass(frozen=True)
@@ -37,29 +37,30 @@ class Records:
 
 def read_records(config: RoleConfig) -> Records:
     """Blocking. A database that is not there yet holds nothing, which is no trouble."""
-    try:
-        files = parse_url(config.database.url)
-    except StoreUnusable as error:
-        return Records(trouble=error.message)
-    if not isinstance(files, SqliteFiles):
+    path = config.database.file
+    if path is None:
         return Records(trouble="the records are on a database server; ask the running engine: basilica-tui keys audit")
-    if not files.state.exists():
+    if not path.exists():
         return Records(trouble="the engine has not run yet")
     try:
-        connection = sqlite3.connect(f"file:{quote(str(files.state))}?mode=ro", uri=True, timeout=3)
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=3)
         try:
             return _read(connection)
         finally:
             connection.close()
     except sqlite3.Error as error:
-        return Records(trouble=f"{files.state}: {error}")
+        return Records(trouble=f"{path}: {error}")
 
 
 def _read(connection: sqlite3.Connection) -> Records:
-    columns = ", ".join(_GRANT_FIELDS)
+    from engine.miner.drift import Baseline  # noqa: PLC0415 - the store behind it takes long to load
+    from engine.store.records import Grant  # noqa: PLC0415 - the same
+
+    names = tuple(one.name for one in fields(Grant))
+    columns = ", ".join(names)
     grants: dict[str, tuple[Grant, ...]] = {}
     for row in connection.execute(f"SELECT {columns} FROM engine_grants WHERE removed_at IS NULL"):  # noqa: S608 - our own names
-        values = dict(zip(_GRANT_FIELDS, row, strict=True))
+        values = dict(zip(names, row, strict=True))
         grant = Grant(**{**values, "wrapped": bool(values["wrapped"])})
         grants[grant.node_id] = (*grants.get(grant.node_id, ()), grant)
     baselines, read_at = {}, None

@@ -17,9 +17,7 @@ from engine.control.client import ControlClient
 from engine.control.paths import default_socket
 from engine.diagnostics.patient import Patient
 from engine.diagnostics.service_checks import Answer, BaseState, EngineState, ServiceFacts
-from engine.errors import BasilicaError, EngineUnreachable, StoreUnusable
-from engine.store.migrate import STATE_SCHEMA
-from engine.store.url import SqliteFiles, parse_url
+from engine.errors import BasilicaError, EngineUnreachable
 
 UNIT_FOLDERS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _ASK_S = 4.0
@@ -138,17 +136,13 @@ async def ask_http(host: str, port: int, path: str) -> tuple[Answer, str]:
 
 def look_at_database(config: RoleConfig) -> tuple[BaseState, str, str, int | None, int | None]:
     """Verdict, words, path, size of the event log, free space beside it; blocking and read only."""
-    try:
-        files = parse_url(config.database.url)
-    except StoreUnusable as error:
-        return "unreadable", error.message, "", None, None
-    if not isinstance(files, SqliteFiles):
+    path = config.database.file
+    if path is None:
         return "remote", "", "", None, None
-    path = files.state
     recording, free = None, None
     with contextlib.suppress(OSError):
-        recording = files.events.stat().st_size
         free = shutil.disk_usage(path.parent).free
+        recording = sum(one.stat().st_size for one in path.parent.glob(f"{path.stem}.events.db*"))
     if not path.exists():
         return "absent", "", str(path), recording, free
     try:
@@ -160,6 +154,8 @@ def look_at_database(config: RoleConfig) -> tuple[BaseState, str, str, int | Non
 
 
 def _check_sqlite(path: Path) -> tuple[BaseState, str]:
+    from engine.store.migrate import STATE_SCHEMA  # noqa: PLC0415 - takes long to load
+
     connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=3)
     try:
         if path.stat().st_size <= _CHECK_LIMIT_BYTES:

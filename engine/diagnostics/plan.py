@@ -23,6 +23,8 @@ class RootScript:
     target: NodeTarget
     script: str
     undo: str = ""
+    returns_after_s: int = 0
+    """Where the node itself takes the change back when nobody confirms it: after so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,11 @@ class Plan:
     def needs_admin(self) -> bool:
         """Whether an administrator's login on the node is needed."""
         return any(isinstance(step.action, RootScript) for step in self.steps)
+
+    @property
+    def needs_password(self) -> bool:
+        """Whether the password of the node's account is needed."""
+        return any(isinstance(step.action, AccountScript) and step.action.by_password for step in self.steps)
 
     @property
     def needs_engine(self) -> bool:

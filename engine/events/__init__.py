@@ -54,6 +54,11 @@ from engine.events.chain import (
     ChainFailed,
     MetagraphRead,
 )
+from engine.events.diagnosis import (
+    ExaminationStarted,
+    FixEnded,
+    SubjectExamined,
+)
 from engine.events.door import (
     CallRefused,
     DiscoveryAnswered,
@@ -153,6 +158,8 @@ __all__ = [
     "Event",
     "EventBus",
     "EventSink",
+    "ExaminationStarted",
+    "FixEnded",
     "ForeignKeyRemoved",
     "ForeignKeysSeen",
     "GrantEnded",
@@ -203,6 +210,7 @@ __all__ = [
     "SessionProcessesEnded",
     "SessionRestored",
     "Severity",
+    "SubjectExamined",
     "ValidatorAuthenticated",
     "ValidatorKeyChanged",
     "Value",

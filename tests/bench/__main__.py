@@ -14,7 +14,7 @@ import structlog
 
 from tests.bench import HEADER, Figure, row
 
-BENCHES = ("command", "daemon", "console", "door", "flood", "deployment", "idle", "sweep", "history", "rest")
+BENCHES = ("command", "daemon", "console", "door", "flood", "deployment", "idle", "sweep", "history", "rest", "doctor")
 
 
 def main(arguments: list[str]) -> None:

@@ -44,7 +44,7 @@ class Practice:
         let_admin_in(machine, self.admin_line)
         return machine
 
-    def configure(self, machines: Sequence[Machine], *, extra: str = "", node: str = "") -> None:
+    def configure(self, machines: Sequence[Machine], *, node: str = "", disk_min_gb: float = 0.05) -> None:
         """Write miner.toml for these nodes; ``node`` is added to the first one's table."""
         nodes = "".join(
             f'  {{ host = "{one.host}", port = {one.port}, username = "{ACCOUNT}"{node if number == 0 else ""} }},\n'
@@ -54,15 +54,15 @@ class Practice:
             f'[engine]\ndata_dir = "{self.folder / "data"}"\n'
             f'[database]\nurl = "sqlite:{self.folder / "data" / "miner.db"}"\n'
             f'[ssh_session]\nminer_node_key_path = "{self.folder / "key"}"\n'
-            "[alerts]\nnode_disk_min_gb = 0.05\nhost_disk_min_gb = 0.05\n"
-            f"{extra}\n[node_management]\nnodes = [\n{nodes}]\n"
+            f"[alerts]\nnode_disk_min_gb = {disk_min_gb}\nhost_disk_min_gb = 0.05\n"
+            f"[node_management]\nnodes = [\n{nodes}]\n"
         )
         self.config.chmod(0o600)
 
-    def clinic(self, *, admin: str = ADMIN, ask: Callable[[str], str] | None = None) -> Clinic:
-        """The doctor, with the administrator's login."""
-        keys = (self.admin_key,) if admin else ()
-        return Clinic(self.config, SystemClock(), Access(admin, keys, ask))
+    def clinic(self, *, admin: str = ADMIN, keys: bool = True, ask: Callable[[str], str] | None = None) -> Clinic:
+        """The doctor, with the administrator's login; without ``keys`` it has to ask."""
+        found = (self.admin_key,) if admin and keys else (self.folder / "key",)
+        return Clinic(self.config, SystemClock(), Access(admin, found, ask))
 
 
 async def examine(clinic: Clinic, scopes: frozenset[Scope] = NODE_SCOPES) -> tuple[Result, ...]:

@@ -120,7 +120,10 @@ class Machine:
     def start(self) -> None:
         """Run sshd and wait until it listens."""
         (self.root / "log").unlink(missing_ok=True)
-        lines = [*self.sshd_lines, "Include /etc/ssh/sshd_config.d/*.conf", *_sshd(self)]
+        # As Debian has it: drop-ins first, Match blocks last.
+        first = next((at for at, line in enumerate(self.sshd_lines) if line.startswith("Match")), len(self.sshd_lines))
+        include = "Include /etc/ssh/sshd_config.d/*.conf"
+        lines = [include, *self.sshd_lines[:first], *_sshd(self), *self.sshd_lines[first:]]
         (self.etc / "ssh" / "sshd_config").write_text("\n".join(lines) + "\n")
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         enter = ["sh", "-c", _ENTER, "enter", str(self.root), str(SSHD)]

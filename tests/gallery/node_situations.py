@@ -195,9 +195,10 @@ def _squat(script: str) -> Break:
     return start
 
 
-def _small_disk(machine: Machine) -> None:
-    docker_file("root-dir", "/srv")(machine)
-    machine.add_setup("mount -t tmpfs -o size=8m tmpfs /srv; mount -t tmpfs -o size=4m tmpfs /mnt")
+def _half_full_gb() -> float:
+    """A limit between what is free and what there is on the disk of these tests."""
+    usage = shutil.disk_usage("/")
+    return (usage.free + usage.total) / 2e9
 
 
 REBOOT = "a driver needs a reboot, or a person at the hardware"
@@ -284,19 +285,14 @@ NODE_SITUATIONS = (
         "node.auth",
         "pubkey_off",
         "node.sshd_allow",
-        sshd(f"Match User {ACCOUNT}", "    PubkeyAuthentication no", "Match all"),
+        sshd(f"Match User {ACCOUNT}", "    PubkeyAuthentication no"),
     ),
     NodeSituation(
-        "two factors are asked for",
+        "two keys are asked for",
         "node.auth",
         "more_methods",
         "node.sshd_allow",
-        sshd(
-            f"Match User {ACCOUNT}",
-            "    AuthenticationMethods publickey,password",
-            "    PasswordAuthentication yes",
-            "Match all",
-        ),
+        sshd(f"Match User {ACCOUNT}", "    AuthenticationMethods publickey,publickey"),
     ),
     NodeSituation(
         "DenyUsers names the account",
@@ -319,7 +315,7 @@ NODE_SITUATIONS = (
         "node.auth",
         "other_key_file",
         "node.sshd_allow",
-        sshd(f"Match User {ACCOUNT}", "    AuthorizedKeysFile /etc/ssh/keys/%u", "Match all"),
+        sshd(f"Match User {ACCOUNT}", "    AuthorizedKeysFile /etc/ssh/keys/%u"),
     ),
     NodeSituation("no authorized_keys", "node.auth", "no_key_file", "node.authorize", _no_key_file),
     NodeSituation("the key is missing", "node.auth", "key_missing", "node.authorize", _other_keys),
@@ -328,20 +324,20 @@ NODE_SITUATIONS = (
         "node.auth",
         "algorithm_off",
         "node.sshd_allow",
-        sshd(f"Match User {ACCOUNT}", "    PubkeyAcceptedAlgorithms rsa-sha2-512", "Match all"),
+        sshd(f"Match User {ACCOUNT}", "    PubkeyAcceptedAlgorithms rsa-sha2-512"),
     ),
     NodeSituation("our line has expired", "node.auth", "key_expired", "node.authorize", _expired_key),
     NodeSituation(
         "from= admits others only", "node.auth", "from_elsewhere", "node.authorize", before_key('from="192.0.2.7"')
     ),
-    NodeSituation("home is group-writable", "node.auth", "home_modes", "node.modes", mode(".", 0o775)),
+    NodeSituation("home is world-writable", "node.auth", "home_modes", "node.modes", mode(".", 0o777)),
     NodeSituation(".ssh is world-writable", "node.auth", "ssh_dir_modes", "node.modes", mode(".ssh", 0o777)),
     NodeSituation(
-        "authorized_keys is group-writable",
+        "authorized_keys is world-writable",
         "node.auth",
         "file_modes",
         "node.modes",
-        mode(".ssh/authorized_keys", 0o664),
+        mode(".ssh/authorized_keys", 0o666),
     ),
     NodeSituation(
         "authorized_keys belongs to another", "node.auth", "owner", "node.modes", owner(".ssh/authorized_keys", 5003)
@@ -364,7 +360,7 @@ NODE_SITUATIONS = (
         "node.shell",
         "no_channel",
         "node.harden",
-        sshd(f"Match User {ACCOUNT}", "    MaxSessions 0", "Match all"),
+        sshd(f"Match User {ACCOUNT}", "    MaxSessions 0"),
         None,
         False,
         "a Match block stands against the drop-in: a person takes it out",
@@ -550,32 +546,34 @@ NODE_SITUATIONS = (
         "the stand-in starts no containers, so a restart changes nothing",
     ),
     # the host behind the account
-    NodeSituation("a small disk", "node.disk", "small", "", _small_disk, None, False, "a disk is added by hand"),
+    NodeSituation(
+        "a small disk",
+        "node.disk",
+        "small",
+        "",
+        _nothing,
+        repaired=False,
+        why_not="a disk is added by hand",
+        disk_min_gb=1e6,
+    ),
     NodeSituation(
         "Docker on the small disk",
         "node.disk",
         "wrong_mount",
         "",
-        both(
-            docker_file("root-dir", "/srv"),
-            setup("mount -t tmpfs -o size=8m tmpfs /srv; mount -t tmpfs -o size=100m tmpfs /mnt"),
-        ),
-        None,
-        False,
-        "data is moved while nothing is rented",
+        both(docker_file("root-dir", "/srv"), setup("mount -t tmpfs -o size=8m tmpfs /srv")),
+        repaired=False,
+        why_not="data is moved while nothing is rented",
     ),
     NodeSituation(
         "a full large disk",
         "node.disk",
         "full",
         "",
-        both(
-            docker_file("root-dir", "/srv"),
-            setup("mount -t tmpfs -o size=80m tmpfs /srv; head -c 70000000 /dev/zero >/srv/images"),
-        ),
-        None,
-        False,
-        "what may be deleted, a person decides",
+        _nothing,
+        repaired=False,
+        why_not="what may be deleted, a person decides",
+        disk_min_gb=_half_full_gb(),
     ),
     NodeSituation(
         "the extra mount is missing",

@@ -23,9 +23,8 @@ class NodeSituation:
     repaired: bool = True
     """Whether the doctor's fix is run and the check is fine afterwards; False needs a reason in ``why_not``."""
     why_not: str = ""
-    config: str = ""
+    disk_min_gb: float = 0.05
     node: str = ""
-    peers: int = 0
     beside: frozenset[str] = frozenset()
     """Checks that this situation rightly fails too."""
 

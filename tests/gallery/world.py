@@ -101,7 +101,7 @@ class World:
         door = self.config["validator_comms"]["port"]
         environment = {**os.environ, "DOOR": str(door), "HOME": str(self.root), "NETWORK": "yes" if in_network else ""}
         done = subprocess.run(
-            [*launcher, *enter, *command], capture_output=True, text=True, timeout=110, check=False, cwd=ROOT,
+            [*launcher, *enter, *command], capture_output=True, text=True, timeout=200, check=False, cwd=ROOT,
             env=environment, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert done.stdout.startswith("{"), f"status {done.returncode}: {done.stdout}{done.stderr}"

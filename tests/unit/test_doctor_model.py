@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from engine.control.remedies import REMEDIES, Remedy, fix_for
 from engine.diagnostics import CATALOGUE, Report, Result, Scope, Verdict
 from engine.diagnostics.fixes import FIXES
 from engine.diagnostics.model import HOST, Cause, Check, ExitCode, Judgement, Subject, climb, fail, ok, skip, warn
+from engine.observe.alerts_rules import NAMES
 
 CAUSES = (Cause("broken", "it is broken", ("node.modes",)),)
 
@@ -93,3 +95,15 @@ def test_every_cause_leads_to_fixes_that_exist() -> None:
     named = {fix for one in CATALOGUE for cause in one.causes for fix in cause.fixes}
 
     assert named == set(FIXES)
+
+
+def test_alerts_lead_to_checks_and_fixes_that_exist() -> None:
+    """Every remedy names an alert rule, a check, and one of that check's fixes."""
+    checks = {one.id: one for one in CATALOGUE}
+
+    assert set(REMEDIES) <= set(NAMES)
+    for rule, remedy in REMEDIES.items():
+        fixes = {fix for cause in checks[remedy.check].causes for fix in cause.fixes}
+        assert remedy.fix in fixes | {""}, rule
+    assert fix_for("host_key_changed") == Remedy("node.host_key", "node.accept_host_key")
+    assert fix_for("shared_gpu") is None

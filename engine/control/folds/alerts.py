@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from engine import events as ev
 from engine.control.folds.common import ENGINE, bounded, on
 from engine.control.models import AlertView
+from engine.control.remedies import fix_for
 
 if TYPE_CHECKING:
     from engine.control.state import LiveState, Touched
@@ -23,6 +24,7 @@ def _alert_raised(state: LiveState, event: ev.AlertRaised) -> Touched:
         known = state.alerts[event.alert_id] = AlertView(id=event.alert_id, began_at=event.at)
     known.level, known.subject, known.message, known.hint = event.level, event.subject, event.message, event.hint
     known.rule, known.impact = event.rule, event.impact
+    _link(known)
     dropped = bounded(state.alerts, MAX_ALERTS, "alerts", keep=lambda alert: alert.active)
     return {("alerts", event.alert_id)} | dropped
 
@@ -55,7 +57,14 @@ def _alert_restored(state: LiveState, event: ev.AlertRestored) -> Touched:
         duration_s=None if ended_at is None else max(0.0, ended_at - event.began_at),
         acknowledged_at=event.acknowledged_at,
     )
+    _link(state.alerts[event.alert_id])
     return {("alerts", event.alert_id)}
+
+
+def _link(view: AlertView) -> None:
+    remedy = fix_for(view.rule)
+    if remedy is not None:
+        view.check, view.fix = remedy.check, remedy.fix
 
 
 @on(ev.AlertAcknowledged)

@@ -46,16 +46,13 @@ class Case:
         """The node's account, quoted for a shell."""
         return shlex.quote(self.target.username)
 
-    def root_step(self, title: str, script: str, undo: str = "", *, undo_script: str = "") -> Step:
+    def root_step(
+        self, title: str, script: str, undo: str = "", *, undo_script: str = "", returns_after_s: int = 0
+    ) -> Step:
         """A script as root on the node."""
-        return Step(
-            title,
-            self.target.address,
-            f"root (via {self.admin or 'an administrator'})",
-            script,
-            RootScript(self.target, script, undo_script),
-            undo,
-        )
+        whom = f"root (via {self.admin or 'an administrator'})"
+        action = RootScript(self.target, script, undo_script, returns_after_s)
+        return Step(title, self.target.address, whom, script, action, undo)
 
     def account_step(
         self, title: str, script: str, undo: str = "", *, by_password: bool = False, undo_script: str = ""

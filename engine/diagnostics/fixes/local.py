@@ -265,7 +265,7 @@ def _act(title: str, verb: str, **args: object) -> Step:
 
 
 def _serve_axon(case: Case) -> tuple[Step, ...]:
-    return (_act("publish this miner's address on chain", "axon.serve"),)
+    return (_act("publish this miner's address on chain", "axon.publish"),)
 
 
 def _reconcile(case: Case) -> tuple[Step, ...]:

@@ -1,4 +1,8 @@
-"""Fixes of a node's sshd: one drop-in file, checked by ``sshd -t``, proved by a second login."""
+"""Fixes of a node's sshd: one drop-in file, checked by ``sshd -t``, proved by a second login.
+
+A change that locks us out could not be taken back by us. So the node itself takes it back unless somebody who got in
+confirms it in time, also when this program or its host dies in between.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ from engine.diagnostics.fixes.node_account import prove
 from engine.diagnostics.plan import Step
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-basilica.conf"
+RETURN_S = 30
+"""Longer than the proof of a second login may take."""
+_UNCONFIRMED = "/run/basilica-unconfirmed"
 _RELOAD = """reload() {
   if [ -d /run/systemd/system ]; then systemctl reload ssh 2>/dev/null || systemctl reload sshd; return; fi
   kill -HUP "$(cat "$(sshd -T 2>/dev/null | sed -n 's/^pidfile //p')")"
@@ -24,26 +31,35 @@ f={DROP_IN}; main=/etc/ssh/sshd_config
 _WRITE = """mkdir -p /etc/ssh/sshd_config.d /run/sshd
 if [ -e "$f" ]; then cp -p "$f" "$f.before"; else rm -f "$f.before"; fi
 cp -p "$main" "$main.before-basilica"
-cat >"$f.new" <<'END'
+# An administrator who is root must keep the way in; without passwords it is a safe one.
+root=no; [ -n "$SUDO_USER" ] || root=prohibit-password
+cat >"$f.new" <<END
 LINES
 END
 chmod 644 "$f.new"; mv "$f.new" "$f"
 grep -qiE '^[[:space:]]*Include[[:space:]]+/etc/ssh/sshd_config.d/' "$main" || {
   { echo 'Include /etc/ssh/sshd_config.d/*.conf'; cat "$main.before-basilica"; } >"$main"; }
 if ! problem=$(sshd -t 2>&1); then back; echo "sshd -t refuses: $problem" >&2; exit 1; fi
+id=$$; echo "$id" >TOKEN; export f main id
+nohup sh -c "$(cat <<'END'
+BACKsleep SECONDS
+[ "$(cat TOKEN 2>/dev/null)" = "$id" ] || exit 0
+rm -f TOKEN
+back
+reload
+END
+)" </dev/null >/dev/null 2>&1 &
 reload
 """
 _UNDO = "the drop-in of before is put back and sshd reloads"
 
 
 def _harden(case: Case) -> tuple[Step, ...]:
-    # An administrator who is root must keep the way in; without passwords it is a safe one.
-    root = "prohibit-password" if case.admin in {"", "root"} else "no"
     lines = (
         "PubkeyAuthentication yes",
         "PasswordAuthentication no",
         "KbdInteractiveAuthentication no",
-        f"PermitRootLogin {root}",
+        "PermitRootLogin $root",
         "X11Forwarding no",
         "UseDNS no",
         "MaxStartups 30:30:100",
@@ -66,10 +82,23 @@ def _allow(case: Case) -> tuple[Step, ...]:
 
 
 def _drop_in(case: Case, title: str, lines: tuple[str, ...], *, with_account: bool) -> tuple[Step, ...]:
-    script = _HEAD + _WRITE.replace("LINES", "\n".join(lines))
+    script = _HEAD + (
+        _WRITE.replace("LINES", "\n".join(lines))
+        .replace("BACK", _BACK + _RELOAD)
+        .replace("TOKEN", _UNCONFIRMED)
+        .replace("SECONDS", str(RETURN_S))
+    )
+    undo = f"{_HEAD}rm -f {_UNCONFIRMED}\nback\nreload\n"
     return (
-        case.root_step(title, script, _UNDO, undo_script=f"{_HEAD}back\nreload\n"),
+        case.root_step(
+            title,
+            script,
+            f"{_UNDO}; by the node itself {RETURN_S} s later, unless it is confirmed",
+            undo_script=undo,
+            returns_after_s=RETURN_S,
+        ),
         prove(case, with_account=with_account),
+        case.root_step("confirm the change, so that the node keeps it", f"rm -f {_UNCONFIRMED}\n", "as the first step"),
     )
 
 

@@ -1,0 +1,249 @@
+"""Judgements over facts: tables of cases, no node is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from engine.diagnostics import chain_checks, host_checks, node_gpu, node_host, node_login, node_way, service_checks
+from engine.diagnostics.chain_checks import ChainFacts
+from engine.diagnostics.host_checks import HostFacts
+from engine.diagnostics.model import Verdict
+from engine.diagnostics.node_facts import NodeFacts
+from engine.diagnostics.render import redact
+from engine.probes.account import AccountFacts, PathFacts, SmiFacts, parse_account
+from engine.probes.administered import AdminFacts, parse_admin
+from engine.probes.container import parse_container
+from engine.probes.host import HostFacts as NodeHost
+from engine.probes.way import WayFacts
+from engine.ssh.banner import judge_banner
+from engine.ssh.keys import ClientKey
+from engine.ssh.target import NodeTarget
+
+KEY = ClientKey.generate("miner")
+TARGET = NodeTarget("n1", "node", 22, "basilica")
+HOME = "/home/basilica"
+SSHD: Mapping[str, tuple[str, ...]] = {"usepam": ("no",), "pubkeyauthentication": ("yes",), "strictmodes": ("yes",)}
+PATHS = (
+    PathFacts("/home", 0o755, 0, "directory"),
+    PathFacts(HOME, 0o755, 5001, "directory"),
+    PathFacts(f"{HOME}/.ssh", 0o700, 5001, "directory"),
+    PathFacts(f"{HOME}/.ssh/authorized_keys", 0o600, 5001, "regular file"),
+)
+ADMIN = AdminFacts(
+    account_exists=True,
+    uid=5001,
+    home=HOME,
+    shell="/bin/bash",
+    shell_is_executable=True,
+    groups=("basilica",),
+    sshd=SSHD,
+    paths=PATHS,
+    key_files=(f"{HOME}/.ssh/authorized_keys",),
+    key_bytes=KEY.public_line.encode() + b"\n",
+)
+
+
+def refused(admin: AdminFacts | None) -> NodeFacts:
+    way = WayFacts("auth", "refused", "does not accept our key", methods=("publickey",))
+    return NodeFacts(TARGET, way, own_keys=frozenset({KEY.blob_base64}), admin=admin)
+
+
+def setting(**words: str) -> AdminFacts:
+    return replace(ADMIN, sshd={**SSHD, **{word: (value,) for word, value in words.items()}})
+
+
+def path(name: str, mode: int, uid: int = 5001) -> AdminFacts:
+    kept = tuple(one for one in PATHS if one.path != name)
+    return replace(ADMIN, paths=(*kept, PathFacts(name, mode, uid, "x")))
+
+
+@pytest.mark.parametrize(
+    ("admin", "cause"),
+    [
+        (None, "refused"),
+        (replace(ADMIN, account_exists=False), "no_account"),
+        (replace(ADMIN, shell_is_executable=False), "shell_missing"),
+        (replace(ADMIN, is_expired=True), "expired"),
+        (replace(ADMIN, is_locked=True), "locked"),
+        (setting(pubkeyauthentication="no"), "pubkey_off"),
+        (setting(authenticationmethods="publickey,password"), "more_methods"),
+        (setting(denyusers="b*"), "denied"),
+        (setting(allowusers="ops@10.0.0.0/8"), "not_allowed"),
+        (setting(allowgroups="wheel"), "not_allowed"),
+        (setting(pubkeyacceptedalgorithms="rsa-sha2-512"), "algorithm_off"),
+        (replace(ADMIN, key_files=("/etc/keys/basilica",), key_bytes=b""), "other_key_file"),
+        (replace(ADMIN, key_bytes=b"", paths=PATHS[:3]), "no_key_file"),
+        (replace(ADMIN, key_bytes=b"# nothing\n"), "key_missing"),
+        (replace(ADMIN, key_bytes=b'expiry-time="20200101Z" ' + ADMIN.key_bytes, now=1_800_000_000), "key_expired"),
+        (replace(ADMIN, key_bytes=b'from="10.0.0.1" ' + ADMIN.key_bytes), "from_elsewhere"),
+        (path(HOME, 0o777), "home_modes"),
+        (path(f"{HOME}/.ssh", 0o720), "ssh_dir_modes"),
+        (path(f"{HOME}/.ssh/authorized_keys", 0o602), "file_modes"),
+        (path(HOME, 0o755, 1000), "owner"),
+        (path("/home", 0o700, 0), "parent_modes"),
+        (replace(ADMIN, selinux="Enforcing", selinux_label="user_home_t"), "selinux"),
+        (ADMIN, "refused"),
+    ],
+)
+def test_why_a_key_is_refused(admin: AdminFacts | None, cause: str) -> None:
+    """sshd's own tests, in its order; the first that fails is the cause."""
+    assert node_login.judge_auth(refused(admin)).cause == cause
+
+
+def test_root_needs_permit_root_login() -> None:
+    """The account root is told apart from a wrong key."""
+    found = node_login.judge_auth(refused(replace(setting(permitrootlogin="no"), uid=0)))
+
+    assert found.cause == "root_off"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "ssh"),
+        (b"hello\r\nSSH-2.0-x\r\n", "ssh"),
+        (b"Exceeded MaxStartups\r\n", "max_startups"),
+        (b"Not allowed at this time\r\n", "penalty"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "other"),
+        (b"\x1b[2J\x00\xff", "other"),
+        (b"", "closed"),
+    ],
+)
+def test_what_a_port_says(said: bytes, kind: str) -> None:
+    """The first line decides what listens there."""
+    assert judge_banner(said).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "devices", "cause"),
+    [
+        ("absent", "", 0, "no_tool_no_gpu"),
+        ("absent", "", 8, "no_tool"),
+        ("9", "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", 1, "no_driver"),
+        ("18", "Failed to initialize NVML: Driver/library version mismatch", 1, "mismatch"),
+        ("6", "No devices were found", 0, "no_gpu"),
+        ("15", "Unable to determine the device handle for GPU0000:41:00.0: Unknown Error", 1, "lost"),
+        ("124", "", 1, "hangs"),
+        ("77", "something new", 1, "tool_failed"),
+    ],
+)
+def test_why_no_gpu_is_seen(status: str, said: str, devices: int, cause: str) -> None:
+    """The words of the tool and what is on the bus decide."""
+    account = AccountFacts(smi=SmiFacts(status, said), pci_gpus=devices)
+
+    assert node_gpu.judge_gpu(NodeFacts(TARGET, WayFacts(), account=account)).cause == cause
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        ("docker is not installed", "absent"),
+        ("permission denied while trying to connect to the Docker daemon socket", "no_permission"),
+        ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock", "no_daemon"),
+        ("no answer within 5 s", "hangs"),
+        ("client version 1.24 is too old", "other"),
+    ],
+)
+def test_why_docker_is_not_reached(error: str, cause: str) -> None:
+    """Docker's own words decide."""
+    facts = NodeFacts(TARGET, WayFacts(), host=NodeHost(docker_ok=False, docker_error=error))
+
+    assert node_host.judge_docker(facts).cause == cause
+
+
+@pytest.mark.parametrize(
+    ("skews", "chain", "verdict"),
+    [
+        ((600.0, 601.0, 599.5), None, Verdict.FAILED),
+        ((600.0, 0.1), None, Verdict.WARNING),
+        ((0.2, -0.1), None, Verdict.OK),
+        ((), 900.0, Verdict.FAILED),
+        ((), 0.4, Verdict.OK),
+        ((), None, Verdict.WARNING),
+    ],
+    ids=["all nodes agree", "one node is off", "fine", "the chain says so", "the chain agrees", "nobody to ask"],
+)
+def test_a_clock_is_judged_by_others(skews: tuple[float, ...], chain: float | None, verdict: Verdict) -> None:
+    """When all nodes are off by the same, this host is; one node alone proves nothing."""
+    facts = HostFacts(kernel_synced=False, skews_s=skews, chain_offset_s=chain)
+
+    assert host_checks.judge_clock(facts).verdict is verdict
+
+
+def test_a_node_is_not_blamed_for_this_hosts_clock() -> None:
+    """With this host ten minutes behind, a node that is ten minutes ahead is right."""
+    facts = NodeFacts(TARGET, WayFacts(), host=NodeHost(clock_skew_s=600.0), own_offset_s=-600.0)
+
+    assert node_host.judge_clock(facts).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(
+    ("rules", "closed"),
+    [
+        ((), False),
+        (("-P INPUT ACCEPT", "-A INPUT -p tcp -m tcp --dport 8091 -j DROP"), True),
+        (("-P INPUT DROP",), True),
+        (("-P INPUT DROP", "-A INPUT -p tcp -m tcp --dport 8091 -j ACCEPT"), False),
+        (("-P INPUT DROP", "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"), True),
+        (("-P INPUT DROP", "-A INPUT -i lo -j ACCEPT"), True),
+        (("-P INPUT ACCEPT", "-A INPUT -p tcp --dport 22 -j DROP"), False),
+        (("tcp dport 8091 drop",), True),
+    ],
+)
+def test_which_rules_close_a_port(rules: tuple[str, ...], closed: bool) -> None:
+    """The first rule about the port decides, then the policy."""
+    assert bool(host_checks.closing_rule(rules, 8091)) is closed
+
+
+@pytest.mark.parametrize(
+    ("settings", "hidden"),
+    [
+        ({}, ""),
+        ({"ProtectHome": ("yes",)}, "ProtectHome=yes"),
+        ({"ProtectHome": ("read-only",)}, ""),
+        ({"ProtectHome": ("tmpfs",), "BindReadOnlyPaths": ("/root/.bittensor",)}, ""),
+        ({"InaccessiblePaths": ("-/root",)}, "InaccessiblePaths=-/root"),
+    ],
+)
+def test_what_a_unit_hides(settings: Mapping[str, tuple[str, ...]], hidden: str) -> None:
+    """A bind makes visible again what ProtectHome took away."""
+    assert service_checks.hides(settings, "/root/.bittensor/wallets") == hidden
+
+
+def test_an_unreachable_chain_is_no_verdict_about_the_hotkey() -> None:
+    """Not knowing is not "not registered"."""
+    facts = ChainFacts(reach="unreachable", said="no answer", hotkey="5abc")
+
+    assert chain_checks.judge_endpoint(facts).verdict is Verdict.FAILED
+    assert chain_checks.judge_registered(facts).verdict is Verdict.SKIPPED
+
+
+@pytest.mark.parametrize(
+    "hostile", [b"", b"\xff\xfe" * 500, b"\nbasilica-section id\n-1\n\x1b]0;x\x07\n\n", b"9" * 5000]
+)
+def test_hostile_answers_are_only_unknown(hostile: bytes) -> None:
+    """Whatever a node sends, parsing ends in facts that say nothing."""
+    assert parse_account(hostile, quiet=True, noise="", status=0).uid is None
+    assert parse_admin(hostile).account_exists is False
+    assert parse_container(hostile.decode("latin-1")).outcome == "no_image"
+
+
+def test_reports_for_strangers_hold_no_secrets() -> None:
+    """Addresses, credentials, key material and home directories go."""
+    text = redact("10.1.2.3 json://user:pw@host/x /home/ann/.ssh password=hunter2 0x" + "ab" * 32)
+
+    assert not any(secret in text for secret in ("10.1.2.3", "pw@", "ann", "hunter2", "abab"))
+
+
+def test_every_step_of_the_way_is_its_own_rung() -> None:
+    """A way that stopped at one step fails that check and no other."""
+    for stop in ("resolve", "route", "tcp", "banner", "protocol", "host_key"):
+        check = next(one for one in node_way.CHECKS if one.id == f"node.{stop}")
+        facts = NodeFacts(TARGET, WayFacts(stop, check.causes[0].id, "words"))  # type: ignore[arg-type]  # from the tuple above
+
+        failed = [one.id for one in node_way.CHECKS if one.judge(facts).verdict is Verdict.FAILED]
+
+        assert failed == [check.id]
