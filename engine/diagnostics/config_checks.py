@@ -30,6 +30,7 @@ class ConfigFacts:
 
 
 _OWN_CHECKS = ("security.verify_signatures", "validator_assignment.enabled", "node_management.health_check_interval")
+_PORTS_DIFFER = "but validator_comms.port is"
 _ELSEWHERE = ("ssh_session.miner_node_key_path", "bittensor.netuid")
 
 
@@ -52,7 +53,7 @@ def judge_file(facts: ConfigFacts) -> Judgement:
 
 def judge_values(facts: ConfigFacts) -> Judgement:
     """Does the engine accept the values."""
-    problems = [text for key, text in facts.problems if key not in _ELSEWHERE]
+    problems = [text for key, text in facts.problems if key not in _ELSEWHERE and _PORTS_DIFFER not in text]
     if problems:
         return fail("invalid", *problems[:20])
     if facts.config is None:
@@ -127,8 +128,9 @@ def judge_ports(facts: ConfigFacts) -> Judgement:
     if not isinstance(config, MinerConfig):
         return skip("only a miner publishes an axon")
     published, bound = config.bittensor.axon_port, config.validator_comms.port
-    if published != bound and config.bittensor.external_ip is None:
-        return warn("differ", f"bittensor.axon_port is {published}, validator_comms.port is {bound}", port=str(bound))
+    differ = [text for _, text in facts.problems if _PORTS_DIFFER in text]
+    if differ:
+        return fail("differ", *differ, port=str(bound))
     if config.validator_comms.host in {"127.0.0.1", "::1", "localhost"} and config.bittensor.network != "local":
         return fail("loopback", f"validator_comms.host is {config.validator_comms.host}: nobody outside reaches it")
     return ok(f"port {bound} is bound, {published} is published")

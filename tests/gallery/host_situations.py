@@ -98,6 +98,11 @@ def _behind_nothing(world: World) -> None:
     del world.config["bittensor"]["external_ip"]
 
 
+def _testnet(world: World) -> None:
+    world.config["bittensor"].update(network="test", netuid=39, chain_endpoint="ws://127.0.0.1:9")
+    world.config["validator_comms"]["host"] = "0.0.0.0"
+
+
 def _coldkey(world: World) -> None:
     (world.wallet / "coldkey").write_text("$NACL not a real one")
 
@@ -211,6 +216,8 @@ OLD_RELEASE = (
 NO_RESOLVER = ": >$HOME/resolv; mount --bind $HOME/resolv /etc/resolv.conf"
 FULL_DISK = "mkdir -p $HOME/data; mount -t tmpfs -o size=20m tmpfs $HOME/data"
 HOST_ONLY = ("host",)
+NOBODY_TO_ASK = frozenset({"host.clock"})
+"""Without a node to compare with, a kernel that is not synchronised is a finding."""
 LOCAL_ONLY = ("config", "host", "wallet", "chain", "service")
 NO_SYSTEMD = "systemd does not run on a machine for tests, so systemctl cannot be asked"
 PERSON = "a person decides"
@@ -252,7 +259,7 @@ HOST_SITUATIONS = (
         "config.network",
         "other_subnet",
         "config.netuid",
-        lambda w: w.config["bittensor"].update(network="test", netuid=39, chain_endpoint="ws://127.0.0.1:9"),
+        _testnet,
         scopes=("config",),
     ),
     HostSituation(
@@ -280,6 +287,7 @@ HOST_SITUATIONS = (
         setting("node_management", "nodes", []),
         repaired=False,
         why_not="nodes are a person's to name",
+        beside=NOBODY_TO_ASK,
     ),
     HostSituation(
         "signatures are not verified",
@@ -444,7 +452,13 @@ HOST_SITUATIONS = (
     ),
     # the miner's key
     HostSituation(
-        "no SSH key", "host.ssh_key", "missing", "host.key_generate", lambda w: w.key.unlink(), scopes=HOST_ONLY
+        "no SSH key",
+        "host.ssh_key",
+        "missing",
+        "host.key_generate",
+        lambda w: w.key.unlink(),
+        scopes=HOST_ONLY,
+        beside=NOBODY_TO_ASK,
     ),
     HostSituation(
         "the SSH key is open to others",
@@ -452,6 +466,7 @@ HOST_SITUATIONS = (
         "open_to_others",
         "host.key_chmod",
         lambda w: w.key.chmod(0o644),
+        beside=NOBODY_TO_ASK,
     ),
     HostSituation(
         "the public key is configured",
@@ -461,6 +476,7 @@ HOST_SITUATIONS = (
         _public_ssh_key,
         repaired=False,
         why_not="where the private key is, a person knows",
+        beside=NOBODY_TO_ASK,
     ),
     # the machine
     HostSituation(
@@ -483,6 +499,7 @@ HOST_SITUATIONS = (
         scopes=HOST_ONLY,
         repaired=False,
         why_not="the limit belongs to the unit or to the shell",
+        beside=NOBODY_TO_ASK,
     ),
     HostSituation(
         "this host's clock is off",

@@ -19,6 +19,11 @@ import tomli_w
 
 from engine.chain import open_chain
 from engine.chain.filechain.admin import FileChainAdmin
+from engine.clock import SystemClock
+from engine.diagnostics import Scope, render_json
+from engine.diagnostics.clinic import Clinic
+from engine.diagnostics.fixing import Outcome
+from engine.diagnostics.plan import Plan
 from engine.identity.wallets import create_wallet, open_wallet
 from engine.ssh.keys import ClientKey
 from tests.gallery.machine import ACCOUNT, Machine
@@ -83,6 +88,22 @@ class World:
                 one.wait()
             else:
                 one.close()
+
+    async def look(self, scopes: Sequence[str] = (), *, fix: bool = False) -> tuple[int, dict[str, Any]]:
+        """What ``doctor`` does, without a process of its own: status and document, as its command prints them."""
+        clinic = Clinic(self.file, SystemClock())
+        chosen = [Scope(word) for word in scopes] or list(Scope)
+        report = await clinic.examine(chosen)
+        outcomes: list[Outcome] = []
+        if fix:
+
+            async def agree(plan: Plan) -> bool:
+                return bool(plan.steps)
+
+            report, outcomes = await clinic.repair(report, agree)
+        document = json.loads(render_json(report))
+        document["fixes"] = [{"fix": one.plan.fix, "ending": one.ending, "message": one.message} for one in outcomes]
+        return report.exit_code, document
 
     def doctor(
         self,

@@ -242,7 +242,7 @@ def test_every_step_of_the_way_is_its_own_rung() -> None:
     """A way that stopped at one step fails that check and no other."""
     for stop in ("resolve", "route", "tcp", "banner", "protocol", "host_key"):
         check = next(one for one in node_way.CHECKS if one.id == f"node.{stop}")
-        facts = NodeFacts(TARGET, WayFacts(stop, check.causes[0].id, "words"))  # type: ignore[arg-type]  # from the tuple above
+        facts = NodeFacts(TARGET, WayFacts(stop, check.causes[0].id, "words"))
 
         failed = [one.id for one in node_way.CHECKS if one.judge(facts).verdict is Verdict.FAILED]
 

@@ -15,8 +15,9 @@ RETURN_S = 30
 """Longer than the proof of a second login may take."""
 _UNCONFIRMED = "/run/basilica-unconfirmed"
 _RELOAD = """reload() {
-  if [ -d /run/systemd/system ]; then systemctl reload ssh 2>/dev/null || systemctl reload sshd; return; fi
-  kill -HUP "$(cat "$(sshd -T 2>/dev/null | sed -n 's/^pidfile //p')")"
+  if [ -d /run/systemd/system ]; then systemctl reload ssh 2>/dev/null || systemctl reload sshd
+  else kill -HUP "$(cat "$(sshd -T 2>/dev/null | sed -n 's/^pidfile //p')")"; fi
+  sleep 1 # sshd closes its port for a moment
 }
 """
 _BACK = """back() {
