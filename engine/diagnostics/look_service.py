@@ -103,10 +103,21 @@ async def ask_engine(config: RoleConfig) -> tuple[EngineState, str]:
     except TimeoutError:
         return "silent", f"{path} exists and does not answer"
     except EngineUnreachable as error:
-        return "refused", error.message
+        return "silent" if await _accepts(path) else "refused", error.message
     except BasilicaError as error:
         return "running", f"{path} answers: {error.message}"
     return "running", str(path)
+
+
+async def _accepts(path: Path) -> bool:
+    """Whether somebody listens on a Unix socket at all."""
+    try:
+        async with asyncio.timeout(_ASK_S):
+            _, writer = await asyncio.open_unix_connection(str(path))
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 async def ask_http(host: str, port: int, path: str) -> tuple[Answer, str]:

@@ -200,7 +200,8 @@ def unit(*lines: str) -> str:
     text = "\\n".join(
         ("[Service]", "ExecStart=/usr/bin/basilica-tui --daemon --config /etc/basilica/miner.toml", *lines)
     )
-    return f"mount -t tmpfs tmpfs /etc/systemd/system; printf '{text}\\n' >/etc/systemd/system/basilica-tui.service"
+    where = "/etc/systemd/system"
+    return f'mount -t tmpfs tmpfs {where}; printf "{text}\\n" >{where}/basilica-tui.service'
 
 
 OLD_UNIT = (
@@ -548,6 +549,7 @@ HOST_SITUATIONS = (
         scopes=HOST_ONLY,
         repaired=False,
         why_not=PERSON,
+        beside=frozenset({"host.axon_reach"}),
     ),
     HostSituation(
         "no resolver",
@@ -560,6 +562,7 @@ HOST_SITUATIONS = (
         scopes=HOST_ONLY,
         repaired=False,
         why_not=PERSON,
+        beside=NOBODY_TO_ASK,
     ),
     HostSituation(
         "a resolver that does not answer",
@@ -572,6 +575,7 @@ HOST_SITUATIONS = (
         scopes=HOST_ONLY,
         repaired=False,
         why_not=PERSON,
+        beside=NOBODY_TO_ASK,
     ),
     HostSituation(
         "the firewall drops the axon's port",
@@ -581,6 +585,7 @@ HOST_SITUATIONS = (
         in_network=True,
         script="iptables -A INPUT -p tcp --dport $DOOR -j DROP",
         scopes=HOST_ONLY,
+        beside=NOBODY_TO_ASK,
     ),
     HostSituation(
         "the firewall's policy drops",
@@ -590,6 +595,7 @@ HOST_SITUATIONS = (
         in_network=True,
         script="iptables -P INPUT DROP",
         scopes=HOST_ONLY,
+        beside=NOBODY_TO_ASK,
     ),
     # the service
     HostSituation(
