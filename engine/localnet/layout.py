@@ -25,6 +25,7 @@ from engine.config.miner import (
     MinerSshConfig,
     NodeConfig,
     NodeManagementConfig,
+    ObservedConfig,
     ValidatorAssignmentConfig,
     ValidatorCommsConfig,
 )
@@ -138,6 +139,7 @@ def write_miner(
     *,
     nodes: Mapping[str, StandInNode],
     assignment: ValidatorAssignmentConfig,
+    observed: ObservedConfig,
 ) -> EngineFiles:
     """Write ``miner.toml`` for these nodes by name, which must have their ports."""
     name = "miner"
@@ -167,6 +169,7 @@ def write_miner(
         ),
         ssh_session=MinerSshConfig(miner_node_key_path=layout.miner_key),
         validator_assignment=assignment,
+        observed=observed,
         access=AccessConfig(
             session_lifetime=pace.session_lifetime_s, reconcile_interval=pace.reconcile_s, revoke_on_exit=True
         ),

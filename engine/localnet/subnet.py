@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
+from engine.config.miner import ObservedConfig
 from engine.errors import LocalnetFailed
 from engine.filelock import FileLock
 from engine.identity.node_ids import node_id_for
@@ -123,9 +124,17 @@ class Subnet:
         labelled = await self._start_nodes(ports)
         top = validators[0].hotkey if validators else None
         assignment = assignment_config(self._assignment, self._pace, top)
-        miner_files = write_miner(self.layout, ports, self._pace, miner, nodes=labelled, assignment=assignment)
         running = validators[: self._validators]
         validator_files = [write_validator(self.layout, ports, self._pace, who) for who in running]
+        miner_files = write_miner(
+            self.layout,
+            ports,
+            self._pace,
+            miner,
+            nodes=labelled,
+            assignment=assignment,
+            observed=_observed(validator_files[0], running[0].hotkey) if running else ObservedConfig(),
+        )
         ports.save()
         self.engines = [
             EngineProcess(files, command=self._command, probe=self._probe) for files in (miner_files, *validator_files)
@@ -217,6 +226,13 @@ class Subnet:
                 for node in self.nodes
             ],
         }
+
+
+def _observed(validator: EngineFiles, hotkey: str) -> ObservedConfig:
+    """What the miner asks the first validator, which the others follow by stake."""
+    return ObservedConfig(
+        metrics_url=f"{url(validator.metrics)}/metrics", rest_url=url(validator.rest), rest_hotkey=hotkey, interval=5.0
+    )
 
 
 def _endpoints(files: EngineFiles) -> dict[str, object]:
