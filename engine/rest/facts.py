@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric, UnknownMetricFamily
 from prometheus_client.registry import Collector
 
 from engine.clock import Clock
@@ -42,13 +42,14 @@ class FactGauges(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Everything of the last reading."""
+        # Names that end in _count promise a histogram, so they are told without a type.
         labels = ["node_id", "miner_uid"]
         minutes = GaugeMetricFamily("basilica_node_uptime_minutes", "Minutes of a node's ramp", labels=labels)
         multiplier = GaugeMetricFamily("basilica_node_uptime_multiplier", "A node's ramp, 0 to 1", labels=labels)
-        gpus = GaugeMetricFamily(
+        gpus = UnknownMetricFamily(
             "basilica_validator_node_gpu_count", "GPUs that count", labels=["miner_uid", "node_id", "gpu_model"]
         )
-        miners = GaugeMetricFamily("basilica_validator_miner_gpu_count", "GPUs that count", labels=["miner_uid"])
+        miners = UnknownMetricFamily("basilica_validator_miner_gpu_count", "GPUs that count", labels=["miner_uid"])
         weight = GaugeMetricFamily("basilica_validator_miner_weight", "Of the last vector set", labels=["miner_uid"])
         totals: dict[str, int] = {}
         snapshot = self._snapshot

@@ -19,7 +19,6 @@ from engine.control.models import MinerView
 from engine.control.state import LiveState
 from engine.rest import ApiKeys, RestParts, rest_app
 from engine.store import Store, open_store
-from engine.store.records import GpuClaim, ValidatedNode
 from tests.bench import Figure, at_most
 from tests.support.asking import OPEN, ask
 from tests.support.postgres import Postgres, find_programs, server_account
@@ -29,6 +28,18 @@ DAYS = int(os.environ.get("BENCH_HISTORY_DAYS", "30"))
 EVERY_S = 600.0
 NOW = 1_790_000_000.0
 GOAL = at_most(2)
+_NODES = f"""
+INSERT INTO engine_validated_nodes (miner_hotkey, node_id, miner_uid, endpoint, status, created_at, last_check_at,
+    last_ok_at, run_since, full_run_since, gpu_model, gpu_count, compute_capability, cuda, facts)
+WITH RECURSIVE miner(u) AS (SELECT 0 UNION ALL SELECT u + 1 FROM miner WHERE u + 1 < {MINERS}),
+    node(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM node WHERE n + 1 < {NODES})
+SELECT '5M' || u, 'n-' || u || '-' || n, u, '192.0.2.1:22', 'online', {NOW - 3e6}, {NOW}, {NOW}, {NOW - 1e6},
+    {NOW - 1e6}, 'H100', 1, '9.0', '12.8', '{{}}' FROM miner CROSS JOIN node
+"""
+_CLAIMS = f"""
+INSERT INTO engine_gpu_claims (gpu_uuid, miner_hotkey, node_id, gpu_index, model, memory_mib, verified_at)
+SELECT 'GPU-' || node_id, miner_hotkey, node_id, 0, 'H100', 81559, {NOW} FROM engine_validated_nodes
+"""
 _CHECKS = """
 INSERT INTO engine_verifications (id, miner_hotkey, miner_uid, node_id, endpoint, tier, ok, at, duration_ms, gpu_model,
                                   gpu_uuids, error_code, message)
@@ -87,15 +98,8 @@ async def _measure(url: str, name: str) -> Figure:
 
 
 async def _fill(store: Store) -> int:
-    for uid in range(MINERS):
-        for number in range(NODES):
-            node = ValidatedNode(
-                f"5M{uid}", f"n-{uid}-{number}", uid, "192.0.2.1:22", "online", NOW - 3e6, NOW, last_ok_at=NOW,
-                run_since=NOW - 1e6, full_run_since=NOW - 1e6, gpu_model="H100", gpu_count=1,
-                compute_capability="9.0", cuda="12.8",
-            )  # fmt: skip
-            claim = GpuClaim(f"GPU-{uid}-{number}", f"5M{uid}", f"n-{uid}-{number}", 0, "H100", 81559, NOW)
-            await store.validated.put(node, claims=[claim])
+    await _run(store, _NODES)
+    await _run(store, _CLAIMS)
     turns = int(DAYS * 86_400 / EVERY_S)
     # In parts: one statement may take a minute at most.
     per_part = 144

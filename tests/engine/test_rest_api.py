@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
+from engine.config.validator import EmissionConfig
+from engine.rest import FactGauges
 from engine.rest.app import GROUPS
+from engine.rest.views import Views
+from engine.store.records import WeightSet
+from engine.validator.miner_facts import emission_of
 from tests.support.asking import OPEN, ask
-from tests.support.rest_world import RestWorld, rest_world
+from tests.support.rest_world import NOW, RestWorld, rest_world
 
 
 @pytest.fixture
@@ -192,3 +200,26 @@ async def test_the_page_names_every_route(world: RestWorld) -> None:
         for method in operations
     }
     assert told == there
+
+
+async def test_gauges_of_what_the_validator_holds(world: RestWorld) -> None:
+    """Ramp, GPUs and weights of the last reading, under the deployed names; promtool minds the minutes and no more."""
+    await world.store.weights.add(WeightSet(NOW, 360, "documented", 1, True, 1, "", "[[0, 100], [2, 65435]]", "x"))
+    views = Views(world.store, world.state, world.clock, "documented", emission_of(EmissionConfig()))
+    gauges = FactGauges(views, world.store.weights, world.clock)
+    registry = CollectorRegistry()
+    registry.register(gauges)
+    assert b"node_id=" not in generate_latest(registry)
+    await gauges.read()
+    text = generate_latest(registry).decode()
+    assert 'basilica_node_uptime_minutes{miner_uid="1",node_id="5MinerTwo-n0"} 10080.0' in text
+    assert 'basilica_node_uptime_multiplier{miner_uid="1",node_id="5MinerTwo-n0"} 0.5' in text
+    assert 'basilica_validator_miner_gpu_count{miner_uid="2"} 6.0' in text
+    assert 'basilica_validator_miner_weight{miner_uid="2"} 65435.0' in text
+    if shutil.which("promtool") is not None:
+        checked = subprocess.run(
+            ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+        assert (checked.stdout + checked.stderr).splitlines() == [
+            'basilica_node_uptime_minutes use base unit "seconds" instead of "minutes"'
+        ]

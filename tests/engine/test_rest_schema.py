@@ -97,11 +97,17 @@ _BOUNDED = settings(
 )
 
 
+def excluded(status: int) -> list[schemathesis.CheckFunction]:
+    """A wrong value that is also too long is refused as too long, which that check does not count as refused."""
+    return [schemathesis.checks.negative_data_rejection] if status == 414 else []
+
+
 @schemathesis.pytest.from_fixture("schema").parametrize()
 @_BOUNDED
 def test_routes_do_what_the_document_says(case: schemathesis.Case[Any]) -> None:
     """Status codes, types, shapes, headers, and the refusal of what the document forbids."""
-    response = case.call_and_validate(timeout=30)
+    response = case.call(timeout=30)
+    case.validate_response(response, excluded_checks=excluded(response.status_code))
     assert response.status_code != 500
 
 
@@ -110,8 +116,9 @@ def test_routes_do_what_the_document_says(case: schemathesis.Case[Any]) -> None:
 def test_routes_ask_for_a_key(case: schemathesis.Case[Any], closed: tuple[str, str]) -> None:
     """With a key every route does what the document says; without or with a wrong one it is 401, as documented."""
     # That check wants to see what happens without the key, which is looked at below.
-    checks = [schemathesis.checks.ignored_auth]
-    response = case.call_and_validate(headers={"X-API-Key": closed[1]}, timeout=30, excluded_checks=checks)
+    response = case.call(headers={"X-API-Key": closed[1]}, timeout=30)
+    checks = [schemathesis.checks.ignored_auth, *excluded(response.status_code)]
+    case.validate_response(response, excluded_checks=checks)
     # Generated credentials go before the key's header, and are wrong.
     has_other = any(name.lower() == "authorization" for name in case.headers or {})
     assert response.status_code not in (403, 500) and (response.status_code != 401 or has_other)
