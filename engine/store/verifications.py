@@ -35,14 +35,22 @@ class VerificationRepository:
 
     async def latest(self) -> list[Verification]:
         """The newest verification of each node of each miner in the last day that has any, newest first."""
-        # The whole history is hundreds of times a day's.
-        last = sa.select(sa.func.max(verifications.c.at)).scalar_subquery()
-        newest = (
-            sa.select(sa.func.max(verifications.c.seq))
-            .where(verifications.c.at >= last - DAY_S)
-            .group_by(verifications.c.miner_hotkey, verifications.c.node_id)
-        )
-        return await self._select(sa.select(verifications).where(verifications.c.seq.in_(newest)))
+        columns = verifications.c
+
+        async def run(connection: AsyncConnection) -> list[Verification]:
+            last = (await connection.execute(sa.select(sa.func.max(columns.at)))).scalar()
+            if last is None:
+                return []
+            # The whole history is hundreds of times a day's. As expressions, and literal for PostgreSQL, the keys keep
+            # SQLite from walking all of it in the order of the nodes' index.
+            nothing = sa.literal_column("''", sa.Text)
+            keys = sa.func.coalesce(columns.miner_hotkey, nothing), sa.func.coalesce(columns.node_id, nothing)
+            newest = sa.select(sa.func.max(columns.seq).label("seq")).where(columns.at >= last - DAY_S).group_by(*keys)
+            found = newest.subquery()
+            statement = sa.select(verifications).join(found, columns.seq == found.c.seq)
+            return [_verification(row) for row in await connection.execute(statement.order_by(found.c.seq.desc()))]
+
+        return await self._database.read(run)
 
     async def recent(
         self,
@@ -69,7 +77,9 @@ class VerificationRepository:
         if before is not None:
             seq = sa.select(columns.seq).where(columns.id == before).scalar_subquery()
             statement = statement.where(columns.seq < seq)
-        return await self._select(statement)
+        # With a miner its index must be used, not the order: what is rare lies at the end of a long walk.
+        order = columns.seq if miners is None else columns.seq + 0
+        return await self._select(statement.order_by(order.desc()))
 
     async def prune(self, before: float) -> int:
         """Delete those made before this time, some thousands per transaction; returns how many."""
@@ -78,7 +88,7 @@ class VerificationRepository:
 
     async def _select(self, statement: sa.Select[Any]) -> list[Verification]:
         async def run(connection: AsyncConnection) -> list[Verification]:
-            rows = await connection.execute(statement.order_by(verifications.c.seq.desc()))
+            rows = await connection.execute(statement)
             return [_verification(row) for row in rows]
 
         return await self._database.read(run)
