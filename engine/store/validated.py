@@ -68,6 +68,18 @@ class ValidatedRepository:
 
         await self._database.write(run)
 
+    async def renew(self, node: ValidatedNode, at: float) -> None:
+        """Store a node that is there already, and date its GPUs anew; both or neither."""
+        place = node.miner_hotkey, node.node_id
+
+        async def run(connection: AsyncConnection) -> None:
+            change = sa.update(validated_nodes).where(*_is(validated_nodes, place))
+            await connection.execute(change.values(**to_row(node)))
+            dated = sa.update(gpu_claims).where(*_is(gpu_claims, place))
+            await connection.execute(dated.values(verified_at=at))
+
+        await self._database.write(run)
+
     async def clean_up(
         self, *, drop_claims: Sequence[Place], offline: Sequence[Place], forget: Sequence[Place]
     ) -> None:

@@ -144,10 +144,7 @@ class Book:
     async def _renew(self, known: ValidatedNode | None, outcome: Outcome) -> None:
         if known is None:
             return
-        place = known.miner_hotkey, known.node_id
-        held = await self._store.validated.claims_of((), place)
-        claims = [replace(claim, verified_at=outcome.at) for claim in held]
-        await self._store.validated.put(after_success(known, outcome, claims), claims=claims)
+        await self._store.validated.renew(after_success(known, outcome, ()), outcome.at)
 
     async def _enter(self, place: Place, node: ValidatedNode, outcome: Outcome) -> BasilicaError | None:
         validated = self._store.validated

@@ -38,6 +38,9 @@ CONCURRENT_LOGINS = 64
 LOGIN_PATIENCE_S = 2.0
 """A node that takes longer gives its slot to the next one and goes on without."""
 CONCURRENT_JUDGEMENTS = 2
+ANSWERS_HELD = 48
+ANSWER_PATIENCE_S = 20.0
+"""An answer of the program has megabytes, and a thousand nodes may give theirs at once; a slow node keeps no place."""
 MAX_QUEUED = 8192
 
 
@@ -63,6 +66,7 @@ class NodeChecks:
         self._emit = emit
         self._slots = BriefSlots(CONCURRENT_LOGINS, LOGIN_PATIENCE_S)
         self._full_slots = asyncio.Semaphore(full_at_once)
+        self._answers = BriefSlots(ANSWERS_HELD, ANSWER_PATIENCE_S)
         self._judging = asyncio.Semaphore(CONCURRENT_JUDGEMENTS)
         self._opened_at: dict[Place, float] = {}
         self._full: dict[Place, asyncio.Task[None]] = {}
@@ -134,7 +138,13 @@ class NodeChecks:
                 steps.append(self._step(due, verification_id, result, len(steps)))
 
             run = FullVerification(
-                due.session.pool, due.target, self._settings, clock=self._clock, judging=self._judging, report=report
+                due.session.pool,
+                due.target,
+                self._settings,
+                clock=self._clock,
+                judging=self._judging,
+                report=report,
+                answers=self._answers,
             )
             finding = await run.run()
         await self._store.validated.add_steps(steps)

@@ -30,6 +30,7 @@ from engine.validator.envelopes import envelope_of, envelope_problems
 from engine.validator.launch import run_program
 from engine.validator.nat import check_host_port, check_port
 from engine.validator.product import ProductTask
+from engine.validator.slots import BriefSlots
 from engine.validator.speed import SpeedTest, check_speed
 
 Verdict = Literal["ok", "failed", "skipped", "impossible"]
@@ -100,7 +101,10 @@ class FullFinding:
 
 
 class FullVerification:
-    """One run over one node. ``judging`` bounds how many products are checked at once: that is processor time."""
+    """One run over one node. ``judging`` bounds how many products are checked at once: that is processor time.
+
+    ``answers`` bounds how many answers of the program are held at once: that is memory, megabytes each.
+    """
 
     def __init__(
         self,
@@ -111,6 +115,7 @@ class FullVerification:
         clock: Clock,
         judging: asyncio.Semaphore,
         report: Callable[[StepResult], None],
+        answers: BriefSlots | None = None,
     ) -> None:
         self._pool = pool
         self._target = target
@@ -118,6 +123,7 @@ class FullVerification:
         self._clock = clock
         self._judging = judging
         self._report = report
+        self._answers = answers or BriefSlots(1, 0.0)
         self._found = FullFinding()
         self._program_ms = 0.0
 
@@ -133,7 +139,8 @@ class FullVerification:
                 await self._step("ssh_login", limit, self._login)
             if found.verdict("ssh_login") == "ok":
                 await self._step("gpu", limit, self._gpus)
-                await self._step("attestation", settings.attestation_timeout_s + 60.0, self._attest)
+                async with self._answers.taken():  # waiting for a place is no part of the step's time
+                    await self._step("attestation", settings.attestation_timeout_s + 60.0, self._attest)
                 await self._step("compute", 10.0, self._compute)
                 await self._step("hardware", 10.0, self._hardware)
                 await self._step("docker", limit, self._docker)

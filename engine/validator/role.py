@@ -142,6 +142,11 @@ class ValidatorRole:
         await self._rounds.run(patience_s=FOREVER_S, force_full=force_full)
         await self._rounds.wait_idle()
 
+    @property
+    def full_in_flight(self) -> int:
+        """Full verifications that are queued or running."""
+        return self._rounds.full_in_flight
+
     async def clean_up(self) -> None:
         """Take GPUs from nodes that fail, and forget those that failed too long."""
         store, now = self._parts.store, self._clock.now()

@@ -110,6 +110,11 @@ class Rounds:
         if started:
             await asyncio.wait(started, timeout=patience_s)
 
+    @property
+    def full_in_flight(self) -> int:
+        """Full verifications that are queued or running."""
+        return len(self._checks.full_tasks)
+
     async def wait_idle(self) -> None:
         """Wait for everything that is queued or running."""
         while tasks := self._tasks():
