@@ -14,7 +14,10 @@ import structlog
 
 from tests.bench import HEADER, Figure, row
 
-BENCHES = ("command", "daemon", "console", "door", "flood", "deployment", "idle", "sweep", "history", "rest", "doctor")
+BENCHES = (
+    *("command", "daemon", "console", "door", "flood", "deployment", "idle", "sweep", "history", "rest", "doctor"),
+    "validator",
+)
 
 
 def main(arguments: list[str]) -> None:
