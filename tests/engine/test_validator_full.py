@@ -16,7 +16,7 @@ from engine.validator.attestation import new_challenge, program
 from engine.validator.full import STEPS, FullFinding, FullSettings, FullVerification, StepResult
 from engine.validator.launch import launch_command
 from engine.validator.product import ProductTask
-from tests.support.gpu_tools import ALWAYS, furnish, put_tool, settings
+from tests.support.gpu_tools import ALWAYS, furnish, keep_temporary, put_tool, settings
 from tests.support.pools import Pools
 from tests.support.sshd import NodeSshd
 
@@ -64,8 +64,9 @@ async def test_an_honest_node_passes(sshd_node: NodeSshd, pools: Pools) -> None:
 async def test_nothing_is_left_on_the_node(sshd_node: NodeSshd, pools: Pools) -> None:
     """After the run the node's temporary directory is as it was."""
     furnish(sshd_node)
+    keep_temporary(sshd_node)
     await verify(pools, sshd_node)
-    left = await pools.make().run(sshd_node.target, "ls -d /tmp/basilica.*/program.py 2>/dev/null; true")
+    left = await pools.make().run(sshd_node.target, 'ls -d "$HOME"/basilica.* 2>/dev/null; true')
     assert left.stdout == b""
 
 

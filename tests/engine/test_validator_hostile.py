@@ -17,7 +17,7 @@ from engine.localnet.gpu_model import GpuModel
 from engine.validator.full import STEPS, FullFinding, FullSettings, FullVerification, StepResult
 from engine.validator.lightweight import check_lightly
 from engine.validator.speed import SpeedTest
-from tests.support.gpu_tools import furnish, put_tool, settings
+from tests.support.gpu_tools import furnish, keep_temporary, put_tool, settings
 from tests.support.pools import Pools
 from tests.support.sshd import NodeSshd
 
@@ -88,6 +88,7 @@ async def test_a_hostile_program_fails_its_node_alone(
     furnish(enemy)
     furnish(honest)
     put_tool(enemy, "python3", python)
+    keep_temporary(enemy)
     tracemalloc.start()
     try:
         bad, good = await asyncio.gather(
