@@ -57,7 +57,8 @@ def measure() -> list[Figure]:
     flight = f"{held} in flight"
     return [
         Figure(
-            f"lightweight round, {MINERS} miners x {NODES} nodes", seconds if passed_all else None, "s", at_most(60), note
+            f"lightweight round, {MINERS} miners x {NODES} nodes", seconds if passed_all else None, "s", at_most(60),
+            note,
         ),
         Figure(
             f"memory, {IN_FLIGHT} full verifications in flight", memory if held >= IN_FLIGHT else None, "MiB",
