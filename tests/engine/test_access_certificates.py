@@ -23,7 +23,7 @@ from tests.faults.nursery import Nursery
 from tests.support.miner_subnet import PATIENCE_S, MinerSubnet, Validator, create_subnet, ssh_command, ssh_login
 from tests.support.sshd import NodeSshd
 
-pytestmark = pytest.mark.sshd
+pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
 Nodes = Callable[..., NodeSshd]
 Subnets = Callable[..., MinerSubnet]
 ACCESS: dict[str, object] = {"ssh_certificates": True, "reconcile_interval": 1, "node_deadline": 20}
