@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: venv demo test check format faults bench screenshots proto lock packages clean
+.PHONY: venv demo test check format faults bench bench-console screenshots proto lock packages clean
 
 venv: $(STAMP)
 
@@ -36,6 +36,9 @@ faults: venv packages  ## faults on purpose (docs/faults.md); FAULTS=full for 50
 
 bench: venv packages  ## figures: ratios against what users have today and the physical limit
 	@$(BIN)/python -m tests.bench
+
+bench-console: venv  ## what the console sends to a terminal, and how soon a key shows, at 100 and 1,000 nodes
+	@$(BIN)/python -m tests.bench console terminal
 
 screenshots: venv  ## screenshots/*.svg and *.png of every screen, from the demo
 	@$(BIN)/python -m tests.screenshots
