@@ -29,7 +29,12 @@ class ConfigFacts:
     """Copies beside the file that can be loaded, newest first."""
 
 
-_OWN_CHECKS = ("security.verify_signatures", "validator_assignment.enabled", "node_management.health_check_interval")
+_OWN_CHECKS = (
+    "security.verify_signatures",
+    "validator_assignment.enabled",
+    "node_management.health_check_interval",
+    "node_management.nodes",
+)
 _PORTS_DIFFER = "but validator_comms.port is"
 _ELSEWHERE = ("ssh_session.miner_node_key_path", "bittensor.netuid")
 

@@ -21,6 +21,7 @@ class SubjectExamined(Event):
     """What the doctor found. ``rungs`` are JSON objects, one per check in the order of the ladder."""
 
     kind = "doctor.examined"
+    severity = "debug"
     node_id: str
     ok: int
     warnings: int
