@@ -15,8 +15,8 @@ import structlog
 from tests.bench import HEADER, Figure, row
 
 BENCHES = (
-    *("command", "daemon", "console", "door", "flood", "deployment", "idle", "sweep", "history", "rest", "doctor"),
-    "validator",
+    *("command", "daemon", "console", "terminal", "door", "flood", "deployment", "idle", "sweep"),
+    *("history", "rest", "doctor", "validator"),
 )
 
 
