@@ -148,6 +148,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """The engines that have a name."""
         self.store.profile = profile
         self._is_read_only = read_only
+        self.crash: Exception | None = None
+        """What ended the console, if that was a mistake of its own."""
         self._link_task: asyncio.Task[None] | None = None
         self.link: Feed
         if feed is not None:
@@ -211,6 +213,11 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self._watch.stop()
         for task in self._tasks:
             task.cancel()
+
+    def _fatal_error(self) -> None:
+        """Textual would print a traceback with the values of local variables; ``run`` makes a report instead."""
+        self.crash = self._exception if isinstance(self._exception, Exception) else None
+        self._close_messages_no_wait()
 
     def detach(self, code: int = 0) -> None:
         """Leave; the engine keeps running."""

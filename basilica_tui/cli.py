@@ -22,6 +22,7 @@ from basilica_tui.cli_serve import serve
 from basilica_tui.cli_service import service_app
 from basilica_tui.cli_setup import set_up
 from basilica_tui.cli_show import show
+from basilica_tui.cli_support import support_bundle
 from basilica_tui.cli_weights import weights_app
 from engine.errors import BasilicaError, ConfigInvalid
 from engine.version import __version__
@@ -55,6 +56,7 @@ app.command("import")(import_set_up)
 app.command("setup")(set_up)
 app.command("doctor")(doctor)
 app.command("replay")(replay)
+app.command("support-bundle")(support_bundle)
 app.command()(serve)
 app.command()(show)
 

@@ -90,6 +90,12 @@ def _run(make: Callable[[dict[str, Any]], ConsoleApp], theme: str | None, ascii_
         }
     )
     app.run(mouse=False)
+    if app.crash is not None:
+        from basilica_tui.crash import tell  # noqa: PLC0415 - needed once, if ever
+
+        about = {"screen": type(app.screen_stack[-1]).__name__ if app.screen_stack else "", "size": app.size,
+                 "link": app.store.link.phase, "engine": app.store.link.build, "theme": app.theme}  # fmt: skip
+        return tell(app.crash, about, state)
     return app.return_code or 0
 
 

@@ -497,3 +497,12 @@ class ApiKeyInvalid(BasilicaError):
     """An API key cannot be made or changed as asked."""
 
     code = "api_key_invalid"
+
+
+# --- support --------------------------------------------------------------------------------------------------
+
+
+class SupportBundleFailed(BasilicaError):
+    """The file with what helps to help cannot be written."""
+
+    code = "support_bundle_failed"

@@ -48,8 +48,9 @@ def export_recording(
     begins_at: float | None = None,
     ends_at: float | None = None,
     redact: bool = True,
+    names: Pseudonyms | None = None,
 ) -> Exported:
-    """Write ``target`` (mode 0600), whole or not at all.
+    """Write ``target`` (mode 0600), whole or not at all; ``names`` goes on with stand-ins that are in use elsewhere.
 
     Raises:
         RecordingEmpty: nothing is recorded of that time.
@@ -60,7 +61,7 @@ def export_recording(
     end = min(recording.ends_at, ends_at if ends_at is not None else 1e12)
     if begin > end:
         raise RecordingEmpty("nothing is recorded of that time")
-    names = Pseudonyms()
+    names = names or Pseudonyms()
     if redact:
         for part in _parts(recording, begin, end):
             names.learn(part.keyframe)

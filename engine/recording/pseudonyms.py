@@ -171,6 +171,11 @@ class Pseudonyms:
         return names[name]
 
 
+def hide_keys(text: str) -> str:
+    """A text without the private keys that stand in it, whatever else may stay readable."""
+    return _SECRET.sub("[hidden]", text)
+
+
 def _is_stand_in(name: str) -> bool:
     return re.fullmatch(r"(?:host|node|user|engine)-\d+", name) is not None
 
