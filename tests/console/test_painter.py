@@ -148,7 +148,8 @@ async def test_a_first_visit_costs_no_more_than_one_picture() -> None:
         visit, before = app.written - before, app.written
         app.redraw()
         await settle(pilot)
-        assert visit <= app.written - before
+        # Jumps over what both screens have in common cost a little; a second coat would double it.
+        assert visit <= 1.05 * (app.written - before)
 
 
 @pytest.mark.parametrize("nodes", [100, 1000])
