@@ -231,8 +231,7 @@ class Fixer:
         def plan(old: bytes) -> Change | Refusal:
             return plan_removal(old, is_doomed, pool.own_blobs)
 
-        async with pool.writer(target):
-            await edit_key_file(pool, target, plan)
+        await edit_key_file(pool, target, plan)  # under the node's writer lock
 
         async def back() -> None:
             async with pool.writer(target):
