@@ -37,7 +37,7 @@ from tests.support.gpu_tools import furnish, put_tool
 from tests.support.miner_subnet import MinerSubnet, create_subnet
 from tests.support.sshd import NodeSshd
 
-pytestmark = pytest.mark.sshd
+pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
 Nodes = Callable[..., NodeSshd]
 
 
