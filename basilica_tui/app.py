@@ -20,7 +20,7 @@ from textual.theme import Theme
 from basilica_tui import bindings as keys
 from basilica_tui.actions import parse_args
 from basilica_tui.bindings import (
-    BUILT_SCREENS,
+    MINER_SCREENS,
     REPLAY,
     SCREEN_IDS,
     VALIDATOR_TITLES,
@@ -54,6 +54,7 @@ from basilica_tui.screens.plot import PlotScreen
 from basilica_tui.screens.scores import ScoresScreen
 from basilica_tui.screens.session_detail import SessionScreen
 from basilica_tui.screens.sessions import SessionsScreen
+from basilica_tui.screens.ssh import SshScreen
 from basilica_tui.screens.table_screen import TableScreen
 from basilica_tui.screens.verifications import VerificationsScreen
 from basilica_tui.screens.weights import WeightsScreen
@@ -85,6 +86,7 @@ SCREENS: Mapping[str, Callable[[], ConsoleScreen]] = {
     "sessions": SessionsScreen,
     "scores": ScoresScreen,
     "config": ConfigScreen,
+    "ssh": SshScreen,
     "logs": LogsScreen,
     "alerts": AlertsScreen,
     "engines": EnginesScreen,
@@ -392,11 +394,14 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def show_view(self, name: str) -> None:
         """Go to one of the numbered screens."""
-        if name not in BUILT_SCREENS:
-            self.say(f"{name} is not in this version", "warn")
+        if name in MINER_SCREENS and self.store.is_validator:
+            self.say("the SSH check is a miner's; a validator's own logins are under 3", "warn")
             return
         while len(self.screen_stack) > 2:
             self.pop_screen()
+        if name == "setup":
+            self._open_setup()
+            return
         target = self._view_of(name)
         if self.screen is not target:
             if name != self._view:
@@ -438,6 +443,19 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.uninstall_screen(screen)
             if screen.is_running:
                 screen.remove()
+
+    def _open_setup(self) -> None:
+        """The wizard over the present view; what it keeps is the same as for ``basilica-tui setup``."""
+        if self.read_only:
+            self.say("this console is read-only", "warn")
+            return
+        # Imported here: it brings the doctor and SSH, which a console needs for nothing else.
+        from basilica_tui.screens.setup import SetupScreen  # noqa: PLC0415
+        from engine.setup.phases import Setup  # noqa: PLC0415
+        from engine.setup.state_file import default_state_file, load_state  # noqa: PLC0415
+
+        file = default_state_file(Path.home())
+        self.push_screen(SetupScreen(load_state(file) or Setup(), file, ascii_only=self.symbols.is_ascii))
 
     def open_node(self, node_id: str) -> None:
         """Show one node."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 SCREEN_IDS = ("dashboard", "nodes", "sessions", "scores", "ssh", "logs", "alerts", "config", "setup")
 """Screens by their digit, 1 first."""
-BUILT_SCREENS = frozenset({"engines", "dashboard", "nodes", "sessions", "scores", "logs", "alerts", "config"})
+MINER_SCREENS = frozenset({"ssh"})
+"""Screens that a validator has no counterpart for."""
 VALIDATOR_TITLES = {"nodes": "miners", "sessions": "verifications", "scores": "weights"}
 
 ANY = "any"
@@ -44,11 +45,13 @@ def _screen(number: int, name: str, text: str) -> KeyBinding:
 
 
 _NODE_SCOPES = ("dashboard", "nodes", "scores", "node")
+_TESTED = (*_NODE_SCOPES, "ssh")
 _ITEMS = (
     "dashboard",
     "nodes",
     "sessions",
     "scores",
+    "ssh",
     "alerts",
     "config",
     "miners",
@@ -169,8 +172,12 @@ BINDINGS: tuple[KeyBinding, ...] = (
     KeyBinding("detach", ("ctrl+q",), "Detach at once", command="detach"),
     KeyBinding("hint", ("ctrl+c",), "Says how to leave"),
     KeyBinding("theme", (), "Colours by name; without a name a list", command="theme"),
-    KeyBinding("node.test", ("t",), "Check the node now (or the marked ones)", scope=_NODE_SCOPES, label="test",
+    KeyBinding("node.test", ("t",), "Check the node now (or the marked ones)", scope=_TESTED, label="test",
                danger=True, group="Actions"),
+    KeyBinding("ssh.all", ("T",), "Climb the SSH ladder of every node", scope=("ssh",), label="test all",
+               danger=True, group="Actions", needs="ssh.check"),
+    KeyBinding("ssh.fix", ("F",), "Repair what decided the ladder; shows the plan and asks", scope=("ssh",),
+               label="fix", danger=True, group="Actions", needs="ssh.fix"),
     KeyBinding("node.accept", ("H",), "Accept the node's new host key (asks)", scope=_NODE_SCOPES,
                label="host key", danger=True, group="Actions"),
     KeyBinding("node.drain", ("D",), "Drain the node, or take it back (asks)", scope=_NODE_SCOPES, label="drain",
@@ -237,15 +244,9 @@ def binding_of(key: str, screen: str, bindings: Sequence[KeyBinding]) -> KeyBind
     return next((b for b in candidates if applies(b, screen)), candidates[0] if candidates else None)
 
 
-def is_built(binding: KeyBinding) -> bool:
-    """Whether a screen binding leads to a screen of this version."""
-    kind, _, name = binding.id.partition(".")
-    return kind != "screen" or name == "last" or name in BUILT_SCREENS
-
-
 def shown(bindings: Iterable[KeyBinding], *, read_only: bool, verbs: frozenset[str] = NO_VERBS) -> list[KeyBinding]:
-    """What help and command line list: built screens, nothing a visitor may not do or the engine does not know."""
-    return [b for b in bindings if is_built(b) and not (read_only and b.danger) and (not b.needs or b.needs in verbs)]
+    """What help and command line list: nothing a visitor may not do or the engine does not know."""
+    return [b for b in bindings if not (read_only and b.danger) and (not b.needs or b.needs in verbs)]
 
 
 def remap(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from basilica_tui.bindings import SCREEN_IDS, VALIDATOR_TITLES, KeyBinding, applies, is_built, key_face, shown
+from basilica_tui.bindings import MINER_SCREENS, SCREEN_IDS, VALIDATOR_TITLES, KeyBinding, applies, key_face, shown
 from basilica_tui.format import Line, Look
 from basilica_tui.lines import join, join_fitting, line_width, spread
 
 HELP_ROOM = 10
 """Help is offered before the last of the screens."""
-SHORT_NAMES = {"dashboard": "Dash", "sessions": "Access", "verifications": "Verified"}
+SHORT_NAMES = {"dashboard": "Dash", "sessions": "Access", "ssh": "SSH", "verifications": "Verified"}
 _ORDER = (
     "help",
     "leave",
@@ -94,7 +94,7 @@ def _screens(bindings: Sequence[KeyBinding], screen: str, width: int, *, is_vali
     parts: list[Line] = []
     for name in SCREEN_IDS:
         binding = by_id[f"screen.{name}"]
-        if not is_built(binding) or not binding.keys:
+        if not binding.keys or (is_validator and name in MINER_SCREENS):
             continue
         shown_name = VALIDATOR_TITLES.get(name, name) if is_validator else name
         word = SHORT_NAMES.get(shown_name, shown_name.capitalize())
