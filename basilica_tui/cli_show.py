@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from engine.control.client import ControlClient
 
 
+_FOR_OPERATORS = ("config", "ssh-check")
+
+
 def show(
     what: Annotated[
         str, typer.Argument(help="dashboard, nodes, sessions, scores, logs, config, …; a wrong word lists all.")
@@ -32,7 +35,7 @@ def show(
     """Print what a screen shows, as text or JSON."""
     from basilica_tui.show import SHOWABLE  # noqa: PLC0415 - --help must stay cheap
 
-    known = (*SHOWABLE, "node", "logs", "config")
+    known = (*SHOWABLE, "node", "logs", "config", "ssh-check")
     if what not in known:
         fail(f"'{what}' cannot be shown", f"one of: {', '.join(sorted(known))}")
     if (what == "node") != (name is not None):
@@ -47,8 +50,8 @@ def show(
 async def _rendered(path: Path, what: str, name: str, tail: int, *, json: bool, width: int) -> str:
     from engine.control.client import ControlClient  # noqa: PLC0415 - --help must stay cheap
 
-    # The configuration is shown to operators only; everything else asks for no more than it needs.
-    client = await ControlClient.connect(path, role="operator" if what == "config" else "read-only")
+    # What the engine has to act for is for operators only; everything else asks for no more than it needs.
+    client = await ControlClient.connect(path, role="operator" if what in _FOR_OPERATORS else "read-only")
     try:
         return await _render(client, what, name, tail, json=json, width=width)
     finally:
@@ -60,6 +63,8 @@ async def _render(client: ControlClient, what: str, name: str, tail: int, *, jso
 
     if what == "config":
         return text.render_config(await client.act("config.show", {}), json=json, width=width)
+    if what == "ssh-check":
+        return await _ssh_check(client, json=json, width=width)
     snapshot = await client.snapshot()
     if what == "logs":
         records = await client.logs(max(0, snapshot.log_seq - tail), tail)
@@ -71,3 +76,24 @@ async def _render(client: ControlClient, what: str, name: str, tail: int, *, jso
             fail(f"{len(found) or 'no'} nodes are called '{name}'", f"there are: {known or 'none at all'}")
         return text.render_node(found[0], at=snapshot.at, json=json, width=width)
     return text.render_show(snapshot, what, json=json, width=width)
+
+
+async def _ssh_check(client: ControlClient, *, json: bool, width: int) -> str:
+    """Every node's ladder is climbed now, by the engine; progress goes to standard error."""
+    from basilica_tui import show as text  # noqa: PLC0415 - --help must stay cheap
+
+    done = 0
+
+    def told(_: str) -> None:
+        nonlocal done
+        done += 1
+        if sys.stderr.isatty():
+            typer.echo(f"\r{done} nodes looked at", err=True, nl=False)
+
+    answer = await client.act("ssh.check", {}, on_progress=told)
+    if sys.stderr.isatty():
+        typer.echo("\r\x1b[K", err=True, nl=False)
+    found = answer.get("nodes")
+    nodes = [node for node in (found if isinstance(found, list) else ()) if isinstance(node, dict)]
+    ladders = {str(n.get("node_id")): await client.act("ssh.ladder", {"node_id": str(n.get("node_id"))}) for n in nodes}
+    return text.render_ssh_check(nodes, ladders, json=json, width=width)

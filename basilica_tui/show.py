@@ -19,6 +19,7 @@ from basilica_tui.panels.reach import reach_line
 from basilica_tui.panels.sentences import all_is_well, empty_table
 from basilica_tui.panels.services import status_line
 from basilica_tui.scores_table import SCORES
+from basilica_tui.ssh_table import SSH, ladder_lines, row_of, rungs_of
 from basilica_tui.store import ConsoleStore
 from basilica_tui.symbols import UNICODE, Symbols
 from basilica_tui.tables import ALL_TABLES, LOGS
@@ -108,6 +109,31 @@ def render_node(node: NodeView, *, at: float, json: bool = False, width: int = 1
 
 def _text(line: Line, symbols: Symbols) -> str:
     return "".join(safe(span, ascii_only=symbols.is_ascii)[0] for span in line).rstrip()
+
+
+def render_ssh_check(
+    nodes: Sequence[Mapping[str, object]],
+    ladders: Mapping[str, Mapping[str, object]],
+    *,
+    json: bool = False,
+    width: int = 120,
+    symbols: Symbols = UNICODE,
+) -> str:
+    """Answers of ``ssh.check`` and ``ssh.ladder``: a table of nodes, then the ladder of each that has a finding."""
+    if json:
+        whole = [{**node, "ladder": ladders.get(str(node.get("node_id")), {}).get("rungs", [])} for node in nodes]
+        return jsonlib.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    rows = sorted((row for node in nodes if (row := row_of(node)) is not None), key=lambda r: r.label)
+    if not rows:
+        return "no node is configured\n"
+    look = Look(max(row.at or 0.0 for row in rows), symbols)
+    lines = _table_lines(SSH, rows, look, width)
+    for row in rows:
+        if row.findings:
+            found = ladder_lines(rungs_of(ladders.get(row.id, {})), look, width if width > 0 else 200)
+            texts = ("".join(safe(span, ascii_only=symbols.is_ascii)[0] for span in line).rstrip() for line in found)
+            lines += ["", safe((row.label, ""), ascii_only=symbols.is_ascii)[0], *texts]
+    return "\n".join(lines) + "\n"
 
 
 def _dashboard(snapshot: TimedSnapshot, look: Look, width: int, *, json: bool) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from engine.config import MinerConfig
 from engine.config.common import RoleConfig
 from engine.control.client import ControlClient
-from engine.control.paths import default_socket
+from engine.control.paths import socket_to_call
 from engine.diagnostics.patient import Patient
 from engine.diagnostics.service_checks import Answer, BaseState, EngineState, ServiceFacts
 from engine.errors import BasilicaError, EngineUnreachable
@@ -27,20 +27,24 @@ _CHECK_LIMIT_BYTES = 2 << 30
 def look_at_unit(patient: Patient) -> ServiceFacts:
     """Files and systemd; blocking."""
     config = patient.config
-    unit = _find_unit()
+    instance = _instance(config)
+    unit = _find_unit(instance)
     has_systemd = Path("/run/systemd/system").is_dir()
-    state, enabled = _state(unit.name) if unit is not None and has_systemd else ("", "")
+    name = unit.name.replace("@.", f"@{instance}.") if unit is not None else ""
+    state, enabled = _state(name) if unit is not None and has_systemd else ("", "")
     hidden: list[tuple[str, str]] = []
     if config is not None:
-        hidden.append(("wallet", str(config.bittensor.wallet_path.expanduser().absolute())))
+        section = config.bittensor
+        wallet = section.wallet_path.expanduser().absolute() / section.wallet_name
+        hidden.append(("wallet", str(wallet / "hotkeys" / section.hotkey_name)))
         if isinstance(config, MinerConfig):
             hidden.append(("key", str(config.ssh_session.miner_node_key_path.expanduser().absolute())))
     if patient.path is not None:
         hidden.append(("config", str(patient.path.absolute())))
     return ServiceFacts(
         has_systemd=has_systemd,
-        unit=str(unit or ""),
-        settings=read_settings(unit) if unit is not None else {},
+        unit=str(unit.with_name(name)) if unit is not None else "",
+        settings=read_settings(unit, instance) if unit is not None else {},
         state=state,
         enabled=enabled,
         hidden=tuple(hidden),
@@ -48,10 +52,16 @@ def look_at_unit(patient: Patient) -> ServiceFacts:
     )
 
 
-def read_settings(unit: Path) -> Mapping[str, tuple[str, ...]]:
-    """``[Service]`` of a unit and its drop-ins; an empty value clears what came before, as for systemd."""
+def read_settings(unit: Path, instance: str = "") -> Mapping[str, tuple[str, ...]]:
+    """``[Service]`` of a unit and its drop-ins; an empty value clears what came before, as for systemd.
+
+    ``instance`` is that of a template unit, which has drop-ins of its own.
+    """
     found: dict[str, tuple[str, ...]] = {}
-    for file in (unit, *sorted(Path(f"{unit}.d").glob("*.conf"))):
+    own = unit.with_name(unit.name.replace("@.", f"@{instance}."))
+    folders = dict.fromkeys([Path(f"{unit}.d"), Path(f"{own}.d")])
+    drop_ins = {file.name: file for folder in folders for file in folder.glob("*.conf")}
+    for file in (unit, *(drop_ins[name] for name in sorted(drop_ins))):
         try:
             text = file.read_text("utf-8", "replace")
         except OSError:
@@ -67,12 +77,19 @@ def read_settings(unit: Path) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
-def _find_unit() -> Path | None:
+def _instance(config: RoleConfig | None) -> str:
+    """What ``service install`` calls this engine's instance of the template."""
+    if config is None:
+        return "miner"
+    return config.engine.name or ("miner" if isinstance(config, MinerConfig) else "validator")
+
+
+def _find_unit(instance: str) -> Path | None:
     folders = [Path(folder) for folder in UNIT_FOLDERS]
     folders.append(Path("~/.config/systemd/user").expanduser())
     for folder in folders:
         for path in sorted(folder.glob("basilica*.service")):
-            command = " ".join(read_settings(path).get("ExecStart", ()))
+            command = " ".join(read_settings(path, instance).get("ExecStart", ()))
             if "basilica-tui" in command or "basilica_tui" in command:
                 return path
     return None
@@ -93,7 +110,7 @@ def _state(unit: str) -> tuple[str, str]:
 async def ask_engine(config: RoleConfig) -> tuple[EngineState, str]:
     """Whether an engine answers on the control socket: ``running``, ``absent``, ``silent`` or ``refused``."""
     role = "miner" if isinstance(config, MinerConfig) else "validator"
-    path = config.engine.socket or default_socket(config.engine.name or role)
+    path = config.engine.socket or socket_to_call(config.engine.name or role)
     if not path.exists():
         return "absent", f"{path} does not exist"
     try:

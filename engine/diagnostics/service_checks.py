@@ -125,7 +125,12 @@ def hides(settings: Mapping[str, tuple[str, ...]], path: str) -> str:
 def _is_writable(facts: ServiceFacts) -> bool:
     if not facts.data_dir:
         return True
-    writable = [word.lstrip("-+") for text in facts.settings.get("ReadWritePaths", ()) for word in text.split()]
+    writable = [
+        word.split(":")[0].lstrip("-+")
+        for key in ("ReadWritePaths", "BindPaths")
+        for text in facts.settings.get(key, ())
+        for word in text.split()
+    ]
     writable += [f"/var/lib/{word}" for text in facts.settings.get("StateDirectory", ()) for word in text.split()]
     return any(_is_below(facts.data_dir, one) for one in writable)
 

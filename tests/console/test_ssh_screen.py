@@ -10,6 +10,7 @@ import pytest
 
 from basilica_tui.format import Look
 from basilica_tui.lines import plain
+from basilica_tui.show import render_ssh_check
 from basilica_tui.ssh_table import ladder_lines, report_text, row_of_progress, rungs_of
 from basilica_tui.symbols import UNICODE
 from tests.console.conftest import MakeApp, make_engine
@@ -156,6 +157,16 @@ async def test_setup_opens_over_the_console(make_app: MakeApp, tmp_path: Path, m
         await pilot.press("ctrl+q")
         await settle(pilot)
         assert "FIX FIRST" in text_of(app)
+
+
+def test_the_check_is_also_text() -> None:
+    """``show ssh-check``: a row per node, the ladders with findings below; JSON has every rung; nothing obeys."""
+    nodes, ladders = [summary("n1"), summary("n2", "ok") | {"findings": 0}], {"n1": {"rungs": RUNGS}}
+    text = render_ssh_check(nodes, ladders, width=100)
+    assert text.count("the key is not in authorized_keys") >= 2
+    assert "\x1b" not in text
+    assert json.loads(render_ssh_check(nodes, ladders, json=True))[0]["ladder"] == RUNGS
+    assert render_ssh_check([], {}) == "no node is configured\n"
 
 
 def test_ladders_read_well_in_text() -> None:

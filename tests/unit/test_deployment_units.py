@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.miner import MinerBittensorConfig, MinerConfig, MinerSshConfig, ValidatorCommsConfig
+from engine.config.miner import (
+    MinerBittensorConfig,
+    MinerConfig,
+    MinerDatabaseConfig,
+    MinerSshConfig,
+    ValidatorCommsConfig,
+)
 from engine.config.validator import ValidatorConfig, ValidatorDatabaseConfig
 from engine.deployment import apply_plan, hidden_by, look_at_service, needs_of, parse_unit, plan_install, plan_uninstall
 from engine.deployment.files import UNIT, deploy_folder, unit_text
@@ -16,6 +22,8 @@ from engine.deployment.install import DROP_IN, ServiceChoice, drop_in_text
 from engine.deployment.needs import EngineNeeds, Need
 from engine.deployment.settings import quote, quote_path
 from engine.deployment.status import other_instances
+from engine.diagnostics import Verdict, look_service, patient_of
+from engine.diagnostics.service_checks import judge_hardening
 from engine.errors import ServiceFailed
 
 CONFIG = Path("/opt/basilica/config/miner.toml")
@@ -213,3 +221,23 @@ def test_the_templates_are_found() -> None:
         deploy_folder(Path("/nonexistent/a/b"))
     assert DROP_IN.endswith(".conf")
     assert is_below(Path("/root"), HOMES)
+
+
+def test_the_doctor_reads_the_unit_as_systemd_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What service install wrote hides nothing by the doctor's check either; the template alone would."""
+    key = tmp_path / "keys/miner_node_key"
+    config = MinerConfig(
+        bittensor=MinerBittensorConfig(wallet_path=Path("/root/.bittensor/wallets")),
+        ssh_session=MinerSshConfig(miner_node_key_path=key),
+        database=MinerDatabaseConfig(url=f"sqlite:{tmp_path / 'data/miner.db'}"),
+    )
+    needs = needs_of(config, tmp_path / "config/miner.toml")
+    monkeypatch.setattr(look_service, "UNIT_FOLDERS", (str(tmp_path / "units"),))
+    apply_plan(plan_install(choice(needs, tmp_path / "units"), has_systemd=False), lambda _: None)
+
+    facts = look_service.look_at_unit(patient_of(config, needs.config))
+    assert facts.unit.endswith("basilica-tui@miner.service")
+    assert judge_hardening(facts).verdict is Verdict.OK, judge_hardening(facts)
+
+    (tmp_path / "units/basilica-tui@miner.service.d" / DROP_IN).unlink()
+    assert judge_hardening(look_service.look_at_unit(patient_of(config, needs.config))).cause == "hides_wallet"

@@ -17,7 +17,7 @@ from engine.diagnostics.plan import (
 )
 
 PRIVATE = 0o600
-UNIT = "basilica-tui.service"
+UNIT = "basilica-tui@miner.service"
 
 
 def _chmod(case: Case, path: str, mode: int = PRIVATE) -> Step:
