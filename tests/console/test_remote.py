@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -73,13 +75,13 @@ class Host:
         """End the listener and every connection that it made."""
         if self.process is None:
             return
-        children = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=False
-        ).stdout.split()
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         self.process.terminate()
         self.process.wait()
-        for pid in children:
-            subprocess.run(["kill", pid], check=False, stderr=subprocess.DEVNULL)
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGTERM)
         self.process = None
 
     def trust(self) -> None:
