@@ -59,10 +59,13 @@ def parse_command(
         return None
     words = [*ALIASES.get(words[0], words[0]).split(), *words[1:]]
     known = {b.command: b for b in _usable(bindings, vocabulary, read_only=read_only) if b.command}
-    for length in (2, 1):
-        binding = known.get(" ".join(words[:length]))
-        if binding is not None and len(words) >= length:
+    for length in range(min(2, len(words)), 0, -1):
+        line = " ".join(words[:length])
+        binding = known.get(line)
+        if binding is not None:
             return Command(binding.id, " ".join(words[length:]))
+        if length > 1 and any(b.command == line for b in bindings):
+            return None  # "engine stop" that is not for this console is no engine called "stop"
     action = action_of(words[0], vocabulary.verbs)
     is_offered = action in offered(vocabulary.role, vocabulary.verbs) or (action and find_action(action.verb) is None)
     if action is not None and not read_only and is_offered:
