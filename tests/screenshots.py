@@ -23,17 +23,24 @@ from engine.localnet.subnet import Subnet
 TARGET = Path(__file__).parents[1] / "screenshots"
 WARM_UP_S = 20.0
 SETTLE_S = 1.6
+CLIMB_S = 8.0
+"""An SSH ladder takes a few seconds."""
 FONT = "DejaVu Sans Mono"
 MINER = {
     "dashboard": "1",
     "nodes": "2",
     "node": "2,enter",
+    "plot": "2,P",
     "sessions": "3",
+    "scores": "4",
+    "ssh": "5,t",
     "logs": "6",
     "alerts": "7",
+    "config": "8",
     "help": "1,question_mark",
+    "setup": "9",
 }
-VALIDATOR = {"miners": "2", "verifications": "3"}
+VALIDATOR = {"miners": "2", "verifications": "3", "weights": "4"}
 
 
 async def main() -> None:
@@ -42,6 +49,7 @@ async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="shots-") as directory:
         async with Subnet(Path(directory), nodes=4, validators=2, assignment="open", pace=Pace.demo()) as subnet:
             await asyncio.sleep(WARM_UP_S)
+            os.environ["HOME"] = directory  # the setup's page shows whose home it is
             described = json.loads(subnet.layout.document.read_text())
             miner, validator = described["miner"]["socket"], described["validators"][0]["socket"]
             await _shoot(Path(miner), MINER, (120, 40), "")
@@ -58,6 +66,7 @@ async def _shoot(socket: Path, screens: dict[str, str], size: tuple[int, int], s
         await _settle(pilot)
         for name, keys in screens.items():
             await pilot.press(*keys.split(","))
+            await asyncio.sleep(CLIMB_S if name == "ssh" else 0)
             await _settle(pilot)
             TARGET.mkdir(exist_ok=True)
             (TARGET / f"{name}{suffix}.svg").write_text(app.export_screenshot(title="basilica-tui"))

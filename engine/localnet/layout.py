@@ -49,6 +49,8 @@ from engine.localnet.stand_in_node import StandInNode
 
 NETUID = 39
 _SHARES = {name: GpuAllocation(weight=share) for name, share in (("H100", 60.0), ("A100", 25.0), ("B200", 15.0))}
+_BURN_UID = 1
+"""The first validator's. A real subnet burns to its owner's uid; nobody owns this one."""
 _WEIGHTS_EVERY = 20
 """Blocks; the network's 360 would be an hour."""
 _LONGEST_SOCKET_PATH = 100
@@ -207,7 +209,7 @@ def write_validator(layout: Layout, ports: PortBook, pace: Pace, who: Member) ->
             min_verification_interval=pace.verification_s,
         ),
         ssh_session=ValidatorSshConfig(ssh_key_directory=data / "ssh_keys", ssh_command_timeout=pace.command_s),
-        emission=EmissionConfig(gpu_allocations=_SHARES, weight_set_interval_blocks=_WEIGHTS_EVERY),
+        emission=EmissionConfig(gpu_allocations=_SHARES, weight_set_interval_blocks=_WEIGHTS_EVERY, burn_uid=_BURN_UID),
         storage=StorageConfig(data_dir=data),
         engine=_engine(name, data, files.socket, pace),
         logging=LoggingConfig(format="json"),
