@@ -7,6 +7,8 @@ import contextlib
 
 from engine.localnet.stand_in_node import StandInNode
 
+_LOOK_S = 0.2
+
 
 class Flapping:
     """Takes a running node away and brings it back, over and over, until ``end``, which leaves it running."""
@@ -21,8 +23,8 @@ class Flapping:
         """Begin with an up time."""
         self._task = asyncio.create_task(self._flap())
 
-    async def end(self) -> None:
-        """Stop flapping; the node runs afterwards, so that the miner can take its keys off."""
+    async def end(self, patience_s: float = 0.0) -> None:
+        """Stop flapping; the node runs afterwards, and for so long the miner may come back to take ended keys off."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -31,6 +33,9 @@ class Flapping:
             with contextlib.suppress(OSError):  # its port was taken meanwhile: then it stays away
                 await self._node.start()
             self._is_down = False
+        while patience_s > 0 and b" grant=" in self._node.authorized_keys.read_bytes():
+            await asyncio.sleep(_LOOK_S)
+            patience_s -= _LOOK_S
 
     async def _flap(self) -> None:
         while True:

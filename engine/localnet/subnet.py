@@ -28,6 +28,8 @@ from engine.localnet.stand_in_node import StandInNode
 Assignment = Literal["highest_stake", "fixed_assignment", "open"]
 ASSIGNMENTS: tuple[Assignment, ...] = ("highest_stake", "fixed_assignment", "open")
 _PATIENCE_S = 10.0
+FLAP_PATIENCE_S = 20.0
+"""A node that was away has ended keys left; the miner comes back to it after its pause for failing nodes."""
 
 
 class Subnet:
@@ -98,7 +100,7 @@ class Subnet:
     async def stop(self) -> None:
         """End the engines (the miner takes its keys off the nodes), then the nodes."""
         try:
-            await asyncio.gather(*(one.end() for one in self._flapping))
+            await asyncio.gather(*(one.end(FLAP_PATIENCE_S) for one in self._flapping))
             self._flapping.clear()
             await asyncio.gather(*(engine.stop(self._patience_s) for engine in self.engines))
             await asyncio.gather(*(node.stop() for node in self.nodes))
