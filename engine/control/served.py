@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Mapping
+from fcntl import ioctl
+from termios import TIOCOUTQ
 
 from engine.control.encoding import ViewEncoder, item_frames, log_part
 from engine.control.frames import encode
@@ -53,10 +56,19 @@ class ServedClient:
         await self._writer.drain()
 
     def stalled_s(self, now: float) -> float:
-        """How long sent bytes have been lying here unread."""
-        if self._writer.transport.get_write_buffer_size() == 0:
+        """How long sent bytes have been lying here or in the kernel, unread."""
+        if not self.is_blocked and self._unread_in_kernel() == 0:
             self._drained_at = now
         return now - self._drained_at
+
+    def _unread_in_kernel(self) -> int:
+        """What the console's side of the socket still holds: a little fits there for ever without anybody reading."""
+        found = array("i", [0])
+        try:
+            ioctl(self._writer.get_extra_info("socket").fileno(), TIOCOUTQ, found)
+        except (OSError, ValueError):
+            return 0  # closed already
+        return found[0]
 
     @property
     def is_blocked(self) -> bool:

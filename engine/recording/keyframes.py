@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from engine.control.folds.common import Memory
 from engine.control.models import COLLECTIONS, EngineView, LogRecord, view_to_json
@@ -60,12 +60,22 @@ def state_from(keyframe: Record) -> LiveState:
 def _restore_memory(memory: Memory, kept: object) -> None:
     if not isinstance(kept, dict):
         return
-    for field in dataclasses.fields(Memory):
-        value, now = kept.get(field.name), getattr(memory, field.name)
-        if isinstance(now, set) and isinstance(value, list):
-            now.update(str(item) for item in value)
-        elif isinstance(now, dict) and isinstance(value, dict):
-            now.update({str(k): {str(i) for i in v} for k, v in value.items() if isinstance(v, list)})
+    for place, name in ((memory.wanted, "wanted"), (memory.in_place, "in_place")):
+        place.update({key: {str(item) for item in row} for key, row in _lists(kept.get(name))})
+    gone = kept.get("gone")
+    memory.gone.update(str(item) for item in (gone if isinstance(gone, list) else ()))
+    memory.key_lines.update({key: tuple(map(str, row)) for key, row in _lists(kept.get("key_lines"))})
+    for key, row in _lists(kept.get("grant_times")):
+        match row:
+            case [None | float() | int() as since, float() | int() as until]:
+                memory.grant_times[key] = (since, until)
+
+
+def _lists(value: object) -> Iterator[tuple[str, list[object]]]:
+    """The entries of a mapping whose values are lists."""
+    for key, row in (value if isinstance(value, dict) else {}).items():
+        if isinstance(row, list):
+            yield str(key), row
 
 
 def event_line(event: Event) -> bytes:

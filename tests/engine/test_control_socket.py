@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -450,25 +451,27 @@ async def test_an_old_or_new_console_is_told_in_words(engine: Engine, monkeypatc
         assert "upgrade" in caught.value.hint
 
 
-async def test_a_slow_reader_is_cut_and_nobody_waits_for_it(engine: Engine) -> None:
+async def test_a_slow_reader_is_cut_and_nobody_waits_for_it(tmp_path: Path) -> None:
     """A console that stops reading loses its connection; others get every batch, and its backlog stays small."""
-    for number in range(1_000):
-        engine.happen(added(number))
-    _, writer = await raw(engine, hello())
-    writer.write(encode({"t": "req", "id": 1, "verb": "watch", "args": {}}))
-    writer.transport.pause_reading()  # type: ignore[attr-defined]
-    async with attached(engine) as other, asyncio.timeout(WAIT_S):
-        await other.snapshot()
-        watching = other.watch()
-        turn = 0
-        while engine.server.client_count == 2:
-            turn += 1
-            for number in range(1_000):
-                engine.happen(checked(number, float(turn)))
-            await until(watching, 1_000)
-        assert turn > 1
-        assert all(client._writer.transport.get_write_buffer_size() < 1 << 20 for client in engine.server._clients)
-    writer.close()
+    # Long enough for several turns of a thousand nodes on a busy machine before the silent console is cut.
+    async with serving(Engine(tmp_path, replace(QUICK, stall_s=4.0))) as engine:
+        for number in range(1_000):
+            engine.happen(added(number))
+        _, writer = await raw(engine, hello())
+        writer.write(encode({"t": "req", "id": 1, "verb": "watch", "args": {}}))
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        async with attached(engine) as other, asyncio.timeout(WAIT_S):
+            await other.snapshot()
+            watching = other.watch()
+            turn = 0
+            while engine.server.client_count == 2:
+                turn += 1
+                for number in range(1_000):
+                    engine.happen(checked(number, float(turn)))
+                await until(watching, 1_000)
+            assert turn > 1
+            assert all(client._writer.transport.get_write_buffer_size() < 1 << 20 for client in engine.server._clients)
+        writer.close()
 
 
 async def test_too_many_consoles(tmp_path: Path) -> None:

@@ -28,13 +28,14 @@ BUSYBOX_TOOLS = frozenset(
     | {"sleep", "sync", "tail", "timeout", "wc"}
 )
 FUTURE, PAST = "20990101000000Z", "20200101000000Z"
+ENDS_AT = {FUTURE: 4_070_908_800, PAST: 1_577_836_800}
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for private mounts and foreign owners")
 
 
 def grant(name: str, key: ClientKey | None = None, text: str = FUTURE) -> WantedKey:
     """A wanted key of a throw-away client."""
     key = key or ClientKey.generate()
-    return WantedKey(name, HOLDER, key.algorithm, key.blob_base64, 4_070_908_800, text)
+    return WantedKey(name, HOLDER, key.algorithm, key.blob_base64, ENDS_AT[text], text)
 
 
 def planner(pool: NodePool, *wanted: WantedKey, managed: tuple[str, ...] = ()) -> Callable[[bytes], Change | Refusal]:

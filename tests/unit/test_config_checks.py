@@ -326,11 +326,19 @@ def test_allocations_may_miss_100_by_a_hundredth(key: Path, weights: dict[str, f
     assert load_validator_config(path, env={}).warnings == ()
 
 
-def test_an_open_validator_warns(tmp_path: Path) -> None:
-    """Defaults alone load, and say that the API is open and that no weights can be set."""
+def test_defaults_of_a_validator_say_what_they_lack(tmp_path: Path) -> None:
+    """Defaults alone load, say that no weights can be set, and open nothing that would be worth a warning."""
     warnings = load_validator_config(None, env={}).warnings
-    assert any("open to everyone" in warning for warning in warnings)
     assert any("no weights can be set" in warning for warning in warnings)
+    assert not any("without a key" in warning for warning in warnings)
+
+
+def test_an_open_validator_warns(key: Path) -> None:
+    """Figures that everyone may read from beyond this host are named."""
+    changes = {"api.bind_address": "0.0.0.0:8080", "api.open": ["health", "docs", "miners"]}
+    path = write(key, {**VALIDATOR_BASE, **changes}, "validator.toml", bare=True)
+    warnings = load_validator_config(path, env={}).warnings
+    assert any("read miners without a key" in warning for warning in warnings)
 
 
 def test_a_model_made_in_code_needs_no_file(key: Path) -> None:
