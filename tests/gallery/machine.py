@@ -123,7 +123,9 @@ class Machine:
         # As Debian has it: drop-ins first, Match blocks last.
         first = next((at for at, line in enumerate(self.sshd_lines) if line.startswith("Match")), len(self.sshd_lines))
         include = "Include /etc/ssh/sshd_config.d/*.conf"
-        lines = [include, *self.sshd_lines[:first], *_sshd(self), *self.sshd_lines[first:]]
+        # Of MaxStartups OpenSSH 9.2 takes the last line, of everything else the first.
+        own = [line for line in _sshd(self) if not self._states("MaxStartups") or not line.startswith("MaxStartups")]
+        lines = [include, *self.sshd_lines[:first], *own, *self.sshd_lines[first:]]
         (self.etc / "ssh" / "sshd_config").write_text("\n".join(lines) + "\n")
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         enter = ["sh", "-c", _ENTER, "enter", str(self.root), str(SSHD)]
@@ -138,6 +140,9 @@ class Machine:
                 said = self._process.communicate()[1].decode(errors="replace")
                 raise RuntimeError(f"the machine did not start: {said}{self.log()}")
             time.sleep(0.005)
+
+    def _states(self, word: str) -> bool:
+        return any(line.startswith(word) for line in self.sshd_lines)
 
     def stop(self) -> None:
         """End the machine and all its processes."""
