@@ -12,6 +12,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual._compositor import CompositorUpdate, LayoutUpdate
 from textual.geometry import Region, Size
+from textual.pilot import Pilot
 from textual.strip import Strip
 
 from basilica_tui.app import ConsoleApp
@@ -136,20 +137,28 @@ async def test_no_key_costs_more_than_its_budget(size: tuple[int, int]) -> None:
         assert costs["1 j"] < 1_500
 
 
+async def still(app: CountingApp, pilot: Pilot[int]) -> None:
+    """Wait until everything that was asked for is painted, however slow the machine is."""
+    painted = -1
+    while painted != app.written:
+        painted = app.written
+        await settle(pilot)
+
+
 async def test_a_first_visit_costs_no_more_than_one_picture() -> None:
     """No blank screen, no second coat."""
     engine = make_engine(nodes=100)
     app = CountingApp(Path("/x"), clock=ManualClock(NOW), connect=engine.connect)
     async with app.run_test(size=(120, 40)) as pilot:
-        await settle(pilot)
+        await still(app, pilot)
         before = app.written
         await pilot.press("2")
-        await settle(pilot)
+        await still(app, pilot)
         visit, before = app.written - before, app.written
         app.redraw()
-        await settle(pilot)
-        # Jumps over what both screens have in common cost a little; a second coat would double it.
-        assert visit <= 1.05 * (app.written - before)
+        await still(app, pilot)
+        # On a busy machine the new screen comes in two steps, and moving to the second takes some 70 bytes.
+        assert visit <= app.written - before + 128
 
 
 @pytest.mark.parametrize("nodes", [100, 1000])
