@@ -362,7 +362,11 @@ MINERS: Table[MinerView] = Table(
 
 
 def _verification_word(view: VerificationView, look: Look) -> Span:
-    return view.message or look.symbols.dash, "" if view.state not in {"passed", ""} else "dim"
+    """What happened; without the row's address at its front, as the width is for what comes after it."""
+    first, _, rest = view.message.partition(" ")
+    is_address = ":" in first and view.endpoint.endswith(first)
+    words = rest if is_address else view.message
+    return words or look.symbols.dash, "" if view.state not in {"passed", ""} else "dim"
 
 
 def _running_first(view: VerificationView) -> float:
@@ -392,10 +396,11 @@ VERIFICATIONS: Table[VerificationView] = Table(
         Column("duration", "took", 8, lambda v, k: (_milliseconds(v.duration_ms, k), ""), lambda v: v.duration_ms, 5,
                "right", descending=True),
         Column("tally", "ok / bad", 9, lambda v, k: (f"{v.passed:,} / {v.failed:,}", "warn" if v.failed else ""),
-               lambda v: float(v.failed), 4, "right", descending=True),
+               lambda v: float(v.failed), 5, "right", descending=True),
         Column("endpoint", "address", 21, lambda v, k: (v.endpoint or k.symbols.dash, "dim"), lambda v: v.endpoint, 6,
                grow=1),
-        Column("message", "message", 18, _verification_word, lambda v: v.message or None, 3, grow=3),
+        Column("message", "message", 18, _verification_word, lambda v: v.message or None, 3, grow=3,
+               comfort=40),
     ),
 )  # fmt: skip
 

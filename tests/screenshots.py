@@ -17,11 +17,13 @@ from textual.pilot import Pilot
 from basilica_tui.app import ConsoleApp
 from basilica_tui.link import connect_to_engine
 from engine.clock import SystemClock
+from engine.localnet.cast import PARTS
 from engine.localnet.pace import Pace
 from engine.localnet.subnet import Subnet
 
 TARGET = Path(__file__).parents[1] / "screenshots"
-WARM_UP_S = 20.0
+WARM_UP_S = 75.0
+"""By then the validators have caught everyone of the cast who is not what it says."""
 SETTLE_S = 1.6
 CLIMB_S = 8.0
 """An SSH ladder takes a few seconds."""
@@ -47,7 +49,9 @@ async def main() -> None:
     """Start a subnet, let a few rounds pass, and photograph each screen of the miner's and a validator's console."""
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     with tempfile.TemporaryDirectory(prefix="shots-") as directory:
-        async with Subnet(Path(directory), nodes=4, validators=2, assignment="open", pace=Pace.demo()) as subnet:
+        async with Subnet(
+            Path(directory), nodes=4, cast=PARTS, validators=2, assignment="open", pace=Pace.demo()
+        ) as subnet:
             await asyncio.sleep(WARM_UP_S)
             os.environ["HOME"] = directory  # the setup's page shows whose home it is
             described = json.loads(subnet.layout.document.read_text())

@@ -47,7 +47,7 @@ class Evidence:
 
 def seen_by_miner(part: Part, ids: Iterable[str], evidence: Evidence) -> str:
     """The sentence that gives the nodes of a part away, empty while there is none."""
-    wanted = {"liar": "contradicts itself", "twins": "is also on"}.get(part, "")
+    wanted = {"liar": "contradicts itself", "twins": "also on"}.get(part, "")
     return _sentence(part, ids, evidence, (wanted,) if wanted else ())
 
 

@@ -97,7 +97,7 @@ class Fleet:
         self._changed = asyncio.Event()
         self._watchers: dict[FleetNode, asyncio.Task[None]] = {}
         for node in self.nodes.values():
-            book.add(node.node_id, node.declared_gpus)
+            book.add(node.node_id, node.declared_gpus, node.label)
 
     def replace_nodes(self, nodes: Iterable[FleetNode]) -> None:
         """Watch these from now on. What is known of a node stays while its address does; its ramp always."""
@@ -113,7 +113,7 @@ class Fleet:
             elif kept.target != node.target:
                 self.book.move(node_id)
         for node in self.nodes.values():
-            self.book.add(node.node_id, node.declared_gpus)
+            self.book.add(node.node_id, node.declared_gpus, node.label)
             self._wake.setdefault(node.node_id, asyncio.Event())
         self._changed.set()
 

@@ -55,6 +55,7 @@ class NodeMemory:
 
     window: SuccessWindow
     declared_gpus: int | None = None
+    label: str = ""
     health: Health = field(default_factory=Health)
     latency: Latency = field(default_factory=Latency)
     good: KnownGood = field(default_factory=KnownGood)
@@ -121,13 +122,13 @@ class FleetBook:
         """One node's memory; None when the fleet does not have the node (any more)."""
         return self._nodes.get(node_id)
 
-    def add(self, node_id: str, declared_gpus: int | None) -> None:
-        """Remember a node from now on; one that is known stays as it is."""
+    def add(self, node_id: str, declared_gpus: int | None, label: str = "") -> None:
+        """Remember a node from now on, by ``label`` in sentences; what is known of it stays as it is."""
         memory = self._nodes.get(node_id)
         if memory is None:
             memory = self._nodes[node_id] = NodeMemory(SuccessWindow(self._success_window_s))
             memory.restore(self._stored.get(node_id, {}))
-        memory.declared_gpus = declared_gpus
+        memory.declared_gpus, memory.label = declared_gpus, label
 
     def restore(self, documents: Mapping[str, Mapping[str, object]]) -> None:
         """Take over what an earlier run stored; also for nodes that come back later."""
@@ -138,7 +139,7 @@ class FleetBook:
     def move(self, node_id: str) -> None:
         """The node has another address now: its ramp goes on, as validators know it by its id; nothing else does."""
         memory = self._nodes[node_id]
-        fresh = NodeMemory(memory.window, memory.declared_gpus, ramp=memory.ramp, is_dirty=True)
+        fresh = NodeMemory(memory.window, memory.declared_gpus, memory.label, ramp=memory.ramp, is_dirty=True)
         self._nodes[node_id] = fresh
         self._see_owners(node_id, ())
 
@@ -292,7 +293,10 @@ class FleetBook:
             self._warn(other, self._nodes[other])
 
     def _warn(self, node_id: str, memory: NodeMemory) -> None:
-        shared = self._owners.shared(node_id)
+        shared = {
+            uuid: tuple(self._nodes[other].label or other for other in others)
+            for uuid, others in self._owners.shared(node_id).items()
+        }
         warnings = node_warnings(
             memory.gpus,
             memory.host,

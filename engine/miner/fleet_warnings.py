@@ -40,7 +40,10 @@ def gpu_doubts(
     gpus: GpuFacts | None, host: HostFacts | None, shared: Mapping[str, tuple[str, ...]] | None = None
 ) -> tuple[str, ...]:
     """Why the node's GPUs may not be what they seem; a validator that notices bans the node."""
-    found = [f"GPU {uuid} is also on {_some(nodes)}" for uuid, nodes in (shared or {}).items()]
+    by_sharers: dict[tuple[str, ...], list[str]] = {}
+    for uuid, nodes in (shared or {}).items():
+        by_sharers.setdefault(nodes, []).append(uuid)
+    found = [_also_on(nodes, uuids) for nodes, uuids in by_sharers.items()]
     if gpus is not None and host is not None and host.gpu_models:
         said, listed = {gpu.model for gpu in gpus.gpus}, set(host.gpu_models)
         if said != listed:
@@ -50,6 +53,12 @@ def gpu_doubts(
                 f"its list says {', '.join(sorted(listed))}",
             )
     return tuple(found)
+
+
+def _also_on(nodes: tuple[str, ...], uuids: list[str]) -> str:
+    if len(uuids) == 1:
+        return f"one of its GPUs is also on {_some(nodes)}: {uuids[0]}"
+    return f"{len(uuids)} of its GPUs are also on {_some(nodes)}: {uuids[0]} and {len(uuids) - 1} more"
 
 
 def _some(nodes: tuple[str, ...]) -> str:

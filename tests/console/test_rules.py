@@ -17,9 +17,9 @@ from basilica_tui.scores_table import SCORES
 from basilica_tui.show import SHOWABLE, render_config, render_logs, render_show
 from basilica_tui.store import ConsoleStore
 from basilica_tui.symbols import ASCII
-from basilica_tui.tables import ALL_TABLES, LOGS, NODES
+from basilica_tui.tables import ALL_TABLES, LOGS, NODES, VERIFICATIONS
 from engine.control.client import Batch, Snapshot
-from engine.control.models import AlertView, EngineView, LogRecord, NodeView, ServiceView
+from engine.control.models import AlertView, EngineView, LogRecord, NodeView, ServiceView, VerificationView
 from tests.console.world import NOW, TestEngine, miner_events, some_logs
 
 LOOK = Look(NOW)
@@ -258,3 +258,21 @@ def _snapshot() -> Snapshot:
         engine.state.apply(event)
     views = {name: dict(rows) for name, rows in engine.state.collections().items()}
     return Snapshot(views, dict(engine.state.counters), NOW)
+
+
+@pytest.mark.parametrize(
+    ("message", "endpoint", "cell"),
+    [
+        ("u@n1:22 shows another host key", "u@n1:22", "shows another host key"),
+        ("n1:22 refuses connections", "u@n1:22", "refuses connections"),
+        ("no GPU answers", "u@n1:22", "no GPU answers"),
+        ("22 GPUs", "u@n1:22", "22 GPUs"),
+        ("n2:22 refuses connections", "u@n1:22", "n2:22 refuses connections"),
+        ("", "", "–"),
+    ],
+)
+def test_a_verification_says_what_happened_first(message: str, endpoint: str, cell: str) -> None:
+    """The row's own address is not repeated in front of the reason; another one stays."""
+    column = next(c for c in VERIFICATIONS.columns if c.id == "message")
+    text, _ = column.cell(VerificationView("n", message=message, endpoint=endpoint), Look())
+    assert text == cell

@@ -176,7 +176,13 @@ def test_a_gpu_on_two_nodes_is_seen_and_its_end_too() -> None:
         (["CUDA 12.4 is below 12.8"], facts(A), None, {"cuda": "12.4"}),
         (["validated but not rewarded"], facts(A, model="NVIDIA A100-SXM4-80GB"), None, {}),
         (["1 GPUs answer, 8 are declared"], facts(A), None, {"declared_gpus": 8}),
-        (["also on n2, n3"], facts(A), None, {"shared": {A: ("n2", "n3")}}),
+        (["one of its GPUs is also on n2, n3: " + A], facts(A), None, {"shared": {A: ("n2", "n3")}}),
+        (
+            ["2 of its GPUs are also on n2: GPU-1 and 1 more", "one of its GPUs is also on n3: GPU-3"],
+            facts(A),
+            None,
+            {"shared": {"GPU-1": ("n2",), "GPU-2": ("n2",), "GPU-3": ("n3",)}},
+        ),
         ([], facts(A), HostFacts(gpu_models=(facts(A).model,)), {}),
         (
             ["a query says", "also on n2"],

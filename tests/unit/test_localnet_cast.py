@@ -52,7 +52,7 @@ def test_players_are_what_they_are_named_for() -> None:
     [
         ("liar", NodeView("n", doubts=("nvidia-smi contradicts itself: a, b",)), True),
         ("liar", NodeView("n", last_trouble="refused"), False),
-        ("twins", NodeView("n", doubts=("GPU x is also on m",)), True),
+        ("twins", NodeView("n", doubts=("one of its GPUs is also on m: GPU-x",)), True),
         ("flapping", NodeView("n", last_trouble="refused", checks_ok=3), True),
         ("flapping", NodeView("n", last_trouble="refused"), False),
         ("slow", NodeView("n", reason="no answer within 10 s"), True),
