@@ -87,6 +87,17 @@ class Painter:
         self._rows[y] = wanted
 
 
+class Written(CompositorUpdate):
+    """An update that is text for the terminal already."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def render_segments(self, console: Console) -> str:
+        """The text."""
+        return self._text
+
+
 class _Pen:
     """The ink that the terminal writes with now."""
 

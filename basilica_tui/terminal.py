@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
+import sys
 import threading
 from collections.abc import Callable
 
@@ -23,7 +26,7 @@ def is_gone(descriptor: int) -> bool:
 class TerminalWatch:
     """Looks at the terminal from a thread of its own: the event loop may be stuck in writing to it."""
 
-    def __init__(self, descriptor: int, on_gone: Callable[[], None], *, check_every_s: float = CHECK_EVERY_S) -> None:
+    def __init__(self, descriptor: int, on_gone: Callable[[], object], *, check_every_s: float = CHECK_EVERY_S) -> None:
         self._descriptor = descriptor
         self._on_gone = on_gone
         self._check_every_s = check_every_s
@@ -51,3 +54,15 @@ class TerminalWatch:
             if not self._stopped.wait(GRACE_S):
                 # The orderly way is stuck in a write that will never end; nothing is left to save here.
                 os._exit(EXIT_CODE)
+
+
+def guard_terminal(leave: Callable[[int], object]) -> TerminalWatch:
+    """Leave with a code when a signal asks for it or the terminal is gone; to be called in the event loop."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, leave, 128 + number)
+    watch = TerminalWatch(
+        sys.__stdin__.fileno() if sys.__stdin__ else 0, lambda: loop.call_soon_threadsafe(leave, EXIT_CODE)
+    )
+    watch.start()
+    return watch

@@ -20,6 +20,7 @@ from basilica_tui.widgets.lines import Lines
 from engine.errors import BasilicaError
 
 if TYPE_CHECKING:
+    from basilica_tui.app import ConsoleApp
     from basilica_tui.widgets.plot import Plot
 
 READ_EVERY_S = {"1h": 10.0, "24h": 60.0, "14d": 300.0, "90d": 900.0}
@@ -201,3 +202,28 @@ class PlotScreen(ConsoleScreen):
         words = f"{plot.chart.title} of {plot.subject}"
         name = export_name(f"{plot.chart.id}-{plot.subject}-{plot.span}")
         self.desk.save_file(name, plot_file(plot, form), form, path, words)
+
+
+def open_plot(desk: ConsoleApp, argument: str = "") -> None:
+    """Plot what is selected; the words of ``:plot`` name a chart, a span and a node in any order."""
+    screen, words = desk.screen, argument.split()
+    subject = getattr(screen, "plot_subject", "")
+    names = desk.vocabulary().names.get("nodes", {})
+    role = desk.store.engine.role
+    chart, span = getattr(screen, "plot_chart", ""), ""
+    for word in words:
+        if word in dict(SPANS):
+            span = word
+        elif word == "fleet":
+            subject = ""
+        elif word in names or word in desk.store.nodes:
+            subject = names.get(word, word)
+        elif (found := find_chart(word, charts_for(role, ""))) is not None:
+            chart = found.id
+        else:
+            desk.say(f"there is no chart, span or node called {word}", "warn")
+            return
+    if isinstance(screen, PlotScreen):
+        screen.choose(subject, chart, span)
+    else:
+        desk.push_screen(PlotScreen(subject, chart, span or "24h"))

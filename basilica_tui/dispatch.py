@@ -1,0 +1,73 @@
+"""From a binding to what it does: the console's own commands, then those of the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from basilica_tui.bindings import REPLAY
+from basilica_tui.command_line import open_palette
+from basilica_tui.screens.base import ConsoleScreen
+from basilica_tui.screens.engine_actions import choose_theme, reload_engine, set_weights, stop_engine
+from basilica_tui.screens.help import HelpScreen
+from basilica_tui.screens.plot import open_plot
+
+if TYPE_CHECKING:
+    from basilica_tui.app import ConsoleApp
+
+_ALWAYS = frozenset({"leave", "detach"})
+"""Keys that need nothing on the screen; the others wait until it is drawn."""
+
+
+def run_binding(desk: ConsoleApp, binding_id: str, argument: str = "") -> None:
+    """Run a binding if this engine, this console and this screen have a use for it; else say why not."""
+    binding = next((b for b in desk.bindings_table if b.id == binding_id), None)
+    screen = desk.screen
+    if binding is None or not isinstance(screen, ConsoleScreen):
+        return
+    if binding.needs and binding.needs not in (desk.store.verbs or ()):
+        words = "only in a replay" if binding.needs == REPLAY else f"this engine knows no {binding.needs}"
+        desk.say(words, "warn")
+        return
+    if binding.danger and desk.read_only:
+        desk.say(desk.refusal, "warn")
+        return
+    if not screen.is_drawn and not binding_id.startswith("screen.") and binding_id not in _ALWAYS:
+        screen.typed_ahead.append((binding_id, argument))
+        return
+    own = desk.own_commands(screen, argument)
+    if binding_id.startswith("screen."):
+        name = binding_id.removeprefix("screen.")
+        desk.show_view(desk.views.last if name == "last" else name)
+    elif binding_id in own and not (binding_id == "help" and isinstance(screen, HelpScreen)):
+        own[binding_id]()
+    elif argument and screen.command(binding_id, argument):
+        return
+    elif not screen.perform(binding_id):
+        desk.say(f"{binding.help.lower()}: not on this screen", "dim")
+
+
+def own_commands(desk: ConsoleApp, screen: ConsoleScreen, argument: str) -> Mapping[str, Callable[[], object]]:
+    """What the console does itself, whatever the screen, by binding id."""
+    return {
+        "help": lambda: desk.push_screen(HelpScreen(screen.SCREEN_ID)),
+        "command": screen.open_command,
+        "palette": lambda: open_palette(desk),
+        "back": lambda: _back(desk, screen),
+        "leave": desk.leave,
+        "detach": desk.detach,
+        "hint": lambda: desk.say("q leaves; the engine keeps running"),
+        "refresh": lambda: desk.start(desk.refresh_all()),
+        "theme": lambda: choose_theme(desk, argument),
+        "plot": lambda: open_plot(desk, argument),
+        "engine.switch": lambda: desk.switch_engine(argument.removeprefix("@")),
+        "engine.reload": lambda: reload_engine(desk),
+        "verify.now": lambda: desk.act("verify.now", {}, "verify now"),
+        "weights.set": lambda: set_weights(desk),
+        "engine.stop": lambda: stop_engine(desk),
+    }
+
+
+def _back(desk: ConsoleApp, screen: ConsoleScreen) -> None:
+    if not screen.step_back() and desk.views.is_over:
+        desk.pop_screen()
