@@ -24,6 +24,7 @@ def test_the_link_opens_once(host: str) -> None:
         (Asked("/", HOST), Verdict.NO_SESSION),
         (Asked("/", HOST, token="x" * 43), Verdict.NO_SESSION),
         (Asked("/", HOST, token="é"), Verdict.NO_SESSION),
+        (Asked("/", HOST, cookie="bytes\udcff"), Verdict.NO_SESSION),
         (Asked("/static/js/textual.js", HOST, token="LINK"), Verdict.NO_SESSION),
         (Asked("/ws", HOST, token="LINK", is_websocket=True, origin=f"http://{HOST}"), Verdict.NO_SESSION),
         (Asked("/", "evil.example:8350", token="LINK"), Verdict.WRONG_HOST),
