@@ -12,6 +12,7 @@ from engine.control.client import Batch, Snapshot
 from engine.control.models import View
 from engine.control.state import Touched
 from engine.errors import ControlRefused
+from engine.recording.past import Past
 from engine.recording.player import Player
 
 SPEEDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -55,6 +56,7 @@ class ReplayLink:
         self._clock = clock
         self._source = source
         self._on_change = on_change
+        self._past = Past(player.recording)
         self._busy = asyncio.Lock()
         self._woken = asyncio.Event()
         self._marks: tuple[float, ...] = ()
@@ -87,12 +89,15 @@ class ReplayLink:
         raise ControlRefused("this is a replay: nothing can be done in the past", reason="replay")
 
     async def history(self, series: str, subject: str, since: float) -> list[tuple[float, float]]:
-        """A recording holds events, no series. Raises ControlRefused, always."""
-        raise ControlRefused("this is a replay: plots are drawn by a running engine", reason="replay")
+        """Points up to the moment that is shown, from the recording."""
+        async with self._busy:
+            return await asyncio.to_thread(self._past.points, series, subject, since, self._player.at)
 
     async def events(self, subject: str, kinds: Sequence[str], limit: int = 100) -> list[dict[str, object]]:
-        """The screens show the moment itself. Raises ControlRefused, always."""
-        raise ControlRefused("this is a replay: the screens show the moment itself", reason="replay")
+        """The last events about an object before the moment that is shown, newest first."""
+        async with self._busy:
+            found = await asyncio.to_thread(self._past.events, subject, kinds, limit, self._player.at)
+        return [dict(record) for record in found]
 
     async def resync(self) -> None:
         """Open the moment again."""

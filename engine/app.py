@@ -207,9 +207,16 @@ class Engine:
         )
         config = self._config
         recorder = Recorder(
-            config.recording, config.recording_dir, self._state, self._ring, clock=self._clock, emit=self.bus.emit
+            config.recording,
+            config.recording_dir,
+            self._state,
+            self._ring,
+            clock=self._clock,
+            emit=self.bus.emit,
+            stored_series=watching.history.stored,
         )
         self.bus.subscribe(recorder.listen)
+        watching.history.on_full = recorder.note_bucket
         self._history, self._store = watching.history, opened.store
         stopping = asyncio.Event()
         self._listen_for_stop(stopping)

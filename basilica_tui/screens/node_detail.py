@@ -7,6 +7,7 @@ from textual.app import ComposeResult
 from basilica_tui.format import Line, Look
 from basilica_tui.key_inventory import KeyOnNode, key_lines, keys_of
 from basilica_tui.panels.node_card import node_lines
+from basilica_tui.screens.asking import Asking
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.key_actions import remove_key
 from basilica_tui.screens.menus import choose_action
@@ -34,7 +35,7 @@ class NodeScreen(ConsoleScreen):
         self._chosen = -1
         self._records: list[Record] | None = None
         self._note = "asking the engine"
-        self._asked_at: float | None = None
+        self._asking = Asking(READ_EVERY_S)
 
     @property
     def plot_subject(self) -> str:
@@ -78,9 +79,7 @@ class NodeScreen(ConsoleScreen):
         return lines or [(("nothing on record", "dim"),)]
 
     def _ask_when_due(self) -> None:
-        now = self.desk.clock.monotonic()
-        if self._asked_at is None or now - self._asked_at >= READ_EVERY_S:
-            self._asked_at = now
+        if self._asking.starts(self.desk.clock.monotonic(), self.desk.store.replay):
             self.desk.start(self._read())
 
     async def _read(self) -> None:
@@ -88,6 +87,7 @@ class NodeScreen(ConsoleScreen):
             self._records = list(await self.desk.link.events(self._node_id, list(NODE_EVENTS), 200))
         except BasilicaError as error:
             self._note = f"the timeline cannot be read: {error}"
+        self._asking.ends()
         if self.is_mounted:
             self.flush(None)
 

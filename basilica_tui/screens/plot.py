@@ -12,6 +12,7 @@ from basilica_tui.exports import export_name
 from basilica_tui.format import Line, Look
 from basilica_tui.lines import join, spread
 from basilica_tui.plot_files import FILE_FORMS, plot_file
+from basilica_tui.screens.asking import Asking
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.store import Dirty
 from basilica_tui.tables import node_name
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from basilica_tui.app import ConsoleApp
     from basilica_tui.widgets.plot import Plot
 
+REPLAY_STEPS = 240
+"""A replay draws anew when the moment moved by so small a part of the span."""
 READ_EVERY_S = {"1h": 10.0, "24h": 60.0, "14d": 300.0, "90d": 900.0}
 
 
@@ -38,7 +41,7 @@ class PlotScreen(ConsoleScreen):
         self._span = span
         self._plotted: Plotted | None = None
         self._note = "Asking the engine."
-        self._asked_at: float | None = None
+        self._asking = Asking(READ_EVERY_S[span])
 
     def body(self) -> ComposeResult:
         """A title, the picture, the last values."""
@@ -80,7 +83,7 @@ class PlotScreen(ConsoleScreen):
         self._chart_id = chart or self._chart_id
         self._span = span or self._span
         self._plotted, self._note = None, "Asking the engine."
-        self._ask()
+        self._asking.forget()
         self.flush(None)
 
     def _step_chart(self, step: int) -> None:
@@ -102,9 +105,10 @@ class PlotScreen(ConsoleScreen):
 
     # --- reading ----------------------------------------------------------------------------------------------
 
-    def _ask(self) -> None:
-        self._asked_at = self.desk.clock.monotonic()
-        self.desk.start(self._read(self._subject, self.chart, self._span))
+    def _ask_when_due(self) -> None:
+        self._asking.every_s, self._asking.step_s = READ_EVERY_S[self._span], dict(SPANS)[self._span] / REPLAY_STEPS
+        if self._asking.starts(self.desk.clock.monotonic(), self.desk.store.replay):
+            self.desk.start(self._read(self._subject, self.chart, self._span))
 
     async def _read(self, subject: str, chart: Chart, span: str) -> None:
         now = self.desk.clock.now()
@@ -120,19 +124,23 @@ class PlotScreen(ConsoleScreen):
             if (subject, chart.id, span) != (self._subject, self.chart.id, self._span):
                 return  # something else was chosen meanwhile
             self._plotted = Plotted(chart, self.subject_name, span, since, now, tuple(curves))
-            self._note = (
-                "" if self._plotted.points else "Nothing is known of this yet; the engine notes it from now on."
-            )
+            self._note = "" if self._plotted.points else self._nothing
+        finally:
+            self._asking.ends()
         if self.is_mounted:
             self.flush(None)
+
+    @property
+    def _nothing(self) -> str:
+        if self.desk.store.replay is not None:
+            return "Nothing was recorded of this in the time before the moment that is shown."
+        return "Nothing is known of this yet; the engine notes it from now on."
 
     # --- drawing ----------------------------------------------------------------------------------------------
 
     def draw(self, look: Look, dirty: Dirty | None) -> None:
         """The picture changes when points came, the frame when anything else did."""
-        now = self.desk.clock.monotonic()
-        if self._asked_at is None or now - self._asked_at >= READ_EVERY_S[self._span]:
-            self._ask()
+        self._ask_when_due()
         faded = self.is_faded
         self.query_one("#title", Lines).set_lines([self._title(look)], faded=faded)
         self.query_one("#figures", Lines).set_lines([self._figures(look)], faded=faded)

@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 
 from basilica_tui.format import Line, Look, short_hotkey
 from basilica_tui.panels.record import record_lines
+from basilica_tui.screens.asking import Asking
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.menus import choose_action
 from basilica_tui.screens.scrolling import ScrollingLines
@@ -31,7 +32,7 @@ class SessionScreen(ConsoleScreen):
         self._hotkey = hotkey
         self._records: list[Record] | None = None
         self._note = "asking the engine"
-        self._asked_at: float | None = None
+        self._asking = Asking(READ_EVERY_S)
 
     def body(self) -> ComposeResult:
         """Lines that may be longer than the screen."""
@@ -57,9 +58,7 @@ class SessionScreen(ConsoleScreen):
         self.query_one(ScrollingLines).show(lines, faded=self.is_faded)
 
     def _ask_when_due(self) -> None:
-        now = self.desk.clock.monotonic()
-        if self._asked_at is None or now - self._asked_at >= READ_EVERY_S:
-            self._asked_at = now
+        if self._asking.starts(self.desk.clock.monotonic(), self.desk.store.replay):
             self.desk.start(self._read())
 
     async def _read(self) -> None:
@@ -67,6 +66,7 @@ class SessionScreen(ConsoleScreen):
             self._records = list(await self.desk.link.events(self._hotkey, list(SESSION_EVENTS), 200))
         except BasilicaError as error:
             self._note = f"the history cannot be read: {error}"
+        self._asking.ends()
         if self.is_mounted:
             self.flush(None)
 

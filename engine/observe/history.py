@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from engine.clock import Clock
 from engine.control.state import LiveState
 from engine.errors import ControlRefused, StoreUnusable
-from engine.events import Event, NodeChecked, NodeVerified
+from engine.events import Event
 from engine.observe.history_rules import (
-    FLEET,
     QUICK_TIERS,
     SERIES,
     TIERS,
@@ -20,7 +19,9 @@ from engine.observe.history_rules import (
     Tier,
     bucket_start,
     points_of,
+    standing_in,
     tier_for,
+    told_by,
     unpack,
 )
 from engine.store.history import HistoryRepository
@@ -47,6 +48,8 @@ class History:
         self._full: dict[tuple[str, float], Bucket] = {}
         """By tier and start, until they are stored."""
         self._storing = asyncio.Lock()
+        self.on_full: Callable[[str, Bucket], None] = lambda tier, bucket: None
+        """Told of every bucket that nothing falls into any more."""
 
     async def restore(self) -> None:
         """Go on with the buckets that the last run began. Raises StoreUnusable."""
@@ -75,33 +78,14 @@ class History:
                 log.warning("history.not_stored", error=str(error))
 
     def listen(self, event: Event) -> None:
-        """Count what happens: logins and what they told; for the bus."""
-        if isinstance(event, NodeChecked):
-            self._add("ssh", event.node_id, 100.0 * event.ok)
-            if event.ok:
-                self._add("latency", event.node_id, event.latency_ms)
-                self._add_known("load", event.node_id, event.utilisation_percent)
-                self._add_known("temperature", event.node_id, event.temperature_c)
-        elif type(event) is NodeVerified:
-            self._add("verified", FLEET, 100.0 * event.ok)
+        """Count what happens; for the bus."""
+        for value in told_by(event):
+            self._add(*value)
 
     def sample(self) -> None:
-        """Note what stands now: ramps, scores, sessions."""
-        state = self._state
-        for node in state.nodes.values():
-            self._add_known("ramp", node.id, node.ramp_percent)
-            self._add_known("estimated", node.id, node.estimated_score)
-            self._add_known("observed", node.id, node.observed_multiplier)
-        engine = state.engine
-        self._add_known("incentive", FLEET, engine.incentive)
-        self._add_known("emission", FLEET, engine.emission)
-        self._add_known("observed", FLEET, engine.observed_score)
-        if engine.role == "validator":
-            self._add("miners", FLEET, float(sum(m.state == "answered" for m in state.miners.values())))
-            return
-        self._add("sessions", FLEET, float(sum(s.state == "active" for s in state.sessions.values())))
-        self._add("keys", FLEET, float(sum(n.keys_in_place for n in state.nodes.values())))
-        self._add("healthy", FLEET, float(sum(n.state == "healthy" for n in state.nodes.values())))
+        """Note what stands now."""
+        for value in standing_in(self._state):
+            self._add(*value)
 
     async def store(self, *, everything: bool = True) -> None:
         """Store the buckets that are full, and those that are not full yet as well. Raises StoreUnusable."""
@@ -131,6 +115,15 @@ class History:
         stored = await asyncio.to_thread(lambda: {at: unpack(at, record) for at, record in rows if at < now + FUTURE_S})
         return points_of(self._with_current(stored, tier), series, subject)
 
+    async def stored(self, since: float) -> list[tuple[str, float, bytes]]:
+        """Tier, start and row of all that is stored from then on but the finest tier. Raises StoreUnusable."""
+        found = []
+        for tier in self._tiers[1:]:
+            now = self._clock.now()
+            rows = await self._repository.since(tier.name, max(now - tier.span_s, since) - tier.width_s)
+            found += [(tier.name, at, record) for at, record in rows if at + tier.width_s <= now]
+        return found
+
     async def _prune(self) -> None:
         now = self._clock.now()
         for tier in self._tiers:
@@ -144,10 +137,6 @@ class History:
             own[current.start] = current
         return [bucket for _, bucket in sorted({**stored, **own}.items())]
 
-    def _add_known(self, series: str, subject: str, value: float | None) -> None:
-        if value is not None:
-            self._add(series, subject, value)
-
     def _add(self, series: str, subject: str, value: float) -> None:
         now = self._clock.now()
         for tier in self._tiers:
@@ -157,6 +146,7 @@ class History:
                 if bucket is not None and bucket.values:
                     self._full[(tier.name, bucket.start)] = bucket
                     self._drop_oldest()
+                    self.on_full(tier.name, bucket)
                 bucket = self._current[tier.name] = Bucket(start)
             bucket.add(series, subject, value)
 

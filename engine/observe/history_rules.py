@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+
+from engine.control.state import LiveState
+from engine.events import Event, NodeChecked, NodeVerified
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 ENTRIES_LIMIT = 20_000
@@ -91,6 +94,50 @@ class Bucket:
             for series, by_subject in self.values.items()
         }
         return zlib.compress(json.dumps(rounded, separators=(",", ":")).encode(), 6)
+
+
+Value = tuple[str, str, float]
+"""Series, object and what was seen of it."""
+
+
+def told_by(event: Event) -> Iterator[Value]:
+    """What an event says: logins and what they told, verifications."""
+    if isinstance(event, NodeChecked):
+        yield "ssh", event.node_id, 100.0 * event.ok
+        if event.ok:
+            yield "latency", event.node_id, event.latency_ms
+            yield from _known(("load", event.node_id, event.utilisation_percent))
+            yield from _known(("temperature", event.node_id, event.temperature_c))
+    elif type(event) is NodeVerified:
+        yield "verified", FLEET, 100.0 * event.ok
+
+
+def standing_in(state: LiveState) -> Iterator[Value]:
+    """What stands at a moment: ramps, scores, sessions."""
+    for node in state.nodes.values():
+        yield from _known(
+            ("ramp", node.id, node.ramp_percent),
+            ("estimated", node.id, node.estimated_score),
+            ("observed", node.id, node.observed_multiplier),
+        )
+    engine = state.engine
+    yield from _known(
+        ("incentive", FLEET, engine.incentive),
+        ("emission", FLEET, engine.emission),
+        ("observed", FLEET, engine.observed_score),
+    )
+    if engine.role == "validator":
+        yield "miners", FLEET, float(sum(m.state == "answered" for m in state.miners.values()))
+        return
+    yield "sessions", FLEET, float(sum(s.state == "active" for s in state.sessions.values()))
+    yield "keys", FLEET, float(sum(n.keys_in_place for n in state.nodes.values()))
+    yield "healthy", FLEET, float(sum(n.state == "healthy" for n in state.nodes.values()))
+
+
+def _known(*values: tuple[str, str, float | None]) -> Iterator[Value]:
+    for series, subject, value in values:
+        if value is not None:
+            yield series, subject, value
 
 
 def bucket_start(at: float, tier: Tier) -> float:

@@ -1,8 +1,9 @@
 """The format of a recording: blocks that stand by themselves, so that a damaged one costs nothing but itself.
 
 A file is a line with the format's name, then blocks. A block is a header of 36 bytes and a Zstandard frame of JSON:
-a keyframe (the whole live state at one time) or events, one object per line. Events are compressed with the tail
-of the keyframe before them as a dictionary, which makes small blocks small: 40 bytes an event instead of 334.
+a keyframe (the whole live state at one time), events, or buckets of the time series, one object per line. All but
+keyframes are compressed with the tail of the keyframe before them as a dictionary, which makes small blocks small:
+40 bytes an event instead of 334.
 """
 
 from __future__ import annotations
@@ -22,8 +23,13 @@ FILE_KIND: Final = b"basilica-recording "
 SUFFIX: Final = ".brec"
 KEYFRAME: Final = 1
 EVENTS: Final = 2
+SERIES: Final = 3
 TROUBLE: Final = 1
 """Flag of a block that holds an error or an alert."""
+PLAIN: Final = 2
+"""Flag of a block in which nothing happened that anybody looks back for, only what comes every minute."""
+BASE: Final = 4
+"""Flag of a block of series that begins with all that was known before the recording."""
 DICTIONARY_BYTES: Final = 128 * 1024
 BLOCK_BYTES: Final = 64 * 1024 * 1024
 """No block is larger, packed or unpacked: the file may come from somebody else."""
@@ -51,6 +57,11 @@ class BlockHeader:
     def has_trouble(self) -> bool:
         """Whether it holds an error or an alert."""
         return bool(self.flags & TROUBLE)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it holds only what comes all the time; not said by what earlier versions wrote."""
+        return bool(self.flags & PLAIN)
 
 
 def dictionary_of(keyframe: bytes) -> bytes:
@@ -88,7 +99,7 @@ def unpack_block(header: BlockHeader, packed: bytes, dictionary: bytes = b"") ->
         if zstandard.get_frame_parameters(packed).content_size > BLOCK_BYTES:
             raise RecordingUnreadable(f"the block at byte {header.offset} is larger than any block may be")
         known = zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-        packer = zstandard.ZstdDecompressor(dict_data=known if header.kind == EVENTS and dictionary else None)
+        packer = zstandard.ZstdDecompressor(dict_data=known if header.kind != KEYFRAME and dictionary else None)
         return packer.decompress(packed, max_output_size=BLOCK_BYTES)
     except zstandard.ZstdError as error:
         raise RecordingUnreadable(f"the block at byte {header.offset} cannot be unpacked: {error}") from None
@@ -136,7 +147,9 @@ def _parse(data: bytes, offset: int) -> BlockHeader | None:
     if len(data) < _HEADER.size:
         return None
     mark, kind, flags, _, count, size, crc, first_at, last_at = _HEADER.unpack(data)
-    is_sane = mark == _MARK and kind in (KEYFRAME, EVENTS) and size <= BLOCK_BYTES and 0 <= first_at <= last_at < 1e11
+    is_sane = (
+        mark == _MARK and kind in (KEYFRAME, EVENTS, SERIES) and size <= BLOCK_BYTES and 0 <= first_at <= last_at < 1e11
+    )
     return BlockHeader(kind, flags, count, size, crc, first_at, last_at, offset) if is_sane else None
 
 

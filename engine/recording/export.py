@@ -11,11 +11,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.errors import RecordingEmpty, RecordingUnreadable, RedactionFailed
-from engine.recording.blocks import EVENTS, FILE_HEAD, KEYFRAME, TROUBLE, Packer, dictionary_of
-from engine.recording.keyframes import is_trouble, keyframe_of
+from engine.recording.blocks import (
+    EVENTS,
+    FILE_HEAD,
+    KEYFRAME,
+    PLAIN,
+    SERIES,
+    TROUBLE,
+    Packer,
+    dictionary_of,
+)
+from engine.recording.keyframes import FREQUENT, is_trouble, keyframe_of
 from engine.recording.player import Player
 from engine.recording.pseudonyms import Pseudonyms
-from engine.recording.reader import Record, Recording
+from engine.recording.reader import Chapter, Record, Recording
+from engine.recording.series import SeriesLines, SeriesReader
 
 BLOCK_EVENTS = 1_000
 
@@ -34,11 +44,12 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A keyframe and the events after it."""
+    """A keyframe, the events after it, and the buckets of the time series beside them."""
 
     at: float
     keyframe: Record
     events: Iterator[Record]
+    series: Iterator[bytes]
 
 
 def export_recording(
@@ -67,6 +78,8 @@ def export_recording(
             names.learn(part.keyframe)
             for record in part.events:
                 names.learn(record)
+            for line in part.series:
+                names.learn(json.loads(line))
     try:
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
@@ -101,7 +114,17 @@ def _parts(recording: Recording, begin: float, end: float) -> Iterator[_Part]:
             for record in recording.records(chapter, block)
             if begin < _time(record) <= end or (index > first and _time(record) <= end)
         )
-        yield _Part(max(chapter.begins_at, begin), keyframe, events)
+        yield _Part(max(chapter.begins_at, begin), keyframe, events, _series(recording, chapter, begin, end))
+
+
+def _series(recording: Recording, chapter: Chapter, begin: float, end: float) -> Iterator[bytes]:
+    """The buckets of that time: what was before it was not asked for."""
+    reader, lines = SeriesReader(), SeriesLines()
+    for block in chapter.series:
+        for record in recording.records(chapter, block):
+            place = reader.take(record)
+            if place is not None and begin <= place[1] and place[1] + place[0].width_s <= end:
+                yield lines.line(place[0].name, reader.bucket(record, place[1]))
 
 
 class _Writer:
@@ -126,12 +149,18 @@ class _Writer:
                 self._block(batch)
                 batch = []
         self._block(batch)
+        lines = [self._line(json.loads(line)) for line in part.series]
+        if lines:
+            raw = b"\n".join(lines)
+            at = max(part.at, _time(json.loads(lines[-1])))
+            self._file.write(self._packer.pack(SERIES, raw, first_at=at, last_at=at, count=len(lines)))
 
     def _block(self, batch: list[Record]) -> None:
         if not batch:
             return
         times = [_time(r) for r in batch]
         flags = TROUBLE if any(is_trouble(str(r.get("severity")), str(r.get("kind"))) for r in batch) else 0
+        flags |= PLAIN if all(str(r.get("kind")) in FREQUENT for r in batch) else 0
         raw = b"\n".join(self._line(record) for record in batch)
         block = self._packer.pack(EVENTS, raw, first_at=min(times), last_at=max(times), count=len(batch), flags=flags)
         self._file.write(block)

@@ -16,6 +16,13 @@ from engine.version import __version__
 LOG_LINE = "log.line"
 """The kind of a line of the log that no event stands behind."""
 
+FREQUENT: frozenset[str] = frozenset(
+    {LOG_LINE, "node.checked", "node.inspected", "node.live_sessions", "node.ramp_estimated", "observed.node",
+     "key.lines_seen", "axon.checked", "chain.metagraph_read", "recording.measured", "verification.queued",
+     "verification.started", "verification.step_finished"}
+)  # fmt: skip
+"""Kinds that come all the time and that no timeline tells: blocks with nothing else are marked, and leafed over."""
+
 Record = Mapping[str, object]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,9 @@ from typing import BinaryIO
 
 from engine.errors import RecordingEmpty, RecordingUnreadable
 from engine.recording.blocks import (
+    EVENTS,
     KEYFRAME,
+    SERIES,
     SUFFIX,
     BlockHeader,
     check_head,
@@ -33,10 +35,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A keyframe and the event blocks that go on from it."""
+    """A keyframe and the blocks that go on from it."""
 
     keyframe: Block
     events: tuple[Block, ...]
+    series: tuple[Block, ...] = ()
 
     @property
     def begins_at(self) -> float:
@@ -82,7 +85,7 @@ class Recording:
                 chapters.append((block, []))
             elif chapters:
                 chapters[-1][1].append(block)
-        return [Chapter(keyframe, tuple(events)) for keyframe, events in chapters]
+        return [Chapter(keyframe, _of_kind(EVENTS, blocks), _of_kind(SERIES, blocks)) for keyframe, blocks in chapters]
 
     def close(self) -> None:
         """Let the files go."""
@@ -106,15 +109,19 @@ class Recording:
         """The live state at its begin. Raises RecordingUnreadable."""
         return _object(self._raw_keyframe(chapter.keyframe))
 
-    def records(self, chapter: Chapter, block: Block) -> list[Record]:
-        """The events of one block; none for a damaged one."""
+    def records(self, chapter: Chapter, block: Block, having: Sequence[bytes] = ()) -> list[Record]:
+        """The events or buckets of one block, none for a damaged one; if given, of lines that have one of these."""
         try:
             raw = read_block(self._files[block.file], block.header, self._dictionary_for(chapter))
         except RecordingUnreadable:
             self.damaged += 1
             return []
+        if having and not any(word in raw for word in having):
+            return []
         found = []
         for line in raw.splitlines():
+            if having and not any(word in line for word in having):
+                continue
             try:
                 record = _object(line)
             except RecordingUnreadable:
@@ -172,6 +179,10 @@ def open_recording(path: Path) -> Recording:
         recording.close()
         raise RecordingEmpty(f"{path} holds nothing that can be opened")
     return recording
+
+
+def _of_kind(kind: int, blocks: list[Block]) -> tuple[Block, ...]:
+    return tuple(block for block in blocks if block.header.kind == kind)
 
 
 def _object(line: bytes) -> Record:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.clock import Clock, sleep_or_wake
@@ -12,10 +13,12 @@ from engine.config.common import RecordingConfig
 from engine.control.models import LogRecord
 from engine.control.ring import LogRing
 from engine.control.state import LiveState
-from engine.errors import RecordingPaused
+from engine.errors import RecordingPaused, StoreUnusable
 from engine.events import Event, EventSink, RecordingHalted, RecordingMeasured, RecordingResumed
-from engine.recording.keyframes import event_line, is_trouble, keyframe_of, log_line
+from engine.observe.history_rules import Bucket, unpack
+from engine.recording.keyframes import FREQUENT, event_line, is_trouble, keyframe_of, log_line
 from engine.recording.segments import Limits, Lines, Measure, Segments
+from engine.recording.series import CARRIED, SeriesLines
 
 FLUSH_S = 2.0
 FLUSH_EVENTS = 2_000
@@ -25,6 +28,32 @@ SEGMENT_EVENTS = 20_000
 RETRY_S = 30.0
 MEASURE_S = 60.0
 LOGS_AT_ONCE = 5_000
+BASE_EVERY_S = 86_400.0
+BASE_AFTER_START_S = 3600.0
+"""An engine that is started again and again does not write all that is known each time."""
+BASE_BYTES = 4_000_000
+"""Of lines in one block."""
+BUCKETS_KEPT = 200
+
+StoredSeries = Callable[[float], Awaitable[Sequence[tuple[str, float, bytes]]]]
+"""Tier, start and row of all buckets of the time series since then, as ``History.stored`` has them."""
+
+
+async def no_series(since: float) -> Sequence[tuple[str, float, bytes]]:
+    """An engine that keeps none."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What one write puts down."""
+
+    batch: Sequence[Event]
+    lines: Sequence[LogRecord]
+    keyframe: dict[str, object] | None
+    is_first: bool
+    buckets: Sequence[tuple[str, Bucket]] = ()
+    base: Sequence[tuple[str, float, bytes]] | None = None
 
 
 class Recorder:
@@ -39,7 +68,12 @@ class Recorder:
         *,
         clock: Clock,
         emit: EventSink,
+        stored_series: StoredSeries = no_series,
     ) -> None:
+        self._stored_series = stored_series
+        self._buckets: list[tuple[str, Bucket]] = []
+        self._series = SeriesLines()
+        self._base_at: float | None = None
         self._enabled = section.enabled
         self._segment_s = section.segment_length
         self._state = state
@@ -70,6 +104,11 @@ class Recorder:
         if len(self._pending) >= FLUSH_EVENTS:
             self._filled.set()
 
+    def note_bucket(self, tier: str, bucket: Bucket) -> None:
+        """Take a bucket of the time series that nothing falls into any more; the finest tier is not recorded."""
+        if self._enabled and not self._is_halted and tier in CARRIED and len(self._buckets) < BUCKETS_KEPT:
+            self._buckets.append((tier, bucket))
+
     async def run(self) -> None:
         """Write what comes, for ever."""
         while self._enabled:
@@ -82,18 +121,19 @@ class Recorder:
             return
         if self._work is not None and not self._work.done():
             await asyncio.wait([self._work])
+        base = await self._read_base() if self._is_base_due() else None
         now = self._clock.now()
         batch, self._pending = self._pending, []
         lines = [r for r in self._logs.after(self._log_seq, LOGS_AT_ONCE) if "kind" not in r.fields]
         self._log_seq = self._logs.last_seq
         first, self._first = self._first, None
         # Taken in the same breath as the batch: it holds what the batch changed, and nothing later.
-        keyframe = first or (keyframe_of(self._state, now) if self._is_segment_due() else None)
-        if not batch and not lines and keyframe is None:
+        keyframe = first or (keyframe_of(self._state, now) if base is not None or self._is_segment_due() else None)
+        buckets, self._buckets = self._buckets, []
+        if not batch and not lines and not buckets and keyframe is None:
             return
-        self._work = asyncio.get_running_loop().run_in_executor(
-            None, self._write, batch, lines, keyframe, first is not None
-        )
+        load = _Load(batch, lines, keyframe, first is not None, buckets, base)
+        self._work = asyncio.get_running_loop().run_in_executor(None, self._write, load)
         try:
             # A cancelled service leaves the thread to its end; ``close`` waits for it.
             measure = await asyncio.shield(self._work)
@@ -118,20 +158,55 @@ class Recorder:
         is_large = self._segments.size >= self._segments.limits.segment_bytes
         return is_large or self._clock.monotonic() - self._begun_at >= self._segment_s
 
-    def _write(
-        self, batch: Sequence[Event], lines: Sequence[LogRecord], keyframe: dict[str, object] | None, is_first: bool
-    ) -> Measure:
+    def _is_base_due(self) -> bool:
+        return self._base_at is None or self._clock.monotonic() - self._base_at >= BASE_EVERY_S
+
+    async def _read_base(self) -> Sequence[tuple[str, float, bytes]] | None:
+        """What the store has of the time series: all of it, or what came since a base of a life just before."""
+        self._base_at = self._clock.monotonic()
+        now = self._clock.now()
+        try:
+            written = await asyncio.to_thread(self._segments.last_base_at, now - BASE_AFTER_START_S)
+            return await self._stored_series(written or 0.0)
+        except StoreUnusable:
+            return None  # said by the service that keeps them; tried again tomorrow
+
+    def _write(self, load: _Load) -> Measure:
         """In a thread. A batch ends the old segment, because the keyframe of the new one holds it already."""
         segments = self._segments
-        if (batch or lines) and segments.is_open:
-            segments.append(_lines(batch, lines))
-        if keyframe is not None:
-            at = float(str(keyframe["at"]))
-            segments.begin(json.dumps(keyframe, separators=(",", ":"), default=str).encode("ascii"), at)
+        if segments.is_open:
+            self._append(load)
+        if load.keyframe is not None:
+            at = float(str(load.keyframe["at"]))
+            segments.begin(json.dumps(load.keyframe, separators=(",", ":"), default=str).encode("ascii"), at)
             segments.prune(at)
-            if is_first and (batch or lines):
-                segments.append(_lines(batch, lines))
+            self._series = SeriesLines()
+            self._write_base(load.base or (), at)
+            if load.is_first:
+                self._append(load)
         return segments.measure()
+
+    def _append(self, load: _Load) -> None:
+        if load.batch or load.lines:
+            self._segments.append(_lines(load.batch, load.lines))
+        if load.buckets:
+            written = [self._series.line(tier, bucket) for tier, bucket in load.buckets]
+            self._segments.append_series(written, max(bucket.start for _, bucket in load.buckets))
+
+    def _write_base(self, rows: Sequence[tuple[str, float, bytes]], at: float) -> None:
+        """A bucket at a time: all of them unpacked would be as large as the engine."""
+        lines: list[bytes] = []
+        size, room = 0, self._segments.limits.segment_bytes  # of text, which packs to a fifth and less
+        for tier, start, record in rows:
+            lines.append(self._series.line(tier, unpack(start, record)))
+            size += len(lines[-1])
+            if size >= min(BASE_BYTES, room):
+                self._segments.append_series(lines, at, is_base=True)
+                lines, size, room = [], 0, room - size
+            if room <= 0:
+                return
+        if lines:
+            self._segments.append_series(lines, at, is_base=True)
 
     def _settle(self, measure: Measure, count: int, *, is_new: bool) -> None:
         self._events += count
@@ -150,6 +225,7 @@ class Recorder:
             )
 
     def _halt(self, error: RecordingPaused, count: int) -> None:
+        self._base_at = None
         self._begun_at = None  # the next attempt begins a segment, and so needs nothing of what is lost
         self._lost += count + len(self._pending)
         self._pending = []
@@ -166,4 +242,5 @@ def _lines(batch: Sequence[Event], lines: Sequence[LogRecord]) -> Lines:
         index = next((i for i, (at, _) in enumerate(placed) if at > line.at), len(placed))
         placed.insert(index, (line.at, log_line(line)))
     trouble = any(is_trouble(e.severity, e.kind) for e in batch) or any(is_trouble(r.level, "") for r in lines)
-    return Lines(tuple(text for _, text in placed), min(times), max(times), trouble)
+    plain = all(event.kind in FREQUENT for event in batch)
+    return Lines(tuple(text for _, text in placed), min(times), max(times), trouble, plain)

@@ -12,12 +12,25 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import EngineAlreadyRunning, RecordingPaused
 from engine.filelock import FileLock
-from engine.recording.blocks import EVENTS, FILE_HEAD, KEYFRAME, SUFFIX, TROUBLE, Packer, dictionary_of
+from engine.recording.blocks import (
+    BASE,
+    EVENTS,
+    FILE_HEAD,
+    KEYFRAME,
+    PLAIN,
+    SERIES,
+    SUFFIX,
+    TROUBLE,
+    Packer,
+    dictionary_of,
+    headers,
+)
 
 _NAME = re.compile(r"(\d{6,})-\d{8}T\d{6}Z" + re.escape(SUFFIX))
 LOCK_NAME = "recording.lock"
@@ -45,6 +58,7 @@ class Lines:
     first_at: float
     last_at: float
     has_trouble: bool
+    is_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +114,30 @@ class Segments:
             first_at=batch.first_at,
             last_at=batch.last_at,
             count=len(batch.lines),
-            flags=TROUBLE if batch.has_trouble else 0,
+            flags=(TROUBLE if batch.has_trouble else 0) | (PLAIN if batch.is_plain else 0),
         )
-        try:
-            self._write(block)
-        except OSError as error:
-            raise self._broken(error) from error
+        self._put(block)
+
+    def append_series(self, lines: Sequence[bytes], at: float, *, is_base: bool = False) -> None:
+        """Add a block of buckets of the time series. Raises RecordingPaused."""
+        flags = BASE if is_base else 0
+        raw = b"\n".join(lines)
+        self._put(self._packer.pack(SERIES, raw, first_at=at, last_at=at, count=len(lines), flags=flags))
+
+    def last_base_at(self, since: float) -> float | None:
+        """When a base of the time series was last written, if that was after ``since``."""
+        for path in sorted(self._found(), key=_number, reverse=True):
+            if path != self._path and _modified(path) < since:
+                return None
+            try:
+                with path.open("rb") as file:
+                    blocks = headers(file, path.stat().st_size)
+                    found = [block.first_at for block in blocks if block.kind == SERIES and block.flags & BASE]
+            except OSError:
+                continue
+            if found:
+                return max(found) if max(found) > since else None
+        return None
 
     def prune(self, now: float, room: int = 0) -> None:
         """Remove what is too old or too much, oldest first; the segment that is being written stays."""
@@ -138,8 +170,12 @@ class Segments:
                 self._lock.acquire(f"the recording in {self._directory}")
             except EngineAlreadyRunning as error:
                 raise RecordingPaused(error.message, hint="give each engine its own [recording] directory") from None
-        found = [p for p in self._directory.iterdir() if _NAME.fullmatch(p.name) and p.is_file()]
-        self._sizes = {path: path.stat().st_size for path in found}
+        self._sizes = {path: path.stat().st_size for path in self._found()}
+
+    def _found(self) -> list[Path]:
+        if not self._directory.is_dir():
+            return []
+        return [p for p in self._directory.iterdir() if _NAME.fullmatch(p.name) and p.is_file()]
 
     def _write(self, data: bytes) -> None:
         assert self._descriptor is not None
@@ -156,6 +192,12 @@ class Segments:
             written += os.write(self._descriptor, data[written:])
         self.size += written
         self._sizes[self._path] = self.size
+
+    def _put(self, block: bytes) -> None:
+        try:
+            self._write(block)
+        except OSError as error:
+            raise self._broken(error) from error
 
     def _finish(self) -> None:
         if self._descriptor is not None:

@@ -25,6 +25,21 @@ async def settle(pilot: Pilot[int]) -> None:
     await pilot.pause()
 
 
+async def rest(pilot: Pilot[int]) -> None:
+    """Until what is shown has been the same three times: for what comes by a thread or a second flush."""
+    app = pilot.app
+    assert isinstance(app, ConsoleApp)
+    same, before = 0, ""
+    for _ in range(200):
+        await settle(pilot)
+        await asyncio.sleep(0.02)
+        shown = text_of(app)
+        same, before = (same + 1 if shown == before else 0), shown
+        if same >= 3:
+            return
+    raise AssertionError(f"the screen never came to rest\n{before}")
+
+
 def table_screen(app: ConsoleApp) -> TableScreen[object]:
     """The visible screen, which must be one with a table."""
     assert isinstance(app.screen, TableScreen)

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from basilica_tui.panels.timebar import timebar_lines
 from basilica_tui.replay import ReplayApp
+from basilica_tui.replay_link import ReplayClock
 from basilica_tui.replay_time import seek_time
 from basilica_tui.store import ReplayPosition
 from engine import events as ev
@@ -22,7 +23,7 @@ from engine.recording.keyframes import event_line, is_trouble, keyframe_of
 from engine.recording.player import Player
 from engine.recording.reader import open_recording
 from engine.recording.segments import Limits, Lines, Segments
-from tests.console.screen import settle, text_of
+from tests.console.screen import rest, settle, text_of
 from tests.console.world import NOW, checked, miner_events, node_id, validator_events
 
 BEGIN = NOW - 7300.0
@@ -158,6 +159,38 @@ async def test_it_plays_as_fast_as_it_is_told_and_stops_at_the_end(tmp_path: Pat
     recording.close()
 
 
+async def test_plots_and_timelines_are_those_of_the_moment(make_replay: Callable[..., ReplayApp]) -> None:
+    """A plot ends where the replay stands and moves with it; a node's timeline tells what had happened by then."""
+    world: list[Event] = [
+        ev.NodeAdded(at=BEGIN + 1, node_id=node_id(1), label="node-01", host="10.0.0.1", port=22, username="b"),
+        *(checked(1, at=BEGIN + 60 * n, load=20.0 if n < 60 else 90.0) for n in range(1, 118)),
+        ev.NodeStateChanged(at=BEGIN + 5400, node_id=node_id(1), old="healthy", new="suspect", reason="slow"),
+    ]
+    app = make_replay(world)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shows(pilot, "REPLAY")
+        await app._replay.seek(BEGIN + 3000)
+        app.run_command("plot load 1h node-01")
+        await shows(pilot, "GPU LOAD", "20%  (20% to 20%)")
+        await app._replay.seek(BEGIN + 7000)
+        clock = app.clock
+        assert isinstance(clock, ReplayClock)
+        await advance(clock)
+        await shows(pilot, "90%  (20% to 90%)")
+        app.open_node(node_id(1))
+        await shows(pilot, "TIMELINE", "suspect: slow")
+        await app._replay.seek(BEGIN + 5000)
+        await advance(clock)
+        await shows(pilot, "nothing on record")
+
+
+async def advance(clock: ReplayClock) -> None:
+    """Real time goes on, so that screens may ask again."""
+    real = clock._real
+    assert isinstance(real, ManualClock)
+    await real.advance(2.0)
+
+
 async def test_nothing_can_be_done_in_the_past(make_replay: Callable[..., ReplayApp]) -> None:
     """Keys for actions and typed actions are refused in words."""
     app = make_replay()
@@ -239,7 +272,6 @@ def test_a_replay_looks_as_before(
         await shows(pilot, "REPLAY")
         await app._replay.seek(NOW - 600)
         await pilot.press(*keys)
-        await settle(pilot)
-        await settle(pilot)
+        await rest(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=prepare)
