@@ -89,6 +89,8 @@ class Nursery:
 
 def serve() -> None:
     """The nursery's own loop: one command a line, one answer a line."""
+    import bittensor  # noqa: F401 - the engine imports it when it opens its wallet
+
     from engine.app import run_daemon  # noqa: F401
 
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "forking with threads would not be what a fresh start is"

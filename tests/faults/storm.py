@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import math
 import random
 import re
 import subprocess
@@ -19,6 +20,7 @@ from typing import Any
 from engine.clock import SystemClock
 from engine.errors import BasilicaError
 from engine.identity.node_ids import node_id_for
+from engine.localnet.engines import has_settled
 from engine.ssh.certificates import read_guest_certificate
 from engine.ssh.keys import ClientKey
 from engine.validator.miner_client import ClientTimeouts, MinerClient, MinerNodes
@@ -26,6 +28,7 @@ from tests.faults.nursery import Nursery
 from tests.faults.observe import (
     Baseline,
     audit_break,
+    disagreements,
     grant_rows,
     integrity,
     our_lines,
@@ -42,6 +45,8 @@ KEYS_PER_VALIDATOR = 3
 CERTIFIED_LIVES = 0.4
 """Of all lives; the others give plain keys to everybody, so that both kinds follow each other on the nodes."""
 PHASES = (("start", 25), ("traffic", 60), ("stop", 15))
+SETTLED_LIVES = 0.35
+"""Of the lives that see traffic; in the others it begins as soon as the engine serves, in the middle of its repairs."""
 _QUICK = ClientTimeouts(connect_s=2.0, authenticate_s=5.0, discover_s=12.0)
 
 
@@ -51,6 +56,9 @@ class Tally:
 
     kills: Counter[str] = field(default_factory=Counter)
     ended_before_kill: int = 0
+    half_done: int = 0
+    grants: int = 0
+    deployed: int = 0
     settled: int = 0
     discoveries: int = 0
     revocations: int = 0
@@ -66,8 +74,9 @@ class Tally:
     def __str__(self) -> str:
         kills = ", ".join(f"{name} {count}" for name, count in sorted(self.kills.items()))
         return (
-            f"{self.kills.total()} kills ({kills}), {self.settled} settled restarts, "
-            f"{self.ended_before_kill} engines ended before their kill, {self.discoveries} discoveries begun, "
+            f"{self.kills.total()} kills ({kills}), {self.half_done} of them with work half done, "
+            f"{self.settled} settled restarts, {self.ended_before_kill} engines ended before their kill, "
+            f"{self.discoveries} discoveries begun, {self.grants} grants, {self.deployed} of them on a node, "
             f"{self.revocations} revocations begun, {self.operator_edits} operator edits, "
             f"logins tried: {self.logins_allowed} that must work, {self.logins_denied} that must not; "
             f"{self.certificates} certificates, tried: {self.certificates_allowed} that must work, "
@@ -146,11 +155,17 @@ class Storm:
 
     async def run(self, kills: int, *, say: Callable[[str], None]) -> Tally:
         """Kill so often, then let everything run out and check that nothing is left."""
+        await self._first_life()
         while self.tally.kills.total() < kills and len(self.tally.violations) < 5:
             await self._one_life()
             if self.tally.kills.total() % 20 == 0:
-                say(str(self.tally))
+                say(str(self._counted()))
         await self._last_life()
+        return self._counted()
+
+    def _counted(self) -> Tally:
+        rows = grant_rows(self.subnet)
+        self.tally.grants, self.tally.deployed = len(rows), sum(row.deployed_exp is not None for row in rows)
         return self.tally
 
     # --- one life ---------------------------------------------------------------------------------------------
@@ -159,24 +174,40 @@ class Storm:
         phase = self.random.choices([p for p, _ in PHASES], [w for _, w in PHASES])[0]
         self._start()
         if phase == "start":
-            await asyncio.sleep(self.random.uniform(0.0, self._ready_after_s * 1.5))
+            await asyncio.sleep(self._moment(self._ready_after_s * 1.5))
             await self._kill(phase)
             return
-        await self._settled()
+        await self._serves()
+        if self.random.random() < SETTLED_LIVES:
+            await self._settled()
         async with self._traffic():
-            # As long as a start takes here: on a slow machine a shorter time would kill before anything was granted.
-            await asyncio.sleep(self.random.uniform(0.02, max(2.5, self._ready_after_s)))
+            # Longer than a start takes here: on a slow machine a shorter time would kill before anything was granted.
+            await asyncio.sleep(self._moment(max(8.0, 4 * self._ready_after_s)))
             if phase == "stop":
                 self._process().send_signal(15)
-                await asyncio.sleep(self.random.uniform(0.0, 0.8))
+                await asyncio.sleep(self._moment(1.0))
             await self._kill(phase)
         if phase == "traffic" and self.random.random() < 0.25:
             await self._outlive()
+
+    def _moment(self, longest_s: float) -> float:
+        """A time to kill after: every other one from all orders of magnitude, for the first instants."""
+        if self.random.random() < 0.5:
+            return self.random.uniform(0.0, longest_s)
+        return math.exp(self.random.uniform(math.log(0.002), math.log(longest_s)))
+
+    async def _first_life(self) -> None:
+        """Every node is enrolled once, which no life of a few seconds could do; then the first kill."""
+        self._start(certified=True)
+        await self._serves()
+        await self.subnet.until(has_settled)
+        await self._kill("first")
 
     async def _last_life(self) -> None:
         for validator in self.subnet.validators:
             self.subnet.admin.set_permit(NETUID, validator.hotkey, True)
         self._start()
+        await self._serves()
         await self._settled()
         await asyncio.sleep(LIFETIMES_S[-1] + 1.0)
         await self._settled()
@@ -195,11 +226,12 @@ class Storm:
         self._blame(violations_now(self.baseline))
         self._blame(integrity(self.subnet))
 
-    def _start(self) -> None:
+    def _start(self, *, certified: bool | None = None) -> None:
         text = self.subnet.config_path.read_text()
         lifetime = f"session_lifetime = {self.random.choice(LIFETIMES_S)}"
         text = re.sub(r"session_lifetime = \d+", lifetime, text)
-        certificates = f"ssh_certificates = {str(self.random.random() < CERTIFIED_LIVES).lower()}"
+        certified = self.random.random() < CERTIFIED_LIVES if certified is None else certified
+        certificates = f"ssh_certificates = {str(certified).lower()}"
         self.subnet.config_path.write_text(re.sub(r"ssh_certificates = \w+", certificates, text))
         self.subnet._process = self.nursery.start(  # type: ignore[assignment]  # has what the subnet uses of Popen
             self.subnet.config_path, self.subnet.root / "engine.log"
@@ -220,9 +252,11 @@ class Storm:
         else:
             self._blame([f"the engine ended by itself with {status}: {self.subnet.log()[-1500:]}"])
         self._blame(await asyncio.to_thread(violations_now, self.baseline))
+        self._blame(await asyncio.to_thread(integrity, self.subnet))
+        self.tally.half_done += bool(disagreements(self.subnet, self.by_id))
 
-    async def _settled(self) -> None:
-        """The engine answers, rows and nodes agree, and sampled keys open exactly what they should."""
+    async def _serves(self) -> None:
+        """The engine answers on its socket."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             with contextlib.suppress(BasilicaError):
@@ -234,11 +268,13 @@ class Storm:
                 return
             await asyncio.sleep(0.03)
         self._ready_after_s = time.monotonic() - self._started
+
+    async def _settled(self) -> None:
+        """Rows and nodes agree, and sampled keys open exactly what they should."""
         began = time.monotonic()
         self._blame(await asyncio.to_thread(settle, self.subnet, self.by_id))
         self.tally.worst_settle_s = max(self.tally.worst_settle_s, time.monotonic() - began)
         self._blame(await asyncio.to_thread(violations_now, self.baseline))
-        self._blame(await asyncio.to_thread(integrity, self.subnet))
         if broken := await audit_break(self.subnet):
             self._blame([f"the audit log's chain is broken: {broken}"])
         await self._try_logins()
