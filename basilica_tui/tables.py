@@ -285,6 +285,8 @@ def _alert_state(alert: AlertView, look: Look) -> Span:
     mark, tone = _state(ALERT_LEVELS, alert.level, look)
     if alert.silenced_until is not None and alert.silenced_until > look.now:
         return f"{mark}, silent", "dim"
+    if alert.muted:
+        return f"{mark}, {'drained' if alert.muted == 'drain' else 'silent'}", "dim"
     return (f"{mark}, seen" if alert.acknowledged else mark), "dim" if alert.acknowledged else tone
 
 

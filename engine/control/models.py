@@ -252,6 +252,8 @@ class AlertView:
     duration_s: float | None = None
     acknowledged_at: float | None = None
     silenced_until: float | None = None
+    muted: str = ""
+    """Why nobody is told: "silence", or "drain" for a node that is out of service."""
     check: str = ""
     """The doctor's check that explains it, and the fix that may repair it; empty where there is none."""
     fix: str = ""

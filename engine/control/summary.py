@@ -33,7 +33,7 @@ def summary_of(seen: Seen, at: float) -> dict[str, object]:
     is_validator = engine.role == "validator"
     good = sum(v.state == "passed" for v in seen.verifications.values())
     healthy = good if is_validator else sum(n.state == "healthy" for n in seen.nodes.values())
-    active = [a for a in seen.alerts.values() if a.active]
+    active = [a for a in seen.alerts.values() if a.active and not a.muted]
     inside = seen.miners.values() if is_validator else seen.sessions.values()
     return {
         "at": at,

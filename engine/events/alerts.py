@@ -65,6 +65,16 @@ class AlertSilenced(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertMuted(Event):
+    """An active alert is not told (``by``: "silence", "drain") or, when ``by`` is empty, is told again."""
+
+    kind = "alert.muted"
+    severity = "debug"
+    alert_id: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlertDelivered(Event):
     kind = "alert.delivered"
     severity = "debug"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -13,10 +13,20 @@ from engine.clock import Clock, sleep_or_wake
 from engine.config.common import AlertsConfig
 from engine.control.state import LiveState
 from engine.errors import StoreUnusable
-from engine.events import AlertAcknowledged, AlertCleared, AlertRaised, AlertRestored, AlertSilenced, Event, EventSink
+from engine.events import (
+    AlertAcknowledged,
+    AlertCleared,
+    AlertMuted,
+    AlertRaised,
+    AlertRestored,
+    AlertSilenced,
+    Event,
+    EventSink,
+)
 from engine.observe.alerts_book import LEVELS, AlertBook, Key
 from engine.observe.alerts_facts import Facts, HostFacts
 from engine.observe.alerts_memory import memory_from_json, memory_to_json
+from engine.observe.alerts_mute import Muted, muted_by
 from engine.observe.alerts_probe import HostProbe
 from engine.observe.alerts_rules import patience, readings
 from engine.observe.alerts_sense import AlertSense
@@ -78,6 +88,9 @@ class AlertService:
         self._stuck: Mapping[str, int] = {}
         self._unsaved: dict[str, AlertRecord] = {}
         self._is_memory_unsaved = False
+        self._muted: dict[Key, Muted] = {}
+        self._untold: set[Key] = set()
+        """What was raised while nobody was to be told; told when that ends."""
 
     def listen(self, event: Event) -> None:
         """Count one event; never waits."""
@@ -99,9 +112,11 @@ class AlertService:
         for record in await self._store.alerts.recent():
             if record.ended_at is None:
                 self._book.active[(record.rule, record.subject)] = record
-                if self._is_told(record):
-                    self.delivery.remember((record.rule, record.subject))
             self._emit(_restored(record, self._clock.now()))
+        self._untold = {key for key in saved.untold if key in self._book.active}
+        for key, record in self._book.active.items():
+            if key not in self._untold and self._is_high(record):
+                self.delivery.remember(key)
         for (rule, subject), until in self._book.silences.items():
             self._emit(AlertSilenced(at=self._clock.now(), rule=rule, subject=subject, until=until))
 
@@ -117,10 +132,12 @@ class AlertService:
         """One round: facts, judgements, changes."""
         await self._gather()
         now = self._clock.now()
-        for change in self._book.step(readings(self._facts(now)), patience(self._config), now):
+        changes = self._book.step(readings(self._facts(now)), patience(self._config), now)
+        for change in changes:
             self._say(change.record)
             self._unsaved[change.record.id] = change.record
             self._is_memory_unsaved = True
+        self._tell([change.record for change in changes], now)
         await self._save()
 
     # --- what a person does -----------------------------------------------------------------------------------
@@ -149,6 +166,7 @@ class AlertService:
         else:
             self._book.silences.pop(key, None)
         self._emit(AlertSilenced(at=now, rule=key[0], subject=key[1], until=until))
+        self._wake.set()
         self._is_memory_unsaved, self._saved_at = True, None
         await self._save()
         return until
@@ -209,12 +227,34 @@ class AlertService:
             )
         else:
             self._emit(AlertCleared(at=at, alert_id=record.id, rule=record.rule, subject=record.subject))
-        if self._is_told(record):
+
+    def _tell(self, changed: Sequence[AlertRecord], now: float) -> None:
+        """Hand on what began and ended, and what is not muted any more; say which are muted."""
+        active, before = self._book.active, self._muted
+        every = {key: muted_by(key, self._book, self._state.nodes, now) for key in active}
+        self._muted = {key: by for key, by in every.items() if by}
+        for key, by in every.items():
+            if by != before.get(key, ""):
+                self._emit(AlertMuted(at=now, alert_id=active[key].id, by=by))
+        self._untold = {key for key in self._untold if key in active}
+        for record in changed:
+            key = (record.rule, record.subject)
+            if record.ended_at is not None:
+                self._offer(record)  # who never heard of its beginning does not hear of its end: see Digest
+            elif key in self._muted:
+                self._untold.add(key)
+            else:
+                self._offer(record)
+        for key in self._untold - self._muted.keys():
+            self._untold.discard(key)
+            self._offer(active[key])
+
+    def _offer(self, record: AlertRecord) -> None:
+        if self._is_high(record):
             self.delivery.offer(_note(record))
 
-    def _is_told(self, record: AlertRecord) -> bool:
-        is_high = LEVELS.index(record.level) >= LEVELS.index(self._config.min_level)
-        return is_high and not self._book.is_silenced((record.rule, record.subject), self._clock.now())
+    def _is_high(self, record: AlertRecord) -> bool:
+        return LEVELS.index(record.level) >= LEVELS.index(self._config.min_level)
 
     async def _save(self) -> None:
         """Store what changed. A store that fails is tried again at the next round: alerts go on without it."""
@@ -226,7 +266,7 @@ class AlertService:
                 await self._store.alerts.put_many(batch.values())
                 self._unsaved = {k: v for k, v in self._unsaved.items() if batch.get(k) != v}
             if self._is_memory_unsaved or is_due:
-                memory = memory_to_json(self._book, self._sense.recent_key_changes(self._clock.now()))
+                memory = memory_to_json(self._book, self._untold, self._sense.recent_key_changes(self._clock.now()))
                 await self._store.keyvalue.put(MEMORY_KEY, memory)
                 self._is_memory_unsaved = False
             if is_due:

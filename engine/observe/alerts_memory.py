@@ -11,18 +11,20 @@ from engine.observe.alerts_facts import KeyChange
 
 @dataclass
 class Memory:
-    """Readings that were wrong and not yet an alert, silences, and key changes that nobody acknowledged."""
+    """Readings that were wrong and no alert yet, silences, open key changes, alerts that nobody was told of."""
 
     wrong_since: dict[Key, float] = field(default_factory=dict)
     silences: dict[Key, float] = field(default_factory=dict)
     key_changes: tuple[KeyChange, ...] = ()
+    untold: tuple[Key, ...] = ()
 
 
-def memory_to_json(book: AlertBook, key_changes: Iterable[KeyChange]) -> dict[str, object]:
+def memory_to_json(book: AlertBook, untold: Iterable[Key], key_changes: Iterable[KeyChange]) -> dict[str, object]:
     """Plain values for the store."""
     return {
         "wrong_since": [[*key, at] for key, at in book.wrong_since.items()],
         "silences": [[*key, until] for key, until in book.silences.items()],
+        "untold": [list(key) for key in untold],
         "key_changes": [asdict(change) for change in key_changes],
     }
 
@@ -30,7 +32,7 @@ def memory_to_json(book: AlertBook, key_changes: Iterable[KeyChange]) -> dict[st
 def memory_from_json(value: object) -> Memory:
     """What ``memory_to_json`` wrote; empty for anything else, since nothing here is worth a failed start."""
     try:
-        return Memory(_times(value, "wrong_since"), _times(value, "silences"), _changes(value))
+        return Memory(_times(value, "wrong_since"), _times(value, "silences"), _changes(value), _keys(value))
     except (TypeError, ValueError, KeyError):
         return Memory()
 
@@ -38,6 +40,11 @@ def memory_from_json(value: object) -> Memory:
 def _times(value: object, name: str) -> dict[Key, float]:
     rows = value.get(name, []) if isinstance(value, dict) else []
     return {(str(rule), str(subject)): float(at) for rule, subject, at in rows}
+
+
+def _keys(value: object) -> tuple[Key, ...]:
+    rows = value.get("untold", []) if isinstance(value, dict) else []
+    return tuple((str(rule), str(subject)) for rule, subject in rows)
 
 
 def _changes(value: object) -> tuple[KeyChange, ...]:

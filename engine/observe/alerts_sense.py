@@ -12,7 +12,9 @@ from engine.events import (
     Event,
     HostKeyAccepted,
     HostKeyChanged,
+    NodeDrained,
     NodeDrifted,
+    NodeEnabled,
     ServiceCrashed,
     ValidatorAuthenticated,
     ValidatorKeyChanged,
@@ -25,7 +27,10 @@ MAX_CRASHES = 100
 MAX_KEY_CHANGES = 100
 NOT_OURS = ("authorized", "intended", "too many requests", "invalid hotkey", "target_miner_hotkey")
 """Refusals of strangers and of calls that were never for us: they say nothing about how validators fare."""
-URGENT = (HostKeyChanged, HostKeyAccepted, ServiceCrashed, ValidatorKeyChanged, AlertDeliveryFailed, NodeDrifted)
+URGENT = (
+    *(HostKeyChanged, HostKeyAccepted, ServiceCrashed, ValidatorKeyChanged, AlertDeliveryFailed),
+    *(NodeDrifted, NodeDrained, NodeEnabled),
+)
 """Worth looking at the rules at once."""
 
 

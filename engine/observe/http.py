@@ -60,7 +60,8 @@ def health_answer(state: LiveState) -> JSONResponse:
 def health_checks(state: LiveState) -> dict[str, str]:
     """Each check's verdict: ``ok``, or in a few words what is wrong."""
     services = [s.id for s in state.services.values() if s.state == "restarting"]
-    troubled = [n for n in state.nodes.values() if n.state in ("unhealthy", "stopped")]
+    # A node that its operator works on is no trouble of the engine's.
+    troubled = [n for n in state.nodes.values() if n.state in ("unhealthy", "stopped") and n.drained_since is None]
     return {
         "services": "ok" if not services else "restarting: " + ", ".join(sorted(services)),
         "chain": "ok" if not state.engine.chain_error else "unavailable",

@@ -60,6 +60,8 @@ class MinerGauges(Collector):
         yield untyped("basilica_miner_node_count", "Configured nodes", len(nodes))
         yield gauge("basilica_miner_nodes_healthy", "Nodes whose checks pass", healthy)
         yield gauge("basilica_miner_nodes_unhealthy", "Nodes that failed several checks or changed host key", failing)
+        out = sum(n.drained_since is not None for n in nodes)
+        yield gauge("basilica_miner_nodes_drained", "Nodes that the operator has out of service", out)
         yield gauge(
             "basilica_miner_remote_nodes_deployed",
             "Nodes that hold a validator's key",
@@ -117,6 +119,7 @@ def _known(value: bool | None) -> float | None:
 
 
 _FACTS: tuple[tuple[str, str, Callable[[NodeView], float | None]], ...] = (
+    ("drained", "1 while the operator has it out of service", lambda n: n.drained_since is not None),
     ("gpus", "GPUs that answered last", lambda n: n.gpu_count),
     ("gpu_temperature_celsius", "The hottest GPU", lambda n: n.temperature_c),
     ("gpu_ecc_errors", "Uncorrected ECC errors of its GPUs", lambda n: n.ecc_errors),
@@ -183,10 +186,15 @@ class ValidatorGauges(Collector):
 
 def common_gauges(state: LiveState) -> Iterator[Metric]:
     """Alerts, the audit log and the recording, for both roles."""
-    alerts = GaugeMetricFamily("basilica_alerts_active", "Alerts that are active", labels=["level"])
-    for level in ("info", "warning", "error"):
-        alerts.add_metric([level], sum(a.active and a.level == level for a in state.alerts.values()))
-    yield alerts
+    active = [alert for alert in state.alerts.values() if alert.active]
+    for name, text, muted in (
+        ("active", "Alerts that are active and told", False),
+        ("muted", "Alerts that are active and told to nobody: silenced, or of a drained node", True),
+    ):
+        family = GaugeMetricFamily(f"basilica_alerts_{name}", text, labels=["level"])
+        for level in ("info", "warning", "error"):
+            family.add_metric([level], sum(a.level == level and bool(a.muted) is muted for a in active))
+        yield family
     if state.engine.audit_seq is not None and state.engine.audit_bytes is not None:
         yield gauge("basilica_audit_records", "Records of the audit log, as last written down", state.engine.audit_seq)
         yield gauge("basilica_audit_bytes", "Size of the audit log, as last written down", state.engine.audit_bytes)

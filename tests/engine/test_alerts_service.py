@@ -204,6 +204,52 @@ async def test_a_service_that_crashes_again_and_again(tmp_path: Path) -> None:
         assert "service_restarting" not in it.active()
 
 
+async def test_a_drained_node_is_told_of_when_it_is_back(tmp_path: Path) -> None:
+    """Drained: raised, shown as drained, told to nobody, over a restart too; enabled while still wrong: told then."""
+    out, hook = tmp_path / "told", tmp_path / "hook"
+    hook.write_text(f"#!/bin/sh\ncat >> {out}\n")
+    hook.chmod(0o755)
+    clock = ManualClock()
+    settings = {"command": [str(hook)], "group_delay": 0.0, "node_failing_after": 0.0}
+
+    def drain(it: World) -> None:
+        it.bus.emit(ev.NodeDrained(at=clock.now(), node_id=NODE, since=clock.now()))
+
+    async def told(it: World, count: int) -> list[str]:
+        async with asyncio.timeout(20):
+            while len(it.of(ev.AlertDelivered)) < count:
+                await asyncio.sleep(0.01)
+        messages = [json.loads(line) for line in out.read_text().splitlines()]
+        return [f"{alert['rule']} {alert['state']}" for message in messages for alert in message["alerts"]]
+
+    def muted(it: World) -> dict[str, str]:
+        return {view.rule: view.muted for view in it.state.alerts.values() if view.active}
+
+    async with world(tmp_path, clock, **settings) as it:
+        drain(it)
+        it.node("unhealthy")
+        await it.later(1)
+        assert muted(it) == {"node_failing": "drain"}
+    async with world(tmp_path, clock, **settings) as it:
+        telling = asyncio.create_task(it.alerts.delivery.run())
+        drain(it)
+        it.node("unhealthy")
+        await it.later(1)
+        it.bus.emit(ev.DriftSeen(at=clock.now(), node_id=NODE, count=1, lines=("ssh-ed25519 x",)))
+        await it.later(1)
+        assert muted(it) == {"node_failing": "drain", "key_drift": ""}
+        assert await told(it, 1) == ["key_drift raised"], "who may enter a node is told at any time"
+        it.bus.emit(ev.NodeEnabled(at=clock.now(), node_id=NODE))
+        await it.later(1)
+        assert muted(it) == {"node_failing": "", "key_drift": ""}
+        assert (await told(it, 2))[1:] == ["node_failing raised"]
+        drain(it)
+        it.node("healthy")
+        await it.later(1)
+        assert (await told(it, 3))[2:] == ["node_failing cleared"], "who was told of it hears of its end"
+        telling.cancel()
+
+
 async def test_silenced_alerts_are_shown_and_not_told(tmp_path: Path) -> None:
     """A silenced rule is raised in the console and nobody hears of it, also after a restart; others are told."""
     out, hook = tmp_path / "told", tmp_path / "hook"

@@ -64,6 +64,7 @@ def a_day(now: float) -> Iterator[Event]:
     yield ev.EngineStarted(at=now - 100, role="miner", name="r", build="1", hotkey="5M", network="local", netuid=39)
     yield ev.NodeAdded(at=now, node_id=NODE, label="gpu-1", host="h", port=22, username="u")
     yield ev.MetagraphRead(at=now, netuid=39, block=1, neurons=2, validators=1, own_uid=7, own_stake_tao=3.5)
+    yield ev.NodeDrained(at=now, node_id=NODE, since=now)
     yield ev.NodeStateChanged(at=now - 60, node_id=NODE, old="unknown", new="healthy", reason="")
     yield ev.NodeChecked(at=now, node_id=NODE, ok=False, latency_ms=20.0, error_code="ssh_timeout")
     yield ev.NodeChecked(at=now, node_id=NODE, ok=False, latency_ms=20.0, error_code="probe_failed")
@@ -84,6 +85,8 @@ def a_day(now: float) -> Iterator[Event]:
     yield ev.AxonServed(at=now, endpoint="1.2.3.4:5")
     yield ev.ChainFailed(at=now, operation="metagraph", error="x", metagraph_age_s=None)
     yield ev.AlertRaised(at=now, alert_id="a", level="error", subject="", message="m", hint="h", rule="wallet")
+    yield ev.AlertRaised(at=now, alert_id="b", level="error", subject=NODE, message="m", hint="h", rule="node_failing")
+    yield ev.AlertMuted(at=now, alert_id="b", by="drain")
     yield ev.AuditAnchored(at=now, seq=12, head="0" * 64, records=12, bytes=3456)
 
 
@@ -178,6 +181,9 @@ def test_every_documented_name_is_there(exposition: str) -> None:
         ("basilica_gpu_utilization", {"node_id": NODE}, 40),
         ("basilica_node_uptime_seconds", {"node_id": NODE}, 60),
         ("basilica_alerts_active", {"level": "error"}, 1),
+        ("basilica_alerts_muted", {"level": "error"}, 1),
+        ("basilica_miner_nodes_drained", {}, 1),
+        ("basilica_miner_node_drained", {"node_id": NODE}, 1),
         ("basilica_alerts_raised_total", {"rule": "wallet"}, 1),
         ("basilica_audit_records", {}, 12),
         ("basilica_audit_bytes", {}, 3456),

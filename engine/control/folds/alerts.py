@@ -86,6 +86,15 @@ def _alert_silenced(state: LiveState, event: ev.AlertSilenced) -> Touched:
     return touched
 
 
+@on(ev.AlertMuted)
+def _alert_muted(state: LiveState, event: ev.AlertMuted) -> Touched:
+    view = state.alerts.get(event.alert_id)
+    if view is None:
+        return set()
+    view.muted = event.by
+    return {("alerts", event.alert_id)}
+
+
 @on(ev.AlertDelivered)
 def _alert_delivered(state: LiveState, event: ev.AlertDelivered) -> Touched:
     if not state.engine.delivery_error.startswith(f"{event.target}: "):
