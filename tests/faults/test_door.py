@@ -165,7 +165,9 @@ def test_strangers_on_the_port(sshd_nodes: Nodes, subnets: Subnets) -> None:
     strangers = []
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     for number in range(300):
-        stranger = socket.create_connection(("127.0.0.1", subnet.grpc_port))
+        # Some from the validator's own address, fewer than its share; the others from elsewhere, as a flood does.
+        source = "127.0.0.1" if number < 40 else f"127.9.{number % 7}.{1 + number % 50}"
+        stranger = socket.create_connection(("127.0.0.1", subnet.grpc_port), source_address=(source, 0))
         with suppress(OSError):
             stranger.sendall((b"", preface, b"\xff" * 4096, b"GET / HTTP/1.1\r\n")[number % 4])
         strangers.append(stranger)
