@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -13,10 +14,12 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
 from textual.theme import Theme
+from textual.timer import Timer
 
 from basilica_tui import bindings as keys
 from basilica_tui import outbox
 from basilica_tui.acts import Acts, Call
+from basilica_tui.bell import AlertEar, Bell, ring
 from basilica_tui.bindings import KeyBinding, binding_of
 from basilica_tui.command_line import run_command, vocabulary_of
 from basilica_tui.commands import Vocabulary
@@ -24,6 +27,7 @@ from basilica_tui.dispatch import own_commands, run_binding
 from basilica_tui.exports import ExportFormat
 from basilica_tui.format import Look, plural
 from basilica_tui.link import Connect, Feed, Link
+from basilica_tui.pace import NORMAL_S
 from basilica_tui.painter import Painter, Written
 from basilica_tui.paths import styles_folder
 from basilica_tui.preferences import Preferences
@@ -40,7 +44,6 @@ from basilica_tui.ways import Way
 from engine.clock import Clock
 from engine.errors import BasilicaError
 
-TICK_S = 1.0
 SOON_S = 0.25
 NOTICE_S = 5.0
 GREETING_S = 15.0
@@ -75,8 +78,12 @@ class ConsoleApp(App[int], inherit_bindings=False):
         ways: Mapping[str, Way] | None = None,
         profile: str = "",
         refusal: str = "this console is read-only; the engine would refuse",
+        bell: Bell = "off",
+        pace_s: float = NORMAL_S,
+        edge: str = "",
     ) -> None:
         """``feed`` makes what fills the store where that is no engine; ``refusal`` is what a read-only console says."""
+        self.edge = edge  # read by the style sheet, which super's constructor makes
         super().__init__(css_path=styles_folder() / "console.tcss")
         self.animation_level = "none"
         self.socket = socket
@@ -111,6 +118,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._notice: tuple[str, str, float] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._acts = Acts(self)
+        self._bell, self._ear = bell, AlertEar()
+        self.pace_s = pace_s
+        """Between two looks at what changed; what the operator does is shown sooner."""
+        self._ticks: Timer | None = None
         self.views = Views(self)
         self._is_flush_due = False
         self._hurry_until = 0.0
@@ -132,7 +143,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.theme = self._theme_wanted if self._theme_wanted in self.theme_names else "dark"
         self.push_screen(self.views.get(FIRST))
         self._link_task = self.start(self.link.run())
-        self.set_interval(TICK_S, self.flush)
+        self._ticks = self.set_interval(self.pace_s, self.flush)
+        self.app_resume_signal.subscribe(self, lambda _: self.redraw())
         if self._greetings:
             self.say("; ".join(self._greetings), "warn", GREETING_S)
         if self._watch_terminal:
@@ -166,6 +178,25 @@ class ConsoleApp(App[int], inherit_bindings=False):
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
             self._handle_exception(error)
+
+    def set_pace(self, seconds: float) -> None:
+        """Look at what changed so often from now on."""
+        self.pace_s = seconds
+        if self._ticks is not None:
+            self._ticks.stop()
+        self._ticks = self.set_interval(seconds, self.flush)
+        self.say(f"drawn every {seconds:g} s; + more often, _ less")
+
+    def suspend_to_shell(self) -> None:
+        """Give the terminal back to the shell until ``fg``; a console in a browser has no shell."""
+        if self._driver is None or not self._driver.can_suspend:
+            self.say("there is no shell to go back to here", "warn")
+            return
+        self.action_suspend_process()
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's, with the engine's own colour for every frame."""
+        return super().get_css_variables() | ({"edge": self.edge} if self.edge else {})
 
     # --- what screens ask for ---------------------------------------------------------------------------------
 
@@ -235,7 +266,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def write_raw(self, sequence: str) -> None:
         """A control sequence for the terminal that shows nothing."""
-        if self._driver is not None:
+        if self._driver is not None and sequence:
             self._driver.write(sequence)
 
     # --- flushing ---------------------------------------------------------------------------------------------
@@ -246,6 +277,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._on_store_changed()
 
     def _on_store_changed(self) -> None:
+        if self._bell != "off" and self.store.has_data:
+            self.write_raw(ring(self._bell, self._ear.fresh(self.store.alerts), os.environ))
         is_urgent = self.store.is_link_dirty or self.clock.monotonic() < self._hurry_until
         if is_urgent and not self._is_flush_due and self.is_running:
             self._is_flush_due = True
@@ -281,6 +314,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.store = ConsoleStore()
         self.store.profile = name
         self.socket, self.read_only = way.where, self._is_read_only or way.read_only
+        self._ear, self.edge = AlertEar(), way.edge
+        self.theme = way.theme or self._theme_wanted
+        self.refresh_css(animate=False)
         self.link = Link(
             self.store, way.where, clock=self.clock, connect=way.connect, read_only=self.read_only,
             on_change=self._on_store_changed,

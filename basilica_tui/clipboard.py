@@ -15,6 +15,11 @@ def osc52(text: str, env: Mapping[str, str]) -> str | None:
     if len(encoded) > LIMIT:
         return None
     sequence = f"\x1b]52;c;{encoded}\x07"
+    return through_multiplexer(sequence, env)
+
+
+def through_multiplexer(sequence: str, env: Mapping[str, str]) -> str:
+    """The sequence so that tmux or screen hands it to the terminal that they run in."""
     if env.get("TMUX"):
         return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
     if env.get("TERM", "").startswith("screen"):

@@ -60,6 +60,8 @@ class Table(Generic[V]):
     is_problem: Callable[[V], bool]
     first_sort: str
     copy_text: Callable[[V], str]
+    watched: frozenset[str] = frozenset()
+    """Columns whose change stands out for some seconds: no times, and nothing that moves at every check."""
 
     def column(self, column_id: str) -> Column[V]:
         """The column of that id."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from basilica_tui.bindings import REPLAY
 from basilica_tui.command_line import open_palette
+from basilica_tui.pace import next_pace, parse_pace
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.engine_actions import choose_theme, reload_engine, set_weights, stop_engine
 from basilica_tui.screens.help import HelpScreen
@@ -57,7 +58,10 @@ def own_commands(desk: ConsoleApp, screen: ConsoleScreen, argument: str) -> Mapp
         "leave": desk.leave,
         "detach": desk.detach,
         "hint": lambda: desk.say("q leaves; the engine keeps running"),
-        "refresh": lambda: desk.start(desk.refresh_all()),
+        "refresh": lambda: _refresh(desk, argument),
+        "pace.faster": lambda: desk.set_pace(next_pace(desk.pace_s, slower=False)),
+        "pace.slower": lambda: desk.set_pace(next_pace(desk.pace_s, slower=True)),
+        "suspend": desk.suspend_to_shell,
         "theme": lambda: choose_theme(desk, argument),
         "plot": lambda: open_plot(desk, argument),
         "engine.switch": lambda: desk.switch_engine(argument.removeprefix("@")),
@@ -66,6 +70,15 @@ def own_commands(desk: ConsoleApp, screen: ConsoleScreen, argument: str) -> Mapp
         "weights.set": lambda: set_weights(desk),
         "engine.stop": lambda: stop_engine(desk),
     }
+
+
+def _refresh(desk: ConsoleApp, argument: str) -> None:
+    if not argument:
+        desk.start(desk.refresh_all())
+    elif (pace := parse_pace(argument)) is not None:
+        desk.set_pace(pace)
+    else:
+        desk.say(f"{argument} is no pace; half a second to a minute are:   :refresh 5s", "warn")
 
 
 def _back(desk: ConsoleApp, screen: ConsoleScreen) -> None:

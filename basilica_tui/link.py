@@ -21,6 +21,9 @@ from engine.errors import BasilicaError, ControlRefused, EngineUnreachable, Prot
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 10.0
 LOG_PAGE = 1000
+ASK_EVERY_S = 10.0
+SLOW_S = 2.0
+"""After so long without an answer the header says since when."""
 
 
 class HelloLike(Protocol):
@@ -103,6 +106,14 @@ def next_retry_s(previous_s: float) -> float:
     return min(previous_s * 2, LAST_RETRY_S) if previous_s else FIRST_RETRY_S
 
 
+def coarse_latency(seconds: float) -> float:
+    """In steps that say something: nothing below 100 ms, 50 ms below one second, then half seconds."""
+    if seconds < 0.1:
+        return 0.0
+    step = 0.05 if seconds < 1 else 0.5
+    return round(round(seconds / step) * step, 2)
+
+
 class Link:
     """Feeds a store from an engine for as long as ``run`` is running."""
 
@@ -178,15 +189,53 @@ class Link:
         try:
             await self._load(client)
             self._client = client
-            async with contextlib.aclosing(client.watch()) as batches:
-                async for batch in batches:
-                    self._store.apply_batch(batch)
-                    self._store.lost_log_lines += batch.gap
-                    self._on_change()
+            measuring = asyncio.create_task(self._measure(client))
+            try:
+                async with contextlib.aclosing(client.watch()) as batches:
+                    async for batch in batches:
+                        self._store.apply_batch(batch)
+                        self._store.lost_log_lines += batch.gap
+                        self._on_change()
+            finally:
+                measuring.cancel()
+                await asyncio.gather(measuring, return_exceptions=True)
         finally:
             self._client = None
             with contextlib.suppress(BasilicaError, OSError):
                 await client.close()
+
+    async def _measure(self, client: Client) -> None:
+        """Ask for something small now and then: how long the answer takes is what every key will take too."""
+        while True:
+            await self._clock.sleep(ASK_EVERY_S)
+            began, asked_at = self._clock.monotonic(), self._clock.now()
+            asking = asyncio.ensure_future(self._ask(client))
+            overdue = asyncio.ensure_future(self._clock.sleep(SLOW_S))
+            try:
+                await asyncio.wait({asking, overdue}, return_when=asyncio.FIRST_COMPLETED)
+                if not asking.done():
+                    self._say_latency(self._store.link.latency_s, unanswered_since=asked_at)
+                if not await asking:
+                    return
+            finally:
+                asking.cancel()
+                overdue.cancel()
+            self._say_latency(coarse_latency(self._clock.monotonic() - began))
+
+    async def _ask(self, client: Client) -> bool:
+        try:
+            await client.summary()
+        except ControlRefused:
+            return True  # an engine older than the question; a refusal is a round trip too
+        except BasilicaError:
+            return False  # the watch says it
+        return True
+
+    def _say_latency(self, latency_s: float, unanswered_since: float | None = None) -> None:
+        link = replace(self._store.link, latency_s=latency_s, unanswered_since=unanswered_since)
+        if link != self._store.link and link.phase == "live":
+            self._store.set_link(link)
+            self._on_change()
 
     async def _load(self, client: Client) -> None:
         if client.hello.instance != self._instance:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-_KEYS = frozenset({"socket", "ssh", "read_only"})
+_KEYS = frozenset({"socket", "ssh", "read_only", "theme", "edge"})
 ENGINES_LIMIT = 64
 
 
@@ -33,6 +33,10 @@ class EngineProfile:
     socket: Path | None = None
     ssh: SshAddress | None = None
     read_only: bool = False
+    theme: str = ""
+    """Its own colours, so that it is not taken for another one; empty for those of all."""
+    edge: str = ""
+    """The colour of its name in the header and of every frame, such as red for what earns money."""
 
     @property
     def where(self) -> str:
@@ -83,18 +87,21 @@ def _profile(name: str, values: object) -> tuple[EngineProfile | None, str]:
     path = None if socket is None else Path(str(socket))
     if path is not None and address is None:
         path = path.expanduser()
-    return EngineProfile(name, path, address, values.get("read_only") is True), ""
+    looks = (str(values.get(key, "")) for key in ("theme", "edge"))
+    return EngineProfile(name, path, address, values.get("read_only") is True, *looks), ""
 
 
 def _problem(values: Mapping[str, object], address: SshAddress | None) -> str:
     unknown = [str(key) for key in values if key not in _KEYS]
     socket, ssh = values.get("socket"), values.get("ssh")
     if unknown:
-        return f"{', '.join(unknown)} is not known; socket, ssh and read_only are"
+        return f"{', '.join(unknown)} is not known; socket, ssh, read_only, theme and edge are"
     if (socket is None and ssh is None) or not isinstance(values.get("read_only", False), bool):
         return "needs socket or ssh; read_only is true or false"
     if socket is not None and not (isinstance(socket, str) and socket.strip()):
         return "socket is a path"
+    if not all(isinstance(values.get(key, ""), str) for key in ("theme", "edge")):
+        return "theme is the name of one, edge a colour"
     if ssh is not None and address is None:
         return f"ssh is user@host or user@host:port, not {str(ssh)[:60]}"
     return ""

@@ -42,7 +42,12 @@ def run_console(
 
         to = way or Way("", socket, connect_to_engine)
         only_looks = read_only or to.read_only
-        return ConsoleApp(to.where, connect=to.connect, read_only=only_looks, profile=to.name, **options)
+        # Who only looks, or looks from a browser, is not called by the bell unless they say so.
+        options["bell"] = options["bell"] or ("off" if only_looks or _in_browser() else "bell")
+        return ConsoleApp(
+            to.where, connect=to.connect, read_only=only_looks, profile=to.name, edge=to.edge,
+            **{**options, **({"theme": to.theme} if to.theme and theme is None else {})},
+        )  # fmt: skip
 
     return _run(make, theme, ascii_only)
 
@@ -53,13 +58,13 @@ def run_replay(player: Player, source: Path, *, theme: str | None = None) -> int
     def make(options: dict[str, Any]) -> ConsoleApp:
         from basilica_tui.replay import ReplayApp  # noqa: PLC0415 - TEXTUAL_ANIMATIONS is read at import
 
-        return ReplayApp(player, source, **options)
+        return ReplayApp(player, source, **{**options, "bell": "off"})
 
     return _run(make, theme, None)
 
 
 def _run(make: Callable[[dict[str, Any]], ConsoleApp], theme: str | None, ascii_only: bool | None) -> int:
-    in_browser = os.environ.get("TEXTUAL_DRIVER", "") == WEB_DRIVER
+    in_browser = _in_browser()
     if not in_browser and not _has_terminal():
         words = "basilica-tui needs a terminal on its input and standard error (over SSH: ssh -t)"
         sys.stderr.write(f"{words}; basilica-tui show prints plain text\n")
@@ -87,6 +92,8 @@ def _run(make: Callable[[dict[str, Any]], ConsoleApp], theme: str | None, ascii_
             "ascii_only": not speaks_utf8(os.environ) if ascii_only is None else ascii_only,
             "watch_terminal": not in_browser,
             "ways": ways_to(settings.engines),
+            "bell": settings.bell,
+            "pace_s": settings.pace_s,
         }
     )
     app.run(mouse=False)
@@ -97,6 +104,10 @@ def _run(make: Callable[[dict[str, Any]], ConsoleApp], theme: str | None, ascii_
                  "link": app.store.link.phase, "engine": app.store.link.build, "theme": app.theme}  # fmt: skip
         return tell(app.crash, about, state)
     return app.return_code or 0
+
+
+def _in_browser() -> bool:
+    return os.environ.get("TEXTUAL_DRIVER", "") == WEB_DRIVER
 
 
 def _has_terminal() -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
+from basilica_tui.bell import BELLS, Bell
 from basilica_tui.bindings import BINDINGS, KeyBinding, remap
+from basilica_tui.pace import NORMAL_S, parse_pace
 from basilica_tui.profiles import EngineProfile, parse_profiles
 from basilica_tui.themes import THEME_NAMES, TONES, make_theme
 
@@ -22,6 +24,7 @@ KEY_NAMES: Mapping[str, str] = {
     "(": "left_parenthesis", ")": "right_parenthesis", "[": "left_square_bracket", "]": "right_square_bracket",
 }  # fmt: skip
 """As people write keys, as Textual names them."""
+_KNOWN = frozenset({"keys", "theme", "ascii", "engines", "bell", "refresh"})
 COLOURS = ("foreground", "background", "panel", *TONES, "cursor", "edge")
 
 
@@ -35,6 +38,9 @@ class Settings:
     themes: tuple[Theme, ...] = ()
     problems: tuple[str, ...] = field(default=())
     engines: Mapping[str, EngineProfile] = field(default_factory=dict)
+    bell: Bell | None = None
+    """None where the file says nothing: the bell for operators, silence for who only looks."""
+    pace_s: float = NORMAL_S
 
 
 def load_settings(folder: Path) -> Settings:
@@ -42,13 +48,15 @@ def load_settings(folder: Path) -> Settings:
     themes, problems = _themes(folder / "themes")
     data, unreadable = _read(folder / "console.toml")
     problems += unreadable
-    for name in data.keys() - {"keys", "theme", "ascii", "engines"}:
-        problems.append(f"console.toml: {name} is not known; keys, theme, ascii and engines are")
+    for name in data.keys() - _KNOWN:
+        problems.append(f"console.toml: {name} is not known; {', '.join(sorted(_KNOWN))} are")
     keymap, key_problems = _keymap(data.get("keys", {}))
     bindings, clashes = remap(BINDINGS, keymap)
     engines, engine_problems = parse_profiles(data.get("engines", {}))
     theme, ascii_only = data.get("theme"), data.get("ascii")
     names = [*THEME_NAMES, *(t.name for t in themes)]
+    engines, looks_problems = _looks(engines, names)
+    bell, pace_s, pace_problems = _bell_and_pace(data)
     if theme is not None and theme not in names:
         problems.append(f"console.toml: there is no theme {theme}; there are {', '.join(names)}")
         theme = None
@@ -60,9 +68,36 @@ def load_settings(folder: Path) -> Settings:
         theme if isinstance(theme, str) else None,
         ascii_only if isinstance(ascii_only, bool) else None,
         tuple(themes),
-        (*problems, *key_problems, *clashes, *engine_problems),
+        (*problems, *key_problems, *clashes, *engine_problems, *looks_problems, *pace_problems),
         engines,
+        bell,
+        pace_s,
     )
+
+
+def _bell_and_pace(data: Mapping[str, object]) -> tuple[Bell | None, float, list[str]]:
+    problems = []
+    wanted = data.get("bell")
+    bell = next((b for b in BELLS if b == wanted), None)
+    if wanted is not None and bell is None:
+        problems.append(f"console.toml: bell is one of {', '.join(BELLS)}")
+    pace_s = parse_pace(str(data.get("refresh", "1s")))
+    if pace_s is None:
+        problems.append('console.toml: refresh is a time from half a second to a minute, such as "5s"')
+    return bell, NORMAL_S if pace_s is None else pace_s, problems
+
+
+def _looks(engines: Mapping[str, EngineProfile], themes: Sequence[str]) -> tuple[dict[str, EngineProfile], list[str]]:
+    """Engines without colours that do not exist, and a sentence for each of those."""
+    kept, problems = dict(engines), []
+    for name, profile in engines.items():
+        if profile.theme and profile.theme not in themes:
+            problems.append(f"console.toml: engines.{name}: there is no theme {profile.theme}")
+            kept[name] = replace(kept[name], theme="")
+        if profile.edge and not _is_colour(profile.edge):
+            problems.append(f"console.toml: engines.{name}: {profile.edge} is no colour")
+            kept[name] = replace(kept[name], edge="")
+    return kept, problems
 
 
 def _read(path: Path) -> tuple[dict[str, object], list[str]]:

@@ -64,6 +64,10 @@ class LinkState:
     was_live: bool = False
     build: str = ""
     """The version of the engine that answered last."""
+    latency_s: float = 0.0
+    """The last round trip to the engine, coarse; 0 where it is too short to be worth a word."""
+    unanswered_since: float | None = None
+    """Since when a question waits for its answer, if for longer than it should."""
     is_mismatch: bool = False
     """Somebody answers, but in a protocol that this console does not speak."""
 

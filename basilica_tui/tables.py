@@ -158,6 +158,7 @@ NODES: Table[NodeView] = Table(
     first_sort="node",
     is_problem=_node_problem,
     copy_text=_json,
+    watched=frozenset({"state", "gpus", "ssh", "score", "keys", "cuda", "driver"}),
     columns=(
         Column("node", "node", 12, lambda n, k: (node_name(n), ""), node_name, 1, grow=1),
         Column("state", "state", 11, node_state_span,
@@ -225,6 +226,7 @@ SESSIONS: Table[SessionView] = Table(
     first_sort="state",
     is_problem=lambda s: s.nodes_failed > 0,
     copy_text=_json,
+    watched=frozenset({"state", "nodes", "assigned"}),
     columns=(
         Column("hotkey", "validator", 12, lambda s, k: (f.short_hotkey(s.hotkey or s.id, k), "accent"),
                lambda s: s.hotkey, 1, value=lambda s: s.hotkey or s.id),
@@ -263,6 +265,7 @@ SERVICES: Table[ServiceView] = Table(
     first_sort="state",
     is_problem=lambda s: s.state != "running",
     copy_text=_json,
+    watched=frozenset({"state", "restarts"}),
     columns=(
         Column("service", "service", 14, lambda s, k: (s.id, ""), lambda s: s.id, 1),
         Column("state", "state", 12, lambda s, k: _state(SERVICE_STATES, s.state, k),
@@ -307,6 +310,7 @@ ALERTS: Table[AlertView] = Table(
     first_sort="state",
     is_problem=lambda a: a.active,
     copy_text=_json,
+    watched=frozenset({"state"}),
     columns=(
         Column("state", "state", 18, _alert_state, _alert_rank, 1,
                value=lambda a: f"{a.level} {'active' if a.active else 'over'}"),
@@ -343,6 +347,7 @@ MINERS: Table[MinerView] = Table(
     first_sort="uid",
     is_problem=lambda m: m.state not in {"answered", "discovered"},
     copy_text=_json,
+    watched=frozenset({"state", "nodes", "endpoint"}),
     columns=(
         Column("uid", "uid", 4, lambda m, k: (f.number(m.uid, k), ""), lambda m: m.uid, 1, "right"),
         Column("hotkey", "miner", 12, lambda m, k: (f.short_hotkey(m.hotkey or m.id, k), "accent"),
@@ -382,6 +387,7 @@ VERIFICATIONS: Table[VerificationView] = Table(
     first_sort="now",
     is_problem=lambda v: v.state in {"failed", "access_lost"},
     copy_text=_json,
+    watched=frozenset({"state", "tally"}),
     columns=(
         Column("node", "node", 10, lambda v, k: (f.short_node(v.id), ""), lambda v: v.id, 1, value=lambda v: v.id),
         Column("state", "result", 13, lambda v, k: _state(VERIFICATION_STATES, v.state, k),

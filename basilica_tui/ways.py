@@ -18,6 +18,8 @@ class Way:
     where: Path
     connect: Connect
     read_only: bool = False
+    theme: str = ""
+    edge: str = ""
 
 
 def way_to(profile: EngineProfile, *, ask: Callable[[str], str] | None = None) -> Way:
@@ -26,9 +28,9 @@ def way_to(profile: EngineProfile, *, ask: Callable[[str], str] | None = None) -
         from basilica_tui.remote import RemoteEngine  # noqa: PLC0415 - asyncssh takes 0.3 s to load
 
         remote = RemoteEngine(profile.ssh, profile.socket, ask=ask)
-        return Way(profile.name, remote.where, remote.connect, profile.read_only)
+        return Way(profile.name, remote.where, remote.connect, profile.read_only, profile.theme, profile.edge)
     assert profile.socket is not None, "a profile has a socket or ssh"
-    return Way(profile.name, profile.socket, connect_to_engine, profile.read_only)
+    return Way(profile.name, profile.socket, connect_to_engine, profile.read_only, profile.theme, profile.edge)
 
 
 def ways_to(profiles: Mapping[str, EngineProfile]) -> dict[str, Way]:

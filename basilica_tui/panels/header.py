@@ -12,16 +12,24 @@ from basilica_tui.store import ConsoleStore
 PROGRAM = "basilica-tui"
 CLOCK_WIDTH = 11
 COARSE_BLOCK_AGE_S = 30.0
+SLOW_ANSWER_S = 1.0
 
 
 def header_line(
-    store: ConsoleStore, look: Look, width: int, *, read_only: bool, paused: bool = False, path: Sequence[str] = ()
+    store: ConsoleStore,
+    look: Look,
+    width: int,
+    *,
+    read_only: bool,
+    paused: bool = False,
+    path: Sequence[str] = (),
+    pace: str = "",
 ) -> Line:
     """The whole line in ``width`` cells; on narrow terminals the chain's part gives way first.
 
-    ``path`` is how the operator came here, the view first.
+    ``path`` is how the operator came here, the view first; ``pace`` says how often it is drawn, if that is unusual.
     """
-    right = _right(store, look, width, read_only=read_only, paused=paused)
+    right = _right(store, look, width, read_only=read_only, paused=paused, pace=pace)
     room = width - line_width(right) - 2
     left = join_fitting([p for p in _left(store, look, width, path) if p], room, (f" {look.symbols.dot} ", "dim"))
     return spread(((" ", ""), *left), right, width, look.symbols.ellipsis)
@@ -63,8 +71,8 @@ def _block(store: ConsoleStore, look: Look) -> Line:
     return ((block, ""),)
 
 
-def _right(store: ConsoleStore, look: Look, width: int, *, read_only: bool, paused: bool) -> Line:
-    parts: list[Line] = [(("paused", "warn"),)] if paused else []
+def _right(store: ConsoleStore, look: Look, width: int, *, read_only: bool, paused: bool, pace: str) -> Line:
+    parts: list[Line] = [(("paused", "warn"),)] if paused else [((pace, "accent"),)] if pace else []
     if store.replay is not None:
         return join([*parts, ((f"{look.symbols.warn} REPLAY", "warn"),)], ("   ", ""))
     parts.append(link_badge(store, look, short=width < 88))
@@ -75,11 +83,22 @@ def _right(store: ConsoleStore, look: Look, width: int, *, read_only: bool, paus
     return join(parts, ("   " if width >= 88 else "  ", ""))
 
 
+def _live(store: ConsoleStore, look: Look) -> Line:
+    """Just live, while there is nothing to say about how fast the engine answers."""
+    link, live = store.link, (f"{look.symbols.good} live", "good")
+    if link.unanswered_since is not None:
+        return (live, (f" no answer for {f.duration(look.now - link.unanswered_since)}", "warn"))
+    if not link.latency_s:
+        return (live,)
+    took = f"{link.latency_s * 1000:.0f} ms" if link.latency_s < 1 else f"{link.latency_s:g} s"
+    return (live, (f" {took}", "warn" if link.latency_s >= SLOW_ANSWER_S else "dim"))
+
+
 def link_badge(store: ConsoleStore, look: Look, *, short: bool = False) -> Line:
     """Live, connecting, or since when there is no engine and when the next try comes."""
     link = store.link
     if link.phase == "live":
-        return ((f"{look.symbols.good} live", "good"),)
+        return _live(store, look)
     if link.phase == "connecting":
         return ((f"{look.symbols.half} connecting", "warn"),)
     since = f.age(link.since, look)

@@ -17,7 +17,7 @@ _KEYS = (
     (("replay.back", "replay.on"), "event"),
     (("replay.minute_back", "replay.minute_on"), "minute"),
     (("replay.hour_back", "replay.hour_on"), "hour"),
-    (("replay.slower", "replay.faster"), "speed"),
+    (("pace.slower", "pace.faster"), "speed"),
     (("replay.next_error",), "next error"),
 )
 

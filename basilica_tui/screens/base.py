@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from basilica_tui.commands import completions
 from basilica_tui.format import Line, Look
+from basilica_tui.pace import pace_words
 from basilica_tui.panels.footer import footer_line, notice_line
 from basilica_tui.panels.header import CLOCK_WIDTH, clock_line, header_line
 from basilica_tui.panels.timebar import timebar_lines
@@ -55,6 +56,7 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
     def compose(self) -> ComposeResult:
         """Header, body, prompt, footer."""
         with Horizontal(id="top"):
+            yield Lines(1, id="skin")
             yield Lines(1, id="header")
             yield Lines(1, id="clock")
         yield Lines(1, id="timebar")
@@ -127,8 +129,11 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
         """Header and footer."""
         desk = self.desk
         width = self.size.width
-        room = width - CLOCK_WIDTH
-        header = header_line(desk.store, look, room, read_only=desk.read_only, paused=self.is_paused, path=desk.path())
+        room = width - CLOCK_WIDTH - self._draw_skin()
+        header = header_line(
+            desk.store, look, room, read_only=desk.read_only, paused=self.is_paused, path=desk.path(),
+            pace=pace_words(desk.pace_s) if desk.store.replay is None else "",
+        )  # fmt: skip
         self.query_one("#header", Lines).set_lines([header])
         self.query_one("#clock", Lines).set_lines([clock_line(look)])
         self._draw_timebar(look)
@@ -145,6 +150,17 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
                 is_validator=desk.store.is_validator,
             )
         self.query_one("#footer", Lines).set_lines([line])
+
+    def _draw_skin(self) -> int:
+        """The engine's name on its own colour, if it has one; returns its width."""
+        desk = self.desk
+        if not desk.edge:
+            return 0
+        name = f" @{desk.store.profile} "
+        skin = self.query_one("#skin", Lines)
+        skin.styles.width, skin.display = len(name), True
+        skin.set_lines([((name, ""),)])
+        return len(name)
 
     def _draw_timebar(self, look: Look) -> None:
         place = self.desk.store.replay

@@ -16,6 +16,7 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from basilica_tui.changes import NOTHING, Changes
 from basilica_tui.columns import GAP, Placed, Query, Table, place_columns
 from basilica_tui.format import Look, Span
 from basilica_tui.lines import safe
@@ -34,6 +35,8 @@ class _Painted:
     is_cursor: bool
     is_marked: bool
     cells: tuple[Span, ...]
+    changed: frozenset[str] = NOTHING
+    """Ids of the columns that stand out because they say something new."""
 
 
 class LineTable(ScrollView, Toned, Generic[V]):
@@ -45,6 +48,7 @@ class LineTable(ScrollView, Toned, Generic[V]):
         "line-table--cursor",
         "line-table--header",
         "line-table--match",
+        "line-table--changed",
     }
 
     def __init__(
@@ -68,6 +72,7 @@ class LineTable(ScrollView, Toned, Generic[V]):
         self._placed: tuple[Placed, ...] = ()
         self._painted: dict[int, _Painted] = {}
         self._strips: dict[int, Strip] = {}
+        self._changes = Changes()
         self.repainted_cells = 0
         self.repainted_rows = 0
 
@@ -89,6 +94,7 @@ class LineTable(ScrollView, Toned, Generic[V]):
             self.table = self._full = table
             self._order, self._index, self.cursor_id = (), {}, None
             self.marks.clear()
+            self._changes.forget()
             self._place()
             self.refresh()
 
@@ -284,7 +290,13 @@ class LineTable(ScrollView, Toned, Generic[V]):
         cells = tuple(
             safe(self.table.columns[p.index].cell(row, look), ascii_only=self.ascii_only) for p in self._placed
         )
-        return _Painted(row_id, row_id == self.cursor_id, row_id in self.marks, cells)
+        changed = self._changed_columns(row_id, cells, look.now) if self.table.watched else NOTHING
+        return _Painted(row_id, row_id == self.cursor_id, row_id in self.marks, cells, changed)
+
+    def _changed_columns(self, row_id: str, cells: Sequence[Span], now: float) -> frozenset[str]:
+        ids = (self.table.columns[p.index].id for p in self._placed)
+        watched = {i: text for i, (text, _) in zip(ids, cells, strict=True) if i in self.table.watched}
+        return self._changes.of(row_id, watched, now)
 
     def _changed_regions(self, y: int, shown: _Painted | None, wanted: _Painted | None) -> list[Region]:
         whole = [Region(0, y, self.size.width, 1)]
@@ -295,7 +307,10 @@ class LineTable(ScrollView, Toned, Generic[V]):
         left = round(self.scroll_x)
         regions = []
         for place, before, after in zip(self._placed, shown.cells, wanted.cells, strict=True):
-            if before != after:
+            is_other = (self.table.columns[place.index].id in shown.changed) != (
+                self.table.columns[place.index].id in wanted.changed
+            )
+            if before != after or is_other:
                 region = Region(GUTTER + place.x - left, y, place.width, 1)
                 regions.append(region.intersection(Region(0, y, self.size.width, 1)))
         return [r for r in regions if r.width > 0]
@@ -319,11 +334,31 @@ class LineTable(ScrollView, Toned, Generic[V]):
             column = self.table.columns[place.index]
             padding = "" if place is self._placed[-1] else " " * GAP
             spans.append((fit(text, place.width, column.align, symbols.ellipsis) + padding, tone))
-        segments += self._highlighted(spans, over) if self.highlight else self.segments(spans, over=over)
+        if self.highlight:
+            segments += self._highlighted(spans, over)
+        elif painted.changed:
+            segments += self._with_changes(spans, painted.changed, over)
+        else:
+            segments += self.segments(spans, over=over)
         width = sum(s.cell_length for s in segments)
         fill = base + over if over is not None else base
         strip = Strip(segments, width)
         return self._crop(strip.adjust_cell_length(max(width, self._right_edge()), fill))
+
+    def _with_changes(self, spans: Sequence[Span], changed: frozenset[str], over: Style | None) -> list[Segment]:
+        """Bold and underlined, which no palette and no NO_COLOR takes away."""
+        new = self.get_component_rich_style("line-table--changed", partial=True)
+        segments: list[Segment] = []
+        for place, (text, tone) in zip(self._placed, spans, strict=True):
+            if self.table.columns[place.index].id not in changed:
+                segments += self.segments([(text, tone)], over=over)
+                continue
+            word = text.strip(" ")
+            left, right = text[: len(text) - len(text.lstrip(" "))], text[len(text.rstrip(" ")) :]
+            segments += self.segments([(left, tone)], over=over)
+            segments += self.segments([(word, tone)], over=new if over is None else over + new)
+            segments += self.segments([(right, tone)], over=over)
+        return segments
 
     def _highlighted(self, spans: Sequence[Span], over: Style | None) -> list[Segment]:
         match = self.get_component_rich_style("line-table--match", partial=True)

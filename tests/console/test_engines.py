@@ -228,3 +228,34 @@ def test_the_overview_looks_as_before(snap_compare: SnapCompare, make_app: MakeA
         await shows(pilot, "2 answer", "gone")
 
     assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
+async def test_an_engine_with_an_edge_is_known_by_its_colour(make_app: MakeApp) -> None:
+    """Its name stands on that colour on every screen, frames take it; the next engine has its own."""
+    found, miner, _ = ways()
+    found["prod"] = Way("prod", Path("/run/prod.sock"), miner.connect, theme="light", edge="#c01c28")
+    app = make_app(ways=found)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        app.switch_engine("prod")
+        await shows(pilot, "@prod", "live")
+        assert (app.theme, app.get_css_variables()["edge"]) == ("light", "#c01c28")
+        skin = app.screen.query_one("#skin")
+        assert skin.styles.background.hex.lower() == "#c01c28"
+        assert text_of(app).splitlines()[0].startswith(" @prod ")
+        app.switch_engine("home")
+        await settle(pilot)
+        assert app.theme == "dark"
+        assert app.screen.query_one("#skin").display is False
+
+
+def test_looks_of_an_engine_are_checked(tmp_path: Path) -> None:
+    """A theme or colour that does not exist is told; the engine can still be attached to."""
+    (tmp_path / "console.toml").write_text(
+        '[engines.prod]\nsocket = "/run/a.sock"\ntheme = "neon"\nedge = "redd"\n'
+        '[engines.home]\nsocket = "/run/b.sock"\nedge = "red"\n'
+    )
+    settings = load_settings(tmp_path)
+    assert len(settings.problems) == 2
+    assert (settings.engines["prod"].theme, settings.engines["prod"].edge) == ("", "")
+    assert settings.engines["home"].edge == "red"
