@@ -24,12 +24,17 @@ def measure() -> list[Figure]:
         subnet.start()
         try:
             quiet = [_handshake_s(subnet) for _ in range(HANDSHAKES)]
-            with flood(subnet.grpc_port, CONNECTIONS):
+            with flood(subnet.grpc_port, CONNECTIONS) as count:
                 flooded = [_handshake_s(subnet) for _ in range(HANDSHAKES)]
+                tally = count()
         finally:
             subnet.stop()
     note = f"median {statistics.median(flooded):.2f}; without the flood {max(quiet):.2f}"
-    return [Figure(f"handshake under {CONNECTIONS} bad connections, slowest", max(flooded), "s", at_most(1), note)]
+    what = f"{tally.opened:,} were opened by then, {tally.ended_by_the_door:,} of them ended by the door"
+    return [
+        Figure(f"handshake under {CONNECTIONS} bad connections, slowest", max(flooded), "s", at_most(1), note),
+        Figure("bad connections open at that moment", tally.open, note=what),
+    ]
 
 
 def _handshake_s(subnet: MinerSubnet) -> float:
