@@ -72,6 +72,7 @@ def run_daemon(config_path: Path | None, *, revoke_on_exit: bool = False) -> int
     eventloop.raise_open_files()
     ring = LogRing()
     set_up_logging(config, ring)
+    log.info(f"Loaded configuration from: {loaded.path}")
     for warning in loaded.warnings:
         log.warning("config.warning", message=warning)
     section = config.bittensor
@@ -83,6 +84,7 @@ def run_daemon(config_path: Path | None, *, revoke_on_exit: bool = False) -> int
         ask=getpass.getpass if sys.stdin.isatty() else None,
     )
     eventloop.run(Engine(config, wallet, ring, read=read, path=loaded.path).run())
+    log.info(f"Basilica {_role_name(config).capitalize()} stopped")
     return 0
 
 
@@ -232,13 +234,8 @@ class Engine:
             watching.add_actions(self._actions)
             self._add_doctor(role, opened)
             self._add_reloading(role, watching)
-            self._supervisor.add("control", control.serve)
-            self._supervisor.add("events", events.run)
-            if config.recording.enabled:
-                self._supervisor.add("recording", recorder.run)
-            self._supervisor.add("database", opened.store.watch)
-            if self._manager.is_there:
-                self._supervisor.add("service-manager", self._manager.run)
+            self._add_common_services(control, opened.store, recorder)
+            log.info(f"All {_role_name(config)} services started successfully")
             eventloop.keep_what_is_loaded()
             supervising = asyncio.create_task(self._supervisor.run())
             told = asyncio.create_task(stopping.wait())
@@ -255,6 +252,15 @@ class Engine:
             await watching.close()
             await recorder.close()
         await events.flush()
+
+    def _add_common_services(self, control: ControlServer, store: Store, recorder: Recorder) -> None:
+        self._supervisor.add("control", control.serve)
+        self._supervisor.add("events", store.events.writer.run)
+        if self._config.recording.enabled:
+            self._supervisor.add("recording", recorder.run)
+        self._supervisor.add("database", store.watch)
+        if self._manager.is_there:
+            self._supervisor.add("service-manager", self._manager.run)
 
     async def _read_history(self, series: str, subject: str, since: float) -> Sequence[tuple[float, float]]:
         if self._history is None:

@@ -6,11 +6,15 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 
+import structlog
+
 from engine.chain import Chain, Metagraph
 from engine.clock import Clock
 from engine.config.miner import MinerConfig
 from engine.errors import ChainRateLimited, ChainRefused, ChainUnavailable
 from engine.events import AxonChecked, AxonServed, ChainFailed, EventSink
+
+log = structlog.get_logger()
 
 RATE_LIMIT_PAUSE_S = 600.0
 """After the chain's serving rate limit refused us: one discovery turn, not a restart loop."""
@@ -41,8 +45,14 @@ def outgoing_address() -> str | None:
 def advertised_endpoint(config: MinerConfig) -> Endpoint | None:
     """What the chain should say: the configured external IP, loopback on a local chain, else this host's own."""
     ip = config.bittensor.external_ip
-    if ip is None:
-        ip = "127.0.0.1" if config.bittensor.network == "local" else outgoing_address()
+    if ip is None and config.bittensor.network == "local":
+        ip = "127.0.0.1"
+    elif ip is None:
+        ip = outgoing_address()
+        if ip is None:
+            log.warning("No public IP found: nothing is published on chain", hint="set bittensor.external_ip")
+        else:
+            log.info("Auto-detected public IP", ip=ip)
     return None if ip is None else Endpoint(ip, config.bittensor.axon_port)
 
 

@@ -113,7 +113,7 @@ class Door:
                 hint=f"see who has port {self._port} with 'ss -ltnp', or change validator_comms.port (and axon_port)",
             ) from error
         self._server = server
-        log.info("door.listening", host=self._host, port=port)
+        log.info(f"Starting validator communications server on {self._host}:{port}", host=self._host, port=port)
         return port
 
     async def stop(self, grace_s: float) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+import structlog
+
 from engine.chain import Chain
 from engine.chain.cached import MetagraphCache
 from engine.clock import Clock, sleep_or_wake
@@ -33,6 +35,8 @@ from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
 from engine.store import Store
 from engine.supervisor import Supervisor
+
+log = structlog.get_logger()
 
 PRUNE_INTERVAL_S = 300.0
 HISTORY_S = 90 * 86400.0
@@ -116,6 +120,10 @@ class MinerRole:
     async def start(self) -> None:
         """Restore what was known, announce the fleet, open the door. Raises BasilicaError."""
         self.fleet.announce()
+        if self.fleet.nodes:
+            log.info(f"Successfully registered {len(self.fleet.nodes)} nodes")
+        else:
+            log.warning("No nodes registered - miner will not be able to serve validators")
         await self.access.restore()
         await self.watch.restore()
         await self.core.restore()
@@ -207,6 +215,7 @@ class MinerRole:
     # --- services ---------------------------------------------------------------------------------------------
 
     async def _keep_assigning(self) -> None:
+        log.info("Starting validator discovery")
         while True:
             interval_s = pause_s = self._config.validator_assignment.interval
             try:

@@ -9,6 +9,8 @@ from engine import events as ev
 from engine.events import Event, Severity
 
 Line = tuple[Severity, str]
+NO_PERMIT = "configured validator "
+"""How the reason of an assignment begins that found no permit for the configured validator."""
 Words = Callable[[Any], list[Line]]
 
 _REFUSALS: tuple[tuple[str, str], ...] = (
@@ -25,8 +27,20 @@ def lines(event: Event) -> list[Line]:
     return (words(event) if words is not None else []) or [(event.severity, event.kind)]
 
 
+def _engine_started(event: ev.EngineStarted) -> list[Line]:
+    return [("info", f"Starting Basilica {event.role.capitalize()}")]
+
+
+def _engine_stopping(event: ev.EngineStopping) -> list[Line]:
+    is_signal = event.reason.startswith("SIG")
+    return [("info", "Received shutdown signal, stopping" if is_signal else f"Stopping: {event.reason}")]
+
+
 def _metagraph_read(event: ev.MetagraphRead) -> list[Line]:
-    return [("info", f"Found {event.validators} validators with permits")]
+    found = ("info", f"Found {event.validators} validators with permits")
+    if event.own_uid is None:
+        return [found, ("error", f"No UID discovered: the hotkey is not registered on subnet {event.netuid}")]
+    return [found, ("debug", f"Registered with discovered UID: {event.own_uid}")]
 
 
 def _chain_failed(event: ev.ChainFailed) -> list[Line]:
@@ -55,6 +69,9 @@ def _assignment_changed(event: ev.AssignmentChanged) -> list[Line]:
             ("info", f"Assigning all nodes to validator {event.validator_hotkey} (uid: {event.uid})"),
             ("info", f"Assigned validator: {event.validator_hotkey}"),
         ]
+    if event.reason.startswith(NO_PERMIT):
+        hotkey = event.reason.removeprefix(NO_PERMIT).partition(" ")[0]
+        return [("warning", f"Validator with hotkey {hotkey} not found in active validators")]
     if event.strategy != "open":
         return [("info", "No eligible validators found during discovery; no assignment made")]
     return []
@@ -90,6 +107,27 @@ def _node_added(event: ev.NodeAdded) -> list[Line]:
     return [("info", f"Registered node {event.node_id} at {event.username}@{event.host}:{event.port}")]
 
 
+def _node_state_changed(event: ev.NodeStateChanged) -> list[Line]:
+    """What the node said is in the fields: words are for every terminal."""
+    if event.new == "healthy":
+        return [("info", f"Node {event.node_id} is healthy")]
+    return [("warning" if event.new == "suspect" else "error", f"Node health check failed: {event.node_id}")]
+
+
+def _key_deployed(event: ev.KeyDeployed) -> list[Line]:
+    verb = "Renewed SSH key on" if event.renewed else "Deployed SSH key to"
+    return [("info", f"{verb} node {event.node_id} for validator {event.validator_hotkey}")]
+
+
+def _key_removed(event: ev.KeyRemoved) -> list[Line]:
+    return [("info", f"Removed SSH key of validator {event.validator_hotkey} from node {event.node_id}")]
+
+
+def _key_failed(event: ev.KeyFailed) -> list[Line]:
+    what = "SSH command failed" if event.error_code.startswith("ssh_") else "SSH keys not changed"
+    return [("error", f"{what}: {event.operation} on node {event.node_id}")]
+
+
 def _config_reloaded(event: ev.ConfigReloaded) -> list[Line]:
     found: list[Line] = [("info", f"Configuration reloaded: {len(event.applied)} changes applied")]
     if event.restart_needed:
@@ -106,6 +144,8 @@ def _alert_raised(event: ev.AlertRaised) -> list[Line]:
 
 
 _WORDS: dict[type[Event], Words] = {
+    ev.EngineStarted: _engine_started,
+    ev.EngineStopping: _engine_stopping,
     ev.MetagraphRead: _metagraph_read,
     ev.ChainFailed: _chain_failed,
     ev.AxonChecked: _axon_checked,
@@ -115,6 +155,10 @@ _WORDS: dict[type[Event], Words] = {
     ev.CallRefused: _refused,
     ev.DiscoveryAnswered: _discovery_answered,
     ev.NodeAdded: _node_added,
+    ev.NodeStateChanged: _node_state_changed,
+    ev.KeyDeployed: _key_deployed,
+    ev.KeyRemoved: _key_removed,
+    ev.KeyFailed: _key_failed,
     ev.AlertRaised: _alert_raised,
     ev.ConfigReloaded: _config_reloaded,
     ev.ConfigRefused: _config_refused,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import logging
@@ -61,10 +62,22 @@ def assigned(hotkey: str, strategy: str = "highest_stake") -> ev.AssignmentChang
     return ev.AssignmentChanged(at=1.0, strategy=strategy, validator_hotkey=hotkey, uid=3, stake_tao=1.0, reason="r")
 
 
+def key_failed(code: str) -> ev.KeyFailed:
+    return ev.KeyFailed(at=1.0, node_id="n1", operation="deploy", error_code=code, message="\x1b[31mm", hint="h")
+
+
+def state(new: str) -> ev.NodeStateChanged:
+    return ev.NodeStateChanged(at=1.0, node_id="n1", old="unknown", new=new, reason="\x1b[31mgone")
+
+
 AUTHENTICATED = ev.ValidatorAuthenticated(
     at=1.0, validator_hotkey="5V", uid=3, stake_tao=1.0, dialect="A", peer="p", expires_at=9.0
 )
 METAGRAPH = ev.MetagraphRead(at=1.0, netuid=39, block=7, neurons=9, validators=4, own_uid=1)
+STARTED = ev.EngineStarted(at=1.0, role="miner", name="m", build="1", hotkey="5M", network="local", netuid=39)
+DEPLOYED = ev.KeyDeployed(
+    at=1.0, grant_id="g", node_id="n1", validator_hotkey="5V", expires_at=9.0, expiry_form="utc", renewed=False
+)
 NODE = ev.NodeAdded(at=1.0, node_id="n1", label="rack", host="192.0.2.7", port=22, username="root")
 
 
@@ -79,7 +92,28 @@ NODE = ev.NodeAdded(at=1.0, node_id="n1", label="rack", host="192.0.2.7", port=2
         (discovery(failed=2), ["Failed to deploy validator SSH keys for validator 5V"]),
         (discovery(), ["Validator 5V has no available nodes; skipping SSH key deployment"]),
         (discovery(assigned=False), ["Validator 5V is not the assigned validator; returning empty node list"]),
-        (METAGRAPH, ["Found 4 validators with permits"]),
+        (METAGRAPH, ["Found 4 validators with permits", "Registered with discovered UID: 1"]),
+        (
+            dataclasses.replace(METAGRAPH, own_uid=None),
+            ["Found 4 validators with permits", "No UID discovered: the hotkey is not registered on subnet 39"],
+        ),
+        (STARTED, ["Starting Basilica Miner"]),
+        (ev.EngineStopping(at=1.0, reason="SIGTERM"), ["Received shutdown signal, stopping"]),
+        (ev.EngineStopping(at=1.0, reason="a service gave up"), ["Stopping: a service gave up"]),
+        (
+            dataclasses.replace(assigned(""), reason="configured validator 5F holds no permit"),
+            ["Validator with hotkey 5F not found in active validators"],
+        ),
+        (DEPLOYED, ["Deployed SSH key to node n1 for validator 5V"]),
+        (dataclasses.replace(DEPLOYED, renewed=True), ["Renewed SSH key on node n1 for validator 5V"]),
+        (
+            ev.KeyRemoved(at=1.0, grant_id="g", node_id="n1", validator_hotkey="5V", reason="expired"),
+            ["Removed SSH key of validator 5V from node n1"],
+        ),
+        (key_failed("ssh_timeout"), ["SSH command failed: deploy on node n1"]),
+        (key_failed("no_space"), ["SSH keys not changed: deploy on node n1"]),
+        (state("suspect"), ["Node health check failed: n1"]),
+        (state("healthy"), ["Node n1 is healthy"]),
         (assigned("5V"), ["Assigning all nodes to validator 5V (uid: 3)", "Assigned validator: 5V"]),
         (assigned(""), ["No eligible validators found during discovery; no assignment made"]),
         (assigned("", "open"), ["assignment.changed"]),
