@@ -37,7 +37,7 @@ def _engine_stopping(event: ev.EngineStopping) -> list[Line]:
 
 
 def _metagraph_read(event: ev.MetagraphRead) -> list[Line]:
-    found = ("info", f"Found {event.validators} validators with permits")
+    found: Line = ("info", f"Found {event.validators} validators with permits")
     if event.own_uid is None:
         return [found, ("error", f"No UID discovered: the hotkey is not registered on subnet {event.netuid}")]
     return [found, ("debug", f"Registered with discovered UID: {event.own_uid}")]
