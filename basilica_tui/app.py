@@ -34,6 +34,7 @@ from basilica_tui.preferences import Preferences
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.node_detail import NodeScreen
 from basilica_tui.screens.session_detail import SessionScreen
+from basilica_tui.setup_opening import open_setup
 from basilica_tui.store import ConsoleStore
 from basilica_tui.symbols import ASCII, UNICODE
 from basilica_tui.terminal import EXIT_CODE, TerminalWatch, guard_terminal
@@ -118,6 +119,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._notice: tuple[str, str, float] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._acts = Acts(self)
+        self._opening: asyncio.Task[None] | None = None
         self._bell, self._ear = bell, AlertEar()
         self.pace_s = pace_s
         """Between two looks at what changed; what the operator does is shown sooner."""
@@ -209,8 +211,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         return [clean(s.crumb) for s in self.screen_stack if isinstance(s, ConsoleScreen)]
 
     def say(self, text: str, tone: str = "accent", seconds: float = NOTICE_S) -> None:
-        """One line in the footer's place for a few seconds."""
-        self._notice = (clean(text), tone, self.clock.monotonic() + seconds)
+        """One line in the footer's place for a few seconds; an empty one takes away what stands there."""
+        self._notice = (clean(text), tone, self.clock.monotonic() + seconds) if text else None
         screen = self.screen
         if isinstance(screen, ConsoleScreen) and screen.is_mounted and screen.query("#footer"):
             screen.draw_frame(self.look())
@@ -330,13 +332,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if self.read_only:
             self.say("this console is read-only", "warn")
             return
-        # Imported here: it brings the doctor and SSH, which a console needs for nothing else.
-        from basilica_tui.screens.setup import SetupScreen  # noqa: PLC0415
-        from engine.setup.phases import Setup  # noqa: PLC0415
-        from engine.setup.state_file import default_state_file, load_state  # noqa: PLC0415
-
-        file = default_state_file(Path.home())
-        self.push_screen(SetupScreen(load_state(file) or Setup(), file, ascii_only=self.symbols.is_ascii))
+        if self._opening is None or self._opening.done():
+            self._opening = self.start(open_setup(self))
 
     def open_node(self, node_id: str) -> None:
         """Show one node."""

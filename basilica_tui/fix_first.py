@@ -9,6 +9,7 @@ from typing import Literal
 from basilica_tui.format import Look, age, ago, duration, gpus, plural, remaining
 from basilica_tui.tables import node_name
 from engine.control.models import AlertView, EngineView, MinerView, NodeView, ServiceView, SessionView
+from engine.control.remedies import fix_for
 
 Level = Literal["bad", "warn", "info"]
 Stake = Literal["earnings", "access", "comfort"]
@@ -18,6 +19,7 @@ _STAKE_RANK: Mapping[str, int] = {"earnings": 0, "access": 1, "comfort": 2}
 NO_MINERS: Mapping[str, MinerView] = {}
 SKEW_LIMIT_S = 30.0
 QUIET_AFTER_S = 1800.0
+DOCTOR = "doctor.fix"
 ON_ITS_WAY = 0.5
 """What may still be avoided counts this much of what is lost already."""
 EARNING_SERVICES = frozenset({"reconciler", "fleet", "assignment", "verification", "weights", "sessions"})
@@ -29,7 +31,8 @@ class Fix:
     """One problem. ``costs`` says what is lost meanwhile; ``target`` is the (collection, id) that ``enter`` opens.
 
     ``stake`` and ``gpus`` (effective GPUs, ramp included) rank it; ``command`` is what ``f`` asks the engine for,
-    verb first, after showing it.
+    verb first, after showing it. With ``doctor.fix`` come a check and a node id (empty: the host): the doctor examines,
+    and its plan for what it finds is what is shown.
     """
 
     level: Level
@@ -66,7 +69,12 @@ def rank_fixes(
     for service in services.values():
         fixes += _service_fixes(service, fleet, look)
     told = {f.subject for f in fixes} | {f.target[1] for f in fixes}
-    fixes += [_alert_fix(a, look) for a in alerts.values() if a.active and not a.acknowledged and a.subject not in told]
+    known = {name: n.id for n in nodes.values() for name in (n.id, n.label, n.host) if name}
+    fixes += [
+        _alert_fix(a, known.get(a.subject, ""), look)
+        for a in alerts.values()
+        if a.active and not a.acknowledged and not {a.subject, known.get(a.subject, a.subject)} & told
+    ]
     return sorted(
         fixes, key=lambda f: (_STAKE_RANK[f.stake], -round(f.gpus, 3), _LEVEL_RANK[f.level], f.subject, f.message)
     )
@@ -135,14 +143,15 @@ def _node_fixes(node: NodeView, look: Look) -> list[Fix]:
     if node.state == "stopped":
         return [lost(node.reason or "traffic stopped", "enter")]
     if node.state == "unhealthy":
-        return [lost(_with_time(node.reason or "checks fail", when), "f", "node.check", node.id)]
+        return [lost(_with_time(node.reason or "checks fail", when), "f", *_doctor("node_failing", node.id))]
     if node.state == "suspect":
         fixes.append(coming(_with_time(node.reason or "a check failed", when), "f", "node.check", node.id))
     if node.docker_ok is False or node.nvidia_runtime_ok is False:
         text = node.docker_error or ("Docker has no NVIDIA runtime" if node.docker_ok else "Docker does not work")
         if node.next_full_at is not None and node.next_full_at > look.now:
             text += f"; next full validation in ~{remaining(node.next_full_at, look)}"
-        fixes.append(coming(text, "enter"))
+        check = "node.docker" if node.docker_ok is False else "node.nvidia_runtime"
+        fixes.append(coming(text, "f", DOCTOR, check, node.id))
     fixes += [coming(text, "enter") for text in node.doubts[:1]]
     if node.key_error:
         fixes.append(coming(f"keys: {node.key_error}", "f", "node.reconcile", node.id))
@@ -157,11 +166,13 @@ def _access_fixes(node: NodeView, look: Look) -> list[Fix]:
 
     fixes = []
     if node.drift:
-        fixes.append(fix("warn", f"{plural(node.drift, 'key line')} that nobody knows", "enter"))
+        fixes.append(
+            fix("warn", f"{plural(node.drift, 'key line')} that nobody knows", "f", *_doctor("key_drift", node.id))
+        )
     if node.clock_skew_s is not None and abs(node.clock_skew_s) > SKEW_LIMIT_S:
         side = "ahead" if node.clock_skew_s > 0 else "behind"
         text = f"its clock is {duration(abs(node.clock_skew_s))} {side}; keys expire by node time"
-        fixes.append(fix("warn", text, "enter"))
+        fixes.append(fix("warn", text, "f", *_doctor("clock_skew", node.id)))
     if node.orphans:
         text = f"{plural(node.orphans, 'key line')} of ours without a grant"
         fixes.append(fix("info", text, "f", "node.reconcile", node.id))
@@ -169,6 +180,12 @@ def _access_fixes(node: NodeView, look: Look) -> list[Fix]:
         text = f"{plural(node.leftovers, 'key line')} left by an older miner"
         fixes.append(fix("info", text, "f", "node.adopt_leftovers", node.id))
     return fixes
+
+
+def _doctor(rule: str, node_id: str) -> tuple[str, ...]:
+    """The doctor's fix for what an alert of that rule is about; nothing where there is none."""
+    remedy = fix_for(rule)
+    return (DOCTOR, remedy.check, node_id) if remedy is not None and remedy.fix else ()
 
 
 def _costs(node: NodeView, look: Look) -> str:
@@ -193,10 +210,14 @@ def _service_fixes(service: ServiceView, fleet: float, look: Look) -> list[Fix]:
     return [Fix("warn", service.id, text, "", "6")]
 
 
-def _alert_fix(alert: AlertView, look: Look) -> Fix:
+def _alert_fix(alert: AlertView, node_id: str, look: Look) -> Fix:
     is_bad = alert.level in {"critical", "error"}
     level: Level = "bad" if is_bad else "warn"
     stake: Stake = "access" if is_bad else "comfort"
     text = f"{alert.message} ({ago(alert.began_at, look)})" if alert.began_at else alert.message
+    target = ("nodes", node_id) if node_id else ("alerts", alert.id)
+    repair = _doctor(alert.rule, node_id)
+    if repair:
+        return Fix(level, alert.subject or "alert", text, "", "f", target, stake, 0.0, repair)
     command = ("alert.acknowledge", alert.id)
-    return Fix(level, alert.subject or "alert", text, "", "7", ("alerts", alert.id), stake, 0.0, command)
+    return Fix(level, alert.subject or "alert", text, "", "7", target, stake, 0.0, command)

@@ -11,7 +11,7 @@ from textual.binding import BindingType
 
 from basilica_tui.format import Line, Look
 from basilica_tui.screens.base import ConsoleScreen
-from basilica_tui.screens.confirm import Confirm
+from basilica_tui.screens.repair import ask_plan
 from basilica_tui.screens.scrolling import ScrollingLines
 from basilica_tui.screens.table_screen import TableScreen
 from basilica_tui.ssh_table import (
@@ -29,7 +29,6 @@ from basilica_tui.tables import node_name
 from basilica_tui.widgets.lines import Lines
 from engine.errors import BasilicaError
 
-PLAN_LINES = 14
 """Of a plan in the dialog; all of it is in the log of the action and in ``doctor --dry-run``."""
 
 
@@ -216,17 +215,13 @@ class SshScreen(TableScreen[SshRow]):
                 15.0,
             )
             return
-        text = str(plan.get("text", "")).splitlines()
-        shown = text[:PLAN_LINES] + ([f"... {len(text) - PLAN_LINES} more lines"] if len(text) > PLAN_LINES else [])
-        ending = [] if plan.get("is_reversible") else ["", "This cannot be taken back."]
-
-        def decided(is_sure: bool | None) -> None:
-            if is_sure:
-                self.desk.start(self._fix({**args, "fix": str(plan.get("fix", ""))}))
-
         label = (self.lookup(node_id) or row).label or node_id
-        self.desk.push_screen(
-            Confirm(f"Repair {label}: {plan.get('title', '')}?", [*shown, *ending], "do this"), decided
+        ask_plan(
+            self.desk,
+            f"Repair {label}: {plan.get('title', '')}?",
+            str(plan.get("text", "")),
+            lambda: self.desk.start(self._fix({**args, "fix": str(plan.get("fix", ""))})),
+            is_reversible=bool(plan.get("is_reversible")),
         )
 
     async def _fix(self, args: dict[str, object]) -> None:

@@ -276,3 +276,46 @@ def test_a_verification_says_what_happened_first(message: str, endpoint: str, ce
     column = next(c for c in VERIFICATIONS.columns if c.id == "message")
     text, _ = column.cell(VerificationView("n", message=message, endpoint=endpoint), Look())
     assert text == cell
+
+
+@pytest.mark.parametrize(
+    ("node", "key", "command"),
+    [
+        (NodeView("n", state="unhealthy", reason="no route"), "f", ("doctor.fix", "node.auth", "n")),
+        (NodeView("n", state="suspect", reason="slow"), "f", ("node.check", "n")),
+        (NodeView("n", state="stopped", reason="the account is gone"), "enter", ()),
+        (NodeView("n", state="healthy", docker_ok=False), "f", ("doctor.fix", "node.docker", "n")),
+        (
+            NodeView("n", state="healthy", docker_ok=True, nvidia_runtime_ok=False),
+            "f",
+            ("doctor.fix", "node.nvidia_runtime", "n"),
+        ),
+        (NodeView("n", state="healthy", clock_skew_s=90.0), "f", ("doctor.fix", "node.clock", "n")),
+        (NodeView("n", state="healthy", drift=1), "f", ("doctor.fix", "access.strays", "n")),
+        (NodeView("n", state="healthy", key_error="read-only file"), "f", ("node.reconcile", "n")),
+    ],
+)
+def test_every_trouble_of_a_node_has_its_key(node: NodeView, key: str, command: tuple[str, ...]) -> None:
+    """f where something repairs it, by the doctor's own remedies; enter where only a person helps."""
+    fix = rank_fixes(EngineView(), {"n": node}, {}, {}, {}, look=LOOK)[0]
+    assert (fix.key, fix.command, fix.target) == (key, command, ("nodes", "n"))
+
+
+@pytest.mark.parametrize(
+    ("alert", "key", "command", "target"),
+    [
+        (
+            AlertView("1", subject="n", rule="clock_skew"), "f", ("doctor.fix", "node.clock", "n"), ("nodes", "n"),
+        ),
+        (AlertView("1", subject="10.0.0.7", rule="node_disk"), "7", ("alert.acknowledge", "1"), ("nodes", "n")),
+        (AlertView("1", subject="host", rule="wallet"), "f", ("doctor.fix", "wallet.access", ""), ("alerts", "1")),
+        (AlertView("1", subject="x", rule="unheard_of"), "7", ("alert.acknowledge", "1"), ("alerts", "1")),
+    ],
+)  # fmt: skip
+def test_an_alert_leads_to_its_remedy(
+    alert: AlertView, key: str, command: tuple[str, ...], target: tuple[str, str]
+) -> None:
+    """The doctor's fix where its rule has one; otherwise the place where it can be looked at."""
+    node = NodeView("n", host="10.0.0.7", state="healthy")
+    fix = rank_fixes(EngineView(), {"n": node}, {}, {}, {"1": alert}, look=LOOK)[0]
+    assert (fix.key, fix.command, fix.target) == (key, command, target)

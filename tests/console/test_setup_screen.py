@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
+from basilica_tui import setup_opening
+from basilica_tui.app import ConsoleApp
+from basilica_tui.screens.help import HelpScreen
 from basilica_tui.screens.setup import SetupScreen
 from basilica_tui.screens.setup_form import TextField
 from basilica_tui.setup_app import SetupApp
@@ -17,6 +21,8 @@ from engine.setup.answers import Answers
 from engine.setup.phases import ORDER, Phase, Setup
 from engine.setup.state_file import load_state
 from engine.setup.work import is_serving
+from tests.console.screen import settle
+from tests.console.screen import text_of as screen_text
 from tests.support.empty_server import empty_server
 
 SIZE = (80, 24)
@@ -173,3 +179,42 @@ async def test_every_page_fits(tmp_path: Path, size: tuple[int, int], phase: Pha
         keys = screen.query_one("#setup-keys")
         assert keys.region.bottom == size[1]
         await asyncio.sleep(0)
+
+
+async def test_the_console_goes_on_while_the_wizard_loads(
+    make_app: Callable[..., ConsoleApp], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is loaded in a thread, the footer says so, keys work meanwhile, and who went elsewhere stays there."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    may_end, threads = threading.Event(), list[str]()
+    real = setup_opening._load
+
+    def slow(ascii_only: bool) -> Callable[[], SetupScreen]:
+        threads.append(threading.current_thread().name)
+        assert may_end.wait(60)
+        return real(ascii_only)
+
+    monkeypatch.setattr(setup_opening, "_load", slow)
+    for keys, screen in (([], SetupScreen), (["question_mark"], HelpScreen)):
+        may_end.clear()
+        app = make_app()
+        async with app.run_test(size=SIZE) as pilot:
+            await settle(pilot)
+            await pilot.press("9", "9")
+            await settle(pilot)
+            assert "opening the setup" in screen_text(app)
+            await pilot.press(*keys)
+            may_end.set()
+            await _opened(pilot, app)
+            await settle(pilot)
+            assert isinstance(app.screen, screen)
+    assert len(threads) == 2
+    assert threading.main_thread().name not in threads
+
+
+async def _opened(pilot: Pilot[int], app: ConsoleApp) -> None:
+    for _ in range(600):
+        if app._opening is not None and app._opening.done():
+            return
+        await pilot.pause(0.1)
+    raise AssertionError("never came")
