@@ -47,6 +47,10 @@ _OPTIONS: dict[str, int] = {
 ``maximum_concurrent_rpcs``: half-sent requests would fill it and lock honest callers out."""
 
 
+ABSTRACT = "unix-abstract"
+"""What gRPC calls Linux's abstract sockets, in addresses and in the names of peers."""
+
+
 class Door:
     """Serves validators until stopped.
 
@@ -130,20 +134,23 @@ class Door:
         await self._calls.drain(grace_s)
 
     async def _bind(self, server: grpc.aio.Server, credentials: grpc.ServerCredentials | None) -> int:
-        host, port = ("127.0.0.1", 0) if self._front is not None else (self._host, self._port)
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if self._front is None:
+            address = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
+        else:
+            address = f"{ABSTRACT}:{self._front.inner}"
         if credentials is None:
             bound = server.add_insecure_port(address)
         else:
             bound = server.add_secure_port(address, credentials)
         await server.start()
-        return bound if self._front is None else await self._front.start(self._host, self._port, bound)
+        return bound if self._front is None else await self._front.start(self._host, self._port)
 
     def _peer(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> str:
         """The caller's address, also when its connection comes through the front."""
         peer = context.peer()
         if self._front is not None:
-            behind = self._front.address_of(int(peer.rpartition(":")[2]))
+            family, _, name = peer.partition(":")
+            behind = self._front.address_of(name) if family == ABSTRACT else None
             if behind is not None:
                 return behind
         return peer_ip(peer)

@@ -1,13 +1,17 @@
 """In front of the gRPC server on its port: plain HTTP for ``/health``, and limits on connections.
 
-grpcio takes no accepted sockets and has no limit per address, so bytes are passed on through loopback. The server sees
-the front's connection; ``address_of`` says whose it really is.
+grpcio takes no accepted sockets and has no limit per address, so bytes are passed on: through a Unix socket in Linux's
+abstract space, which costs a third of what loopback does and leaves no file. Each of the front's connections has a name of
+its own there, which the server sees; ``address_of`` says whose it really is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import resource
+import secrets
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -49,16 +53,17 @@ class Front:
     def __init__(self, health: Health, limits: FrontLimits | None = None) -> None:
         self.health = health
         self.limits = _within_open_files(limits or FrontLimits())
-        self.inner_port = 0
+        self.inner = f"basilica-tui-{os.getpid()}-{secrets.token_hex(8)}"
+        """The name in the abstract space where the server behind listens."""
+        self._numbers = itertools.count(1)
         self._server: asyncio.Server | None = None
         self._open: dict[_Caller, None] = {}
         self._undecided: dict[_Caller, None] = {}
         self._per_address: Counter[str] = Counter()
-        self._addresses: dict[int, str] = {}
+        self._addresses: dict[str, str] = {}
 
-    async def start(self, host: str, port: int, inner_port: int) -> int:
-        """Bind, and pass gRPC connections on to ``inner_port`` on loopback. Raises PortTaken."""
-        self.inner_port = inner_port
+    async def start(self, host: str, port: int) -> int:
+        """Bind, and pass gRPC connections on to ``inner``. Raises PortTaken."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -79,9 +84,9 @@ class Front:
         for caller in list(self._open):
             caller.cut()
 
-    def address_of(self, inner_port: int) -> str | None:
-        """The address behind one of our connections to the server, by that connection's own port."""
-        return self._addresses.get(inner_port)
+    def address_of(self, name: str) -> str | None:
+        """The address behind one of our connections to the server, by that connection's own name."""
+        return self._addresses.get(name)
 
     def admit(self, caller: _Caller) -> bool:
         """Count a new connection; False when its address has too many, or all have."""
@@ -112,13 +117,23 @@ class Front:
             if self._per_address[key] <= 0:
                 del self._per_address[key]
 
-    def connected(self, inner_port: int, address: str) -> None:
-        """One of our connections to the server stands for this address."""
-        self._addresses[inner_port] = address
+    def connect(self, address: str) -> tuple[str, socket.socket]:
+        """A connection to the server that stands for this address, and its name. Raises OSError."""
+        name = f"{self.inner}-{next(self._numbers)}"
+        inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            inner.setblocking(False)
+            inner.bind(f"\0{name}")
+            inner.connect(f"\0{self.inner}")
+        except OSError:
+            inner.close()
+            raise
+        self._addresses[name] = address
+        return name, inner
 
-    def disconnected(self, inner_port: int) -> None:
+    def disconnected(self, name: str) -> None:
         """That connection is closed."""
-        self._addresses.pop(inner_port, None)
+        self._addresses.pop(name, None)
 
 
 def _within_open_files(limits: FrontLimits) -> FrontLimits:
@@ -156,19 +171,16 @@ class _Side(asyncio.Protocol):
 class _Inner(_Side):
     """Our connection to the gRPC server, which speaks first: whom it answers must be known from the beginning."""
 
-    def __init__(self, front: Front, caller: _Caller) -> None:
+    def __init__(self, front: Front, name: str, caller: _Caller) -> None:
         self._front = front
-        self._address = caller.address
-        self._port = 0
+        self._name = name
         self.other = caller
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        self._port = transport.get_extra_info("sockname")[1]
-        self._front.connected(self._port, self._address)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._front.disconnected(self._port)
+        self._front.disconnected(self._name)
         super().connection_lost(error)
 
 
@@ -229,15 +241,15 @@ class _Caller(_Side):
             self._answer_http(begun)
 
     async def _pass_on(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            _, inner = await loop.create_connection(
-                lambda: _Inner(self._front, self), "127.0.0.1", self._front.inner_port
-            )
+            name, connected = self._front.connect(self.address)
         except OSError as error:
             log.warning("door.front_failed", error=str(error))
             self.transport.abort()
             return
+        _, inner = await asyncio.get_running_loop().create_connection(
+            lambda: _Inner(self._front, name, self), sock=connected
+        )
         if self.transport.is_closing() or inner.other is None:
             inner.transport.close()
             self.transport.abort()

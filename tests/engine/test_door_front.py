@@ -59,14 +59,38 @@ async def test_calls_pass_and_carry_the_real_address(tmp_path: Path) -> None:
         assert len(await here.send_discovery(here.discovery())) == 1
         named = [event.peer for event in here.events if isinstance(event, ValidatorAuthenticated)]
         assert named == ["127.0.0.1"]
-        here.door._front.connected(1, "203.0.113.9")
+        name, held = here.door._front.connect("203.0.113.9")
 
         class Context:
             def peer(self) -> str:
-                return "ipv4:127.0.0.1:1"
+                return f"unix-abstract:{name}"
 
         context: Any = Context()
         assert here.door._peer(context) == "203.0.113.9"
+        held.close()
+
+
+async def test_the_server_behind_is_no_port(tmp_path: Path) -> None:
+    """With the front the process listens on the one port only; a local stranger at the inner socket is nobody's peer."""
+    async with fronted(tmp_path) as here:
+        front = here.door._front
+        assert front is not None
+        listening = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+        assert [line[-1] for line in listening if line[-1] == f"@{front.inner}" and line[3] == "00010000"]
+        assert _ports_of_this_process() & {here.port} == {here.port}
+        assert len(_ports_of_this_process()) == 1
+
+
+def _ports_of_this_process() -> set[int]:
+    """TCP ports that this process listens on."""
+    sockets = set()
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            sockets.add(str(link.readlink()).removeprefix("socket:[").rstrip("]"))
+        except OSError:
+            continue
+    rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in sockets}
 
 
 def test_a_server_that_speaks_first_is_heard() -> None:
@@ -77,9 +101,9 @@ def test_a_server_that_speaks_first_is_heard() -> None:
         await writer.drain()
 
     async def run() -> list[bytes]:
-        server = await asyncio.start_server(greet, "127.0.0.1", 0)
         front = Front(lambda: (200, b"{}"))
-        port = await front.start("127.0.0.1", 0, server.sockets[0].getsockname()[1])
+        server = await asyncio.start_unix_server(greet, f"\0{front.inner}")
+        port = await front.start("127.0.0.1", 0)
 
         async def call() -> bytes:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
