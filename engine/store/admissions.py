@@ -6,14 +6,13 @@ import dataclasses
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from operator import attrgetter
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.store.bulk import BulkInsert, replacing
 from engine.store.database import Database, upsert
-from engine.store.direct import DirectConnection
 from engine.store.nonces import NonceRepository
 from engine.store.openings import OpeningRepository
 from engine.store.records import Opening, Session, SpentNonce
@@ -53,13 +52,11 @@ class AdmissionRepository:
     def __init__(
         self,
         database: Database,
-        direct: DirectConnection | None,
         nonce_rows: NonceRepository,
         session_rows: SessionRepository,
         opening_rows: OpeningRepository,
     ) -> None:
         self._database = database
-        self._direct = direct
         self._nonces = nonce_rows
         self._sessions = session_rows
         self._openings = opening_rows
@@ -72,7 +69,7 @@ class AdmissionRepository:
         """
         await self._sessions.load()
         await self._openings.load()
-        direct = self._direct
+        direct = self._database.direct
         if direct is None:
             plan = await self._database.write(lambda connection: self._store(connection, admissions), after=self._keep)
         else:
@@ -119,37 +116,22 @@ class AdmissionRepository:
         return plan
 
 
-class _Rows:
-    """INSERT of many records in one statement.
-
-    sqlite3 lets go of the interpreter for each statement and waits to get it back, beside a busy event loop up to 5 ms:
-    a group must not do so once per row.
-    """
+class _Records:
+    """Frozen records whose fields are named like the columns, in groups."""
 
     def __init__(self, table: sa.Table, record: type, conflict: str) -> None:
         names = [field.name for field in dataclasses.fields(record)]
         self._values = attrgetter(*names)
-        self._start = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES "  # noqa: S608 - our own names
-        self._row = f"({', '.join('?' * len(names))})"
-        self._end = f" ON CONFLICT {conflict}"
+        self._rows = BulkInsert(table, names, conflict=conflict)
 
     def put(self, connection: sqlite3.Connection, records: Sequence[object]) -> int:
         """Returns how many rows were written."""
-        if not records:
-            return 0
-        statement = self._start + ", ".join([self._row] * len(records)) + self._end
-        return connection.execute(statement, list(chain.from_iterable(map(self._values, records)))).rowcount
+        return self._rows.put(connection, list(map(self._values, records)))
 
 
-def _replacing(table: sa.Table) -> str:
-    keys = [column.name for column in table.primary_key]
-    rest = ", ".join(f"{column.name} = excluded.{column.name}" for column in table.columns if not column.primary_key)
-    return f"({', '.join(keys)}) DO UPDATE SET {rest}"
-
-
-_NONCES = _Rows(nonces, SpentNonce, "DO NOTHING")
-_SESSIONS = _Rows(sessions, Session, _replacing(sessions))
-_OPENINGS = _Rows(openings, Opening, _replacing(openings))
+_NONCES = _Records(nonces, SpentNonce, "DO NOTHING")
+_SESSIONS = _Records(sessions, Session, replacing(sessions))
+_OPENINGS = _Records(openings, Opening, replacing(openings))
 _FIND_NONCE = "SELECT {} FROM {} WHERE hotkey_hex = ? AND nonce = ?".format(  # noqa: S608 - our own names
     ", ".join(field.name for field in dataclasses.fields(SpentNonce)), nonces.name
 )

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.store.bulk import BulkInsert
 from engine.store.database import Database
 from engine.store.records import AuditRecord
-from engine.store.rows import from_row, to_row
+from engine.store.rows import from_row
 from engine.store.tables import audit
 
 TEXT_COLUMNS = (audit.c.kind, audit.c.actor, audit.c.subject, audit.c.outcome, audit.c.details)
+_NAMES = tuple(field.name for field in dataclasses.fields(AuditRecord))
+_VALUES = attrgetter(*_NAMES)
+_RECORDS = BulkInsert(audit, _NAMES)
 FIXED_BYTES = 150
 """Number, time and both hashes of a record, roughly."""
 
@@ -38,13 +44,8 @@ class AuditRepository:
         Raises:
             StoreUnusable: nothing was stored.
         """
-        rows = [to_row(record) for record in records]
-
-        async def run(connection: AsyncConnection) -> None:
-            await connection.execute(sa.insert(audit), rows)
-
         # What was done must be on record even when the disk is full.
-        await self._database.write(run, is_urgent=True)
+        await _RECORDS.store(self._database, [_VALUES(record) for record in records], is_urgent=True)
 
     async def head(self) -> AuditRecord | None:
         """The newest record."""

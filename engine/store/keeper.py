@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engine.store.database import Database
-from engine.store.direct import DirectConnection
 
 
 class Keeper(Protocol):
@@ -26,9 +25,8 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An open store's parts; ``direct`` is a faster way for the door's transactions where there is one."""
+    """An open store's parts."""
 
     state: Database
     events: Database
     keeper: Keeper
-    direct: DirectConnection | None = None

@@ -83,6 +83,7 @@ async def _open(files: SqliteFiles, lock: FileLock, clock: Clock, *, may_migrate
         sqlite.open_engine(files.state, synchronous="FULL"),
         str(files.state),
         relieve=lambda: sqlite.drop_ballast(files.ballast),
+        direct=DirectConnection(files.state),
     )
     try:
         await sqlite.check_integrity(state.engine, files.state)
@@ -92,7 +93,7 @@ async def _open(files: SqliteFiles, lock: FileLock, clock: Clock, *, may_migrate
         await state.close()
         raise
     sqlite.lay_ballast(files.ballast)
-    return Opened(state, events, FileKeeper(files, lock, (state, events)), DirectConnection(files.state))
+    return Opened(state, events, FileKeeper(files, lock, (state, events)))
 
 
 async def _open_events(path: Path, clock: Clock) -> Database:
@@ -107,7 +108,9 @@ async def _open_events(path: Path, clock: Clock) -> Database:
 
 async def _open_events_file(path: Path) -> Database:
     sqlite.prepare_file(path)
-    database = Database(sqlite.open_engine(path, synchronous="NORMAL"), str(path))
+    database = Database(
+        sqlite.open_engine(path, synchronous="NORMAL"), str(path), direct=DirectConnection(path, "NORMAL")
+    )
     try:
         if _is_quick_to_check(path):
             await sqlite.check_integrity(database.engine, path)

@@ -48,8 +48,7 @@ class Store:
         self.sessions = SessionRepository(state)
         self.nonces = NonceRepository(state)
         self.openings = OpeningRepository(state)
-        self._direct = opened.direct
-        self.admissions = AdmissionRepository(state, self._direct, self.nonces, self.sessions, self.openings)
+        self.admissions = AdmissionRepository(state, self.nonces, self.sessions, self.openings)
         self.keyvalue = KeyValueRepository(state)
         self.verifications = VerificationRepository(state)
         self.validated = ValidatedRepository(state)
@@ -91,8 +90,6 @@ class Store:
         finally:
             try:
                 await asyncio.gather(self._state.close(), self._events.close())
-                if self._direct is not None:
-                    await self._direct.close()
             finally:
                 await self._keeper.release()
 
