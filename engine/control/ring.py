@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Mapping
 
@@ -32,7 +33,9 @@ class LogRing:
 
     def add(self, at: float, level: str, event: str, fields: Mapping[str, object]) -> LogRecord:
         """Keep one line; long texts are cut so that a line always fits into a frame."""
-        kept = {name[:100]: _short(value) for name, value in list(fields.items())[:FIELDS_LIMIT]}
+        if len(fields) > FIELDS_LIMIT:
+            fields = dict(itertools.islice(fields.items(), FIELDS_LIMIT))
+        kept = {name[:100]: _short(value) for name, value in fields.items()}
         with self._lock:
             record = LogRecord(self._last + 1, at, level, event[:TEXT_LIMIT], kept)
             if len(self._records) < self._size:
@@ -51,5 +54,5 @@ class LogRing:
 
 
 def _short(value: object) -> str:
-    text = str(value)
+    text = value if type(value) is str else str(value)
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "…"

@@ -1,8 +1,8 @@
 """In front of the gRPC server on its port: plain HTTP for ``/health``, and limits on connections.
 
 grpcio takes no accepted sockets and has no limit per address, so bytes are passed on: through a Unix socket in Linux's
-abstract space, which costs a third of what loopback does and leaves no file. Each of the front's connections has a name of
-its own there, which the server sees; ``address_of`` says whose it really is.
+abstract space, at half of what loopback costs and without a file. Each of the front's connections has a name of its own
+there, which the server sees; ``address_of`` says whose it really is.
 """
 
 from __future__ import annotations

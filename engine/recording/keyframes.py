@@ -24,6 +24,7 @@ FREQUENT: frozenset[str] = frozenset(
 """Kinds that come all the time and that no timeline tells: blocks with nothing else are marked, and leafed over."""
 
 Record = Mapping[str, object]
+_LINE = json.JSONEncoder(separators=(",", ":"), default=str)
 
 
 def keyframe_of(state: LiveState, at: float) -> dict[str, object]:
@@ -87,13 +88,13 @@ def _lists(value: object) -> Iterator[tuple[str, list[object]]]:
 
 def event_line(event: Event) -> bytes:
     """An event as a line of a block."""
-    return json.dumps(event_to_record(event), separators=(",", ":"), default=str).encode("ascii")
+    return _LINE.encode(event_to_record(event)).encode("ascii")
 
 
 def log_line(record: LogRecord) -> bytes:
     """A line of the log as a line of a block."""
     values = {"kind": LOG_LINE, "at": record.at, "severity": record.level, "event": record.event}
-    return json.dumps(values | {"fields": record.fields}, separators=(",", ":"), default=str).encode("ascii")
+    return _LINE.encode(values | {"fields": record.fields}).encode("ascii")
 
 
 def event_of(record: Record) -> Event | None:

@@ -1,6 +1,6 @@
 """A second way into the SQLite file: whole transactions in one step of one thread.
 
-Every statement through SQLAlchemy costs a change of thread and a compiled statement, and a transaction has five of those.
+Every statement through SQLAlchemy costs a change of thread and a compiled statement, and a transaction has several.
 Measured at the door, that was more than a signature check per call; in one step it is a tenth. So what comes with every
 call goes this way: the door's admissions, audit records, events.
 """
