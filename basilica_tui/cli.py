@@ -17,6 +17,7 @@ from basilica_tui.cli_doctor import doctor
 from basilica_tui.cli_engine import fail, find_socket, must_answer
 from basilica_tui.cli_import import import_set_up
 from basilica_tui.cli_keys import keys_app
+from basilica_tui.cli_rentals import rentals_app
 from basilica_tui.cli_replay import record_app, replay
 from basilica_tui.cli_serve import serve
 from basilica_tui.cli_service import service_app
@@ -49,6 +50,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
 app.add_typer(api_keys_app, name="api-keys")
+app.add_typer(rentals_app, name="rentals")
 app.add_typer(backup_app, name="backup")
 app.add_typer(service_app, name="service")
 app.add_typer(record_app, name="record")

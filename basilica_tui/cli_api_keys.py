@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from basilica_tui.cli_ask import ask_validator
+
+if TYPE_CHECKING:
+    from engine.clock import Clock
+    from engine.store import Store
 
 api_keys_app = typer.Typer(help="Keys of a validator's REST API.", no_args_is_help=True, rich_markup_mode=None)
 ConfigOption = Annotated[
@@ -97,46 +101,14 @@ def _day(at: float | None) -> str:
 
 
 def _ask(config: Path | None, verb: str, args: Mapping[str, object]) -> dict[str, Any]:
-    from engine.errors import BasilicaError
-
-    path = config or Path(os.environ.get("BASILICA_CONFIG_PATH", "validator.toml"))
-    try:
-        return asyncio.run(_ask_engine(path, verb, args))
-    except BasilicaError as error:
-        typer.echo(f"basilica-tui: {error}", err=True)
-        raise typer.Exit(1) from None
+    return ask_validator(config, "api_key", verb, args, _on_store)
 
 
-async def _ask_engine(path: Path, verb: str, args: Mapping[str, object]) -> dict[str, Any]:
-    """The running engine, else the store itself, which the engine would have locked."""
-    from engine.app import socket_of
-    from engine.config import load_validator_config
-    from engine.control.client import ControlClient
-    from engine.errors import EngineUnreachable
-
-    database = load_validator_config(path).config.database
-    try:
-        client = await ControlClient.connect(socket_of(path))
-    except EngineUnreachable:
-        return await _ask_store(database.url, verb, args)
-    try:
-        return cast("dict[str, Any]", dict(await client.act(f"api_key.{verb}", args)))
-    finally:
-        await client.close()
-
-
-async def _ask_store(url: str, verb: str, args: Mapping[str, object]) -> dict[str, Any]:
-    from engine.clock import SystemClock
+async def _on_store(store: Store, clock: Clock, verb: str, args: Mapping[str, object]) -> dict[str, Any]:
     from engine.rest.key_actions import create_key, list_keys, revoke_key
     from engine.rest.keys import ApiKeys
-    from engine.store import open_store
 
-    clock = SystemClock()
-    store = await open_store(url, clock=clock)
-    try:
-        keys = ApiKeys(store.api_keys, clock)
-        if verb == "create":
-            return await create_key(keys, args)
-        return await (list_keys(keys) if verb == "list" else revoke_key(keys, args))
-    finally:
-        await store.close()
+    keys = ApiKeys(store.api_keys, clock)
+    if verb == "create":
+        return await create_key(keys, args)
+    return await (list_keys(keys) if verb == "list" else revoke_key(keys, args))

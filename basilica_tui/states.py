@@ -48,6 +48,7 @@ MINER_STATES: Mapping[str, StateLook] = {
     "failed": StateLook("bad", "failed", "bad", 0),
     "unreachable": StateLook("bad", "unreachable", "bad", 0),
     "discovered": StateLook("unknown", "discovered", "dim", 2),
+    "skipped": StateLook("unknown", "not called", "dim", 5),
     "answered": StateLook("good", "answered", "good", 4),
 }
 VERIFICATION_STATES: Mapping[str, StateLook] = {

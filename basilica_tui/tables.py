@@ -338,6 +338,8 @@ def _milliseconds(value: float | None, look: Look) -> str:
 def _miner_trouble(miner: MinerView, look: Look) -> Span:
     if not miner.last_error:
         return look.symbols.dash, "dim"
+    if not miner.is_called:
+        return miner.last_error, "dim"
     return f"{f.age(miner.last_error_at, look)} {miner.last_error}", "" if miner.state != "answered" else "dim"
 
 
@@ -345,7 +347,7 @@ MINERS: Table[MinerView] = Table(
     collection="miners",
     noun="miner",
     first_sort="uid",
-    is_problem=lambda m: m.state not in {"answered", "discovered"},
+    is_problem=lambda m: m.state not in {"answered", "discovered", "skipped"},
     copy_text=_json,
     watched=frozenset({"state", "nodes", "endpoint"}),
     columns=(

@@ -191,6 +191,12 @@ class StoreUnusable(BasilicaError):
     code = "store_unusable"
 
 
+class RentalInvalid(BasilicaError):
+    """A rental cannot be entered or ended: no such node, rented already, no such rental."""
+
+    code = "rental_invalid"
+
+
 class EngineUnreachable(BasilicaError):
     """No engine answers on the control socket."""
 

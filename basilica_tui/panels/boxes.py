@@ -179,7 +179,8 @@ def _weights(store: ConsoleStore, look: Look) -> tuple[list[Line], Line]:
 
 
 def _validator_boxes(store: ConsoleStore, look: Look) -> list[Box]:
-    miners = _tally(MINER_STATES, Counter(m.state for m in store.miners.values()), look)
+    called = sum(m.is_called for m in store.miners.values())
+    miners = _tally(MINER_STATES, Counter(m.state for m in store.miners.values() if m.is_called), look)
     verified = _tally(VERIFICATION_STATES, Counter(v.state for v in store.verifications.values()), look)
     none: Line = ((NOT_KNOWN, "dim"),)
     counters = store.counters
@@ -192,7 +193,7 @@ def _validator_boxes(store: ConsoleStore, look: Look) -> list[Box]:
         (("access lost  ", "dim"), (f"{lost:,}", "")),
     ]
     return [
-        (f"MINERS {len(store.miners):,}", _fold(miners) or [none], join(miners) or none),
+        (f"MINERS {called:,}", _fold(miners) or [none], join(miners) or none),
         (f"VERIFIED {len(store.verifications):,}", _fold(verified) or [none], join(verified) or none),
         ("SINCE START", totals, join(totals, ("   ", ""))),
         ("WEIGHTS", *_weights(store, look)),

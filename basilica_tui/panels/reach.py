@@ -58,7 +58,7 @@ def _last_call(engine: EngineView, look: Look) -> Line:
 
 
 def _validator_line(store: ConsoleStore, look: Look, width: int) -> Line:
-    miners = store.miners.values()
+    miners = [miner for miner in store.miners.values() if miner.is_called]
     if not miners:
         return spread(((LABEL, "title"), (f"{look.symbols.unknown} no miners discovered yet", "dim")), (), width)
     answered = sum(m.state == "answered" for m in miners)

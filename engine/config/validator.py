@@ -223,6 +223,8 @@ class CleanupConfig(Section):
     run_interval_hours: Count = 24
     profile_retention_days: Count = 30
     """Days that verifications, their steps and misbehaviour are kept."""
+    lightweight_retention_days: Count | None = None
+    """Days that passed lightweight checks are kept, when they should go earlier; their hourly sums stay."""
     emission_retention_days: Count = 90
 
 

@@ -261,7 +261,8 @@ class AlertView:
 
 @dataclass(slots=True)
 class MinerView:
-    """Validator role: one miner on chain, id = its hotkey."""
+    """Validator role: one miner on chain, id = its hotkey. ``state``: discovered, answered, failed, or skipped: a
+    neuron that is not called, with the reason in ``last_error``."""
 
     collection: ClassVar[str] = "miners"
     id: str
@@ -275,6 +276,11 @@ class MinerView:
     last_error: str = ""
     last_error_at: float | None = None
     duration_ms: float | None = None
+
+    @property
+    def is_called(self) -> bool:
+        """Whether rounds visit it."""
+        return self.state != "skipped"
 
 
 @dataclass(slots=True)
@@ -306,6 +312,9 @@ class VerificationView:
     steps: tuple[str, ...] = ()
     """Of the newest full verification: step, verdict, milliseconds and evidence, separated by blanks."""
     banned_until: float | None = None
+    rental_id: str = ""
+    """Empty while nobody has rented it."""
+    rented_since: float | None = None
 
 
 @dataclass(slots=True)

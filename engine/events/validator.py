@@ -17,6 +17,18 @@ class MinerDiscovered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MinerSkipped(Event):
+    """A neuron that is not called, and why; told when it begins and when the reason changes."""
+
+    kind = "miner.skipped"
+    severity = "debug"
+    hotkey: str
+    uid: int
+    endpoint: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MinerAnswered(Event):
     """A miner authenticated to us and named its nodes."""
 
@@ -195,3 +207,32 @@ class WeightsFailed(Event):
     error_code: str
     message: str
     retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RentalBegan(Event):
+    """Somebody who rents nodes out says that this one is rented."""
+
+    kind = "rental.began"
+    rental_id: str
+    miner_hotkey: str
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RentalRestored(RentalBegan):
+    """A rental that an earlier run was told of."""
+
+    kind = "rental.restored"
+    severity = "debug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RentalEnded(Event):
+    """The node is free again, and is verified fully next."""
+
+    kind = "rental.ended"
+    rental_id: str
+    miner_hotkey: str
+    node_id: str
+    reason: str

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from engine.control.state import LiveState
 from engine.errors import PortTaken
+from engine.observe.http_protocol import BoundedProtocol
 
 Application: TypeAlias = Callable[..., Awaitable[None]]
 """What ASGI calls an application."""
@@ -97,6 +98,7 @@ class HttpService:
             access_log=False,
             lifespan="off",
             ws="none",
+            http=BoundedProtocol,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=1,
         )

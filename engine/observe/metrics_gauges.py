@@ -173,7 +173,9 @@ class ValidatorGauges(Collector):
     def collect(self) -> Iterator[Metric]:
         """Everything, as it is now."""
         yield untyped(
-            "basilica_validator_discovered_miners_total", "Miners on chain that can be called", len(self._state.miners)
+            "basilica_validator_discovered_miners_total",
+            "Miners on chain that can be called",
+            sum(miner.is_called for miner in self._state.miners.values()),
         )
         status = GaugeMetricFamily(
             "basilica_validator_node_health_status", "1 when the last verification passed", labels=["node_id"]

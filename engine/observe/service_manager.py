@@ -65,7 +65,10 @@ def status_line(state: LiveState) -> str:
     """The engine's state in one short line, for ``systemctl status``."""
     engine = state.engine
     if engine.role == "validator":
-        parts = [f"{len(state.miners)} miners", f"{len(state.verifications)} nodes verified"]
+        parts = [
+            f"{sum(miner.is_called for miner in state.miners.values())} miners",
+            f"{len(state.verifications)} nodes verified",
+        ]
     else:
         healthy = sum(node.state == "healthy" for node in state.nodes.values())
         active = sum(session.state == "active" for session in state.sessions.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,25 @@ from engine.config.validator import RouteGroup
 Scope = Literal["read", "config"]
 SCOPES: tuple[Scope, ...] = ("read", "config")
 """``read``: miners, nodes, GPUs, verifications, rentals. ``config``: the configuration, its secrets masked."""
-_OF_MINERS: frozenset[RouteGroup] = frozenset({"miners", "nodes", "gpus", "verification"})
+OF_MINERS: frozenset[RouteGroup] = frozenset({"miners", "nodes", "gpus", "verification"})
+
+
+GROUPS: Mapping[str, RouteGroup] = {
+    "health": "health",
+    "miners": "miners",
+    "nodes": "nodes",
+    "gpu-profiles": "gpus",
+    "gpu-categories": "gpus",
+    "verification": "verification",
+    "rentals": "rentals",
+    "config": "config",
+}
+"""The group in ``api.open`` by the first word of the path."""
+
+
+def group_of(path: str) -> RouteGroup | None:
+    """The group that a path belongs to; None for the documentation and for what is not there."""
+    return GROUPS.get(path[1:].partition("/")[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +79,6 @@ def decide(caller: Caller, group: RouteGroup, opened: Collection[RouteGroup]) ->
         return Refusal(
             401, f"{group} needs an API key with the scope {needed}, or a request signed by a registered miner's hotkey"
         )
-    if caller.hotkey is not None and group in _OF_MINERS:
+    if caller.hotkey is not None and group in OF_MINERS:
         return Sight(only=caller.hotkey)
     return Refusal(403, f"{group} needs the scope {needed}")

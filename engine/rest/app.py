@@ -12,6 +12,7 @@ from engine.clock import Clock
 from engine.config.validator import ValidatorConfig
 from engine.control.state import LiveState
 from engine.rest import bodies
+from engine.rest.access import group_of
 from engine.rest.entry import Parts
 from engine.rest.gate import Gate, GateRules, Observe, per_minute
 from engine.rest.keys import ApiKeys
@@ -68,6 +69,7 @@ def rest_app(parts: RestParts, views: Views | None = None, *, observe: Observe |
         per_address=per_minute(config.api.requests_per_minute),
         per_caller=per_minute(config.api.requests_per_minute_with_key),
         registered=lambda hotkey: hotkey in parts.state.miners,
+        opened=frozenset(config.api.open),
     )
     return Gate(app, parts.keys, rules, parts.clock, observe=observe)
 
@@ -105,21 +107,8 @@ def _document(app: FastAPI, opened: set[str]) -> dict[str, Any]:
         components["securitySchemes"] = _SECURITY
         components.setdefault("schemas", {})["Problem"] = bodies.Problem.model_json_schema()
         for path, operations in schema["paths"].items():
-            group = GROUPS.get(path.split("/")[1], "")
+            group = group_of(path)
             for operation in operations.values():
                 operation["security"] = [] if group in opened else [{"apiKey": []}, {"hotkey": []}]
         app.openapi_schema = schema
     return app.openapi_schema
-
-
-GROUPS = {
-    "health": "health",
-    "miners": "miners",
-    "nodes": "nodes",
-    "gpu-profiles": "gpus",
-    "gpu-categories": "gpus",
-    "verification": "verification",
-    "rentals": "rentals",
-    "config": "config",
-}
-"""The group in ``api.open`` by the first word of the path."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from starlette.responses import Response
 
 
 class Body(BaseModel):
@@ -64,6 +67,7 @@ class Node(Body):
     ramp_multiplier: float
     last_full_validation: str | None
     last_check: str | None
+    rented: bool = False
 
 
 class NodeEntry(Body):
@@ -140,9 +144,30 @@ class Active(Body):
     recent_failures: list[VerificationLog]
 
 
+class RentalItem(Body):
+    rental_id: str
+    node_id: str
+    state: str
+    created_at: str
+    ended_at: str | None
+    miner_id: str | None
+    miner_hotkey: str
+    gpu_specs: list[GpuSpec]
+
+
 class Rentals(Body):
-    rentals: list[dict[str, str]]
+    rentals: list[RentalItem]
     total_count: int
+
+
+class RentalStatus(Body):
+    rental_id: str
+    status: str
+    node: Node | None
+    miner_uid: int | None
+    miner_hotkey: str
+    created_at: str
+    updated_at: str
 
 
 class Problem(Body):
@@ -152,6 +177,21 @@ class Problem(Body):
     title: str
     status: int
     detail: str = ""
+
+
+_LISTS: dict[type[BaseModel], TypeAdapter[list[Any]]] = {}
+
+
+def json_answer(body: BaseModel, headers: Mapping[str, str] | None = None) -> Response:
+    """The body as it is: the framework would copy and check once more what was just made."""
+    return Response(body.model_dump_json(), headers=headers, media_type="application/json")
+
+
+def json_list(kind: type[BaseModel], bodies: Sequence[BaseModel], headers: Mapping[str, str] | None = None) -> Response:
+    """A list of bodies of one kind."""
+    if kind not in _LISTS:
+        _LISTS[kind] = TypeAdapter(list[kind])  # type: ignore[valid-type]  # known at run time only
+    return Response(_LISTS[kind].dump_json(list(bodies)), headers=headers, media_type="application/json")
 
 
 def stamp(at: float | None) -> str | None:

@@ -41,8 +41,12 @@ class Parts:
         return enter
 
     def miners(self, sight: Sight) -> list[MinerView]:
-        """The miners that this caller sees, by uid."""
-        seen = [view for view in self.state.miners.values() if sight.covers(view.hotkey)]
+        """The miners that this caller sees, by uid; not those that were never called."""
+        seen = [
+            view
+            for view in self.state.miners.values()
+            if sight.covers(view.hotkey) and (view.is_called or view.last_answer_at is not None)
+        ]
         return sorted(seen, key=lambda view: (view.uid is None, view.uid or 0, view.hotkey))
 
     def miner(self, miner_id: str, sight: Sight) -> MinerView:

@@ -5,10 +5,9 @@ Plain ASGI: the framework's own middleware makes a task and a stream per request
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -17,10 +16,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from engine.clock import Clock
+from engine.config.validator import RouteGroup
 from engine.errors import RequestUnproven, StoreUnusable
 from engine.identity.signed_requests import MARK, RequestVerifier
 from engine.miner.door_limits import Rate, TokenBuckets, address_key
-from engine.rest.access import ANONYMOUS, SCOPES, Caller
+from engine.rest.access import ANONYMOUS, OF_MINERS, SCOPES, Caller, Refusal, decide, group_of
+from engine.rest.answers import Answer, Answers, Key, tagged
 from engine.rest.keys import ApiKeys
 from engine.rest.problems import problem
 
@@ -58,6 +59,7 @@ class GateRules:
     per_address: Rate
     per_caller: Rate
     registered: Callable[[str], bool]
+    opened: Collection[RouteGroup] = ()
 
 
 def per_minute(count: int) -> Rate:
@@ -80,22 +82,41 @@ class Gate:
         self._addresses = TokenBuckets(rules.per_address, MOST_BUCKETS)
         self._callers = TokenBuckets(rules.per_caller, MOST_BUCKETS)
         self._failures = TokenBuckets(FAILURES, MOST_BUCKETS)
+        self._answers = Answers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        tagged, began = _Tagged(scope, send), time.perf_counter()
+        answering, began = _Tagged(scope, send), time.perf_counter()
         try:
             headers = _headers(scope)
-            scope.setdefault("state", {})["caller"] = await self._admit(scope, headers)
-            await self._app(scope, _limited(receive, headers, self._rules.max_body_bytes), tagged)
+            caller = await self._admit(scope, headers)
+            key = self._key(scope, caller)
+            kept = None if key is None else self._answers.recall(key, self._clock.monotonic())
+            if kept is not None:
+                await answering.send_answer(kept)
+                return
+            scope.setdefault("state", {})["caller"] = caller
+            await self._app(scope, _limited(receive, headers, self._rules.max_body_bytes), answering)
+            if key is not None and answering.answer is not None:
+                self._answers.keep(key, answering.answer, self._clock.monotonic())
         except _Refused as refused:
-            await refused.answer(scope, receive, tagged)
+            await refused.answer(scope, receive, answering)
         finally:
             if self._observe is not None:
-                self._observe(tagged.status, time.perf_counter() - began, tagged.size)
+                self._observe(answering.status, time.perf_counter() - began, answering.size)
+
+    def _key(self, scope: Scope, caller: Caller) -> Key | None:
+        """Under what the answer is kept for those who ask next; None: it is not."""
+        group = group_of(scope["path"])
+        if group not in OF_MINERS or scope["method"] != "GET":
+            return None
+        sight = decide(caller, group, self._rules.opened)
+        if isinstance(sight, Refusal):
+            return None
+        return group, scope.get("raw_path") or b"", scope.get("query_string", b""), sight.only
 
     async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
         """Known credentials have a budget of their own; everybody else shares that of the address."""
@@ -167,7 +188,7 @@ def _limited(receive: Receive, headers: Mapping[str, str], most: int) -> Receive
     """``receive`` that ends a request whose body is larger than allowed, whatever its head says."""
     length = headers.get("content-length", "0")
     if length.isdecimal() and (len(length) > 12 or int(length) > most):
-        raise _Refused(problem(413, f"{most} bytes at most"))
+        raise _Refused(problem(413, f"{most} bytes at most", headers={"connection": "close"}))
     taken = 0
 
     async def counted() -> MutableMapping[str, Any]:
@@ -190,6 +211,8 @@ class _Tagged:
         self._wanted = next((v.decode("latin-1") for k, v in scope["headers"] if k == b"if-none-match"), "")
         self._start: MutableMapping[str, Any] | None = None
         self._parts: list[bytes] = []
+        self.answer: Answer | None = None
+        """The good answer that was given."""
         self.status, self.size = 500, 0
         """Of the answer that was sent."""
 
@@ -209,16 +232,16 @@ class _Tagged:
         self._parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             start, self._start = self._start, None
-            await self._finish(start, b"".join(self._parts))
+            self.answer = tagged(start["headers"], b"".join(self._parts))
+            await self.send_answer(self.answer)
 
-    async def _finish(self, start: MutableMapping[str, Any], body: bytes) -> None:
-        tag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
-        start["headers"] = [*start["headers"], (b"etag", tag.encode())]
-        if is_known(self._wanted, tag):
-            start["status"] = 304
-            start["headers"] = [(k, v) for k, v in start["headers"] if k not in (b"content-length", b"content-type")]
-            body = b""
-        await self._out(start)
+    async def send_answer(self, answer: Answer) -> None:
+        """A good answer, or that it has not changed."""
+        status, headers, body = 200, answer.headers, answer.body
+        if is_known(self._wanted, answer.tag):
+            status, body = 304, b""
+            headers = tuple(pair for pair in headers if pair[0] not in (b"content-length", b"content-type"))
+        await self._out({"type": "http.response.start", "status": status, "headers": headers})
         await self._out({"type": "http.response.body", "body": body})
 
     async def _out(self, message: MutableMapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """API keys: made, listed, revoked and recognised. Only their Argon2id digests are kept.
 
 A key is ``basilica_ID_SECRET``. The id finds the row, so that one digest is computed, not one per key; what was found
-good stays known for some minutes by its SHA-256, because Argon2id is slow on purpose.
+good stays known for some minutes by a keyed digest, because Argon2id is slow on purpose.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class ApiKeys:
         self._repository = repository
         self._clock = clock
         is_usable = configured is not None and len(configured) >= SHORTEST_CONFIGURED
-        self._configured = hashlib.sha256(configured.encode()).digest() if is_usable and configured else None
+        # Digests in memory are worth nothing elsewhere: their key lives and dies with this process.
+        self._secret = secrets.token_bytes(32)
+        self._configured = self._short(configured) if is_usable and configured else None
         self._rows: dict[str, ApiKeyRecord] | None = None
         self._trusted: OrderedDict[bytes, _Trusted] = OrderedDict()
         self._hashing = asyncio.Lock()
@@ -109,7 +111,7 @@ class ApiKeys:
 
     def recall(self, text: str) -> Caller | None:
         """Who has this key, if it was found good a moment ago. Cheap."""
-        digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
+        digest = self._short(text)
         if self._configured is not None and hmac.compare_digest(digest, self._configured):
             return Caller("api_key of the configuration", frozenset(SCOPES))
         trusted = self._trusted.get(digest)
@@ -136,12 +138,15 @@ class ApiKeys:
         scopes: frozenset[Scope] = frozenset(scope for scope in SCOPES if scope in row.scopes.split())
         caller = Caller(f"key {row.name}", scopes)
         until = min(now + TRUSTED_S, row.expires_at or now + TRUSTED_S)
-        self._trusted[hashlib.sha256(text.encode()).digest()] = _Trusted(caller, row.id, until)
+        self._trusted[self._short(text)] = _Trusted(caller, row.id, until)
         while len(self._trusted) > TRUSTED_MOST:
             self._trusted.popitem(last=False)
         if row.last_used_at is None or now - row.last_used_at >= USED_EVERY_S:
             await self._note_use(replace(row, last_used_at=now))
         return caller
+
+    def _short(self, text: str) -> bytes:
+        return hashlib.blake2b(text.encode("utf-8", "replace"), key=self._secret, digest_size=32).digest()
 
     async def _note_use(self, record: ApiKeyRecord) -> None:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from fastapi import Query, Request, Response
+from fastapi import Query, Request
 
 MAX_PAGE = 100
 T = TypeVar("T")
@@ -17,8 +17,8 @@ Least = Annotated[int | None, Query(ge=0, le=1_000_000)]
 Word = Annotated[str | None, Query(max_length=100)]
 
 
-def page_of(items: Sequence[T], page: int, size: int, request: Request, response: Response) -> list[T]:
-    """One page, and in the headers how many there are and where the neighbours are."""
+def page_of(items: Sequence[T], page: int, size: int, request: Request) -> tuple[list[T], dict[str, str]]:
+    """One page, and as headers how many there are and where the neighbours are."""
     last = max(1, -(-len(items) // size))
     places = {"first": 1, "prev": page - 1, "next": page + 1, "last": last}
     query, path = dict(request.query_params), quote(request.url.path)
@@ -27,10 +27,10 @@ def page_of(items: Sequence[T], page: int, size: int, request: Request, response
         for name, place in places.items()
         if 1 <= place <= last and place != page
     ]
-    response.headers["x-total-count"] = str(len(items))
+    headers = {"x-total-count": str(len(items))}
     if links:
-        response.headers["link"] = ", ".join(links)
-    return list(items[(page - 1) * size : page * size])
+        headers["link"] = ", ".join(links)
+    return list(items[(page - 1) * size : page * size]), headers
 
 
 def in_order(items: list[T], sort: str | None, keys: Mapping[str, Callable[[T], Any]]) -> list[T]:

@@ -28,10 +28,9 @@ def miner_routes(parts: Parts) -> APIRouter:
     enter = Depends(parts.entry("miners"))
     views = parts.views
 
-    @router.get("/miners")
+    @router.get("/miners", response_model=bodies.Miners)
     async def miners(
         request: Request,
-        response: Response,
         sight: Annotated[Sight, enter],
         page: Page = 1,
         page_size: PageSize = 20,
@@ -39,7 +38,7 @@ def miner_routes(parts: Parts) -> APIRouter:
         min_gpu_count: Least = None,
         min_score: Annotated[float | None, Query(ge=0, le=1, allow_inf_nan=False)] = None,
         sort: MinerOrder | None = None,
-    ) -> bodies.Miners:
+    ) -> Response:
         """Miners by uid, or by ``sort``: uid, score, gpus, nodes, uptime, with ``-`` from the largest."""
         snapshot = await views.snapshot()
         kept = [
@@ -50,36 +49,32 @@ def miner_routes(parts: Parts) -> APIRouter:
             and (min_score is None or miner.verification_score >= min_score)
         ]
         ordered = in_order(kept, sort, _MINER_ORDERS)
-        return bodies.Miners(
-            miners=page_of(ordered, page, page_size, request, response),
-            total_count=len(kept),
-            page=page,
-            page_size=page_size,
-        )
+        rows, headers = page_of(ordered, page, page_size, request)
+        body = bodies.Miners(miners=rows, total_count=len(kept), page=page, page_size=page_size)
+        return bodies.json_answer(body, headers)
 
-    @router.get("/miners/{miner_id}", responses=problems(404))
-    async def miner(miner_id: str, sight: Annotated[Sight, enter]) -> bodies.Miner:
+    @router.get("/miners/{miner_id}", response_model=bodies.Miner, responses=problems(404))
+    async def miner(miner_id: str, sight: Annotated[Sight, enter]) -> Response:
         """One miner, by ``miner_UID``, uid or hotkey."""
-        return views.miner(parts.miner(miner_id, sight), await views.snapshot())
+        return bodies.json_answer(views.miner(parts.miner(miner_id, sight), await views.snapshot()))
 
-    @router.get("/miners/{miner_id}/nodes", responses=problems(404))
+    @router.get("/miners/{miner_id}/nodes", response_model=list[bodies.Node], responses=problems(404))
     async def miner_nodes(
         miner_id: str,
         request: Request,
-        response: Response,
         sight: Annotated[Sight, enter],
         page: Page = 1,
         page_size: PageSize = MAX_PAGE,
-    ) -> list[bodies.Node]:
+    ) -> Response:
         """A miner's nodes."""
         view, snapshot = parts.miner(miner_id, sight), await views.snapshot()
-        rows = page_of(snapshot.of_miner(view.hotkey), page, page_size, request, response)
-        return [views.node(row, snapshot) for row in rows]
+        rows, headers = page_of(snapshot.of_miner(view.hotkey), page, page_size, request)
+        return bodies.json_list(bodies.Node, [views.node(row, snapshot) for row in rows], headers)
 
-    @router.get("/miners/{miner_id}/health", responses=problems(404))
-    async def miner_health(miner_id: str, sight: Annotated[Sight, enter]) -> bodies.MinerHealth:
+    @router.get("/miners/{miner_id}/health", response_model=bodies.MinerHealth, responses=problems(404))
+    async def miner_health(miner_id: str, sight: Annotated[Sight, enter]) -> Response:
         """A miner's health, by that of its nodes."""
-        return views.health(parts.miner(miner_id, sight), await views.snapshot())
+        return bodies.json_answer(views.health(parts.miner(miner_id, sight), await views.snapshot()))
 
     return router
 
@@ -94,33 +89,33 @@ def gpu_routes(parts: Parts) -> APIRouter:
         views = [view for view in parts.miners(sight) if snapshot.of_miner(view.hotkey)]
         return [parts.views.profile(view, snapshot) for view in views]
 
-    @router.get("/gpu-profiles")
+    @router.get("/gpu-profiles", response_model=list[bodies.GpuProfile])
     async def gpu_profiles(
         request: Request,
-        response: Response,
         sight: Annotated[Sight, enter],
         page: Page = 1,
         page_size: PageSize = MAX_PAGE,
-    ) -> list[bodies.GpuProfile]:
+    ) -> Response:
         """Each miner's GPUs by category."""
-        return page_of(await profiles(sight), page, page_size, request, response)
+        rows, headers = page_of(await profiles(sight), page, page_size, request)
+        return bodies.json_list(bodies.GpuProfile, rows, headers)
 
-    @router.get("/gpu-profiles/{category}")
+    @router.get("/gpu-profiles/{category}", response_model=list[bodies.GpuProfile])
     async def gpu_profiles_of(
         category: str,
         request: Request,
-        response: Response,
         sight: Annotated[Sight, enter],
         page: Page = 1,
         page_size: PageSize = MAX_PAGE,
-    ) -> list[bodies.GpuProfile]:
+    ) -> Response:
         """The miners with GPUs of a category; the word is read like the name of a GPU."""
         wanted = category.upper() if category.upper() == "H200" else deployed_category(category)
         found = []
         for profile in await profiles(sight):
             if count := profile.gpu_counts.get(wanted):
                 found.append(profile.model_copy(update={"gpu_counts": {wanted: count}}))
-        return page_of(found, page, page_size, request, response)
+        rows, headers = page_of(found, page, page_size, request)
+        return bodies.json_list(bodies.GpuProfile, rows, headers)
 
     @router.get("/gpu-categories")
     async def gpu_categories(sight: Annotated[Sight, enter]) -> list[str]:

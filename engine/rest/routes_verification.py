@@ -21,8 +21,8 @@ def verification_routes(parts: Parts) -> APIRouter:
     router = APIRouter(tags=["verification"], responses=problems(401, 403))
     enter = Depends(parts.entry("verification"))
 
-    @router.get("/verification/active")
-    async def active(sight: Annotated[Sight, enter]) -> bodies.Active:
+    @router.get("/verification/active", response_model=bodies.Active)
+    async def active(sight: Annotated[Sight, enter]) -> Response:
         """What runs now, and the last failures."""
         running = [
             bodies.Verifying(
@@ -39,17 +39,17 @@ def verification_routes(parts: Parts) -> APIRouter:
         ]
         only = None if sight.only is None else [sight.only]
         failed = await parts.store.verifications.recent(RECENT, failed_only=True, miners=only)
-        return bodies.Active(in_progress=running[:MAX_PAGE], recent_failures=await parts.views.logs(failed))
+        body = bodies.Active(in_progress=running[:MAX_PAGE], recent_failures=parts.views.logs(failed))
+        return bodies.json_answer(body)
 
-    @router.get("/verification/results/{subject}", responses=problems(404))
+    @router.get("/verification/results/{subject}", response_model=list[bodies.VerificationLog], responses=problems(404))
     async def results(
         subject: str,
         request: Request,
-        response: Response,
         sight: Annotated[Sight, enter],
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = RECENT,
         before: Annotated[str | None, Query(max_length=64, description="The last id of the page before.")] = None,
-    ) -> list[bodies.VerificationLog]:
+    ) -> Response:
         """The newest results of a miner (``miner_UID`` or hotkey) or, as deployed, of a node id."""
         view = parts.find(subject) if not subject.isdecimal() else None
         if view is not None:
@@ -57,15 +57,15 @@ def verification_routes(parts: Parts) -> APIRouter:
                 raise HTTPException(403, "a hotkey may read its own miner only")
             miners, node_id = [view.hotkey], None
         else:
-            snapshot = await parts.views.snapshot()
-            known = {*snapshot.by_miner, *(miner.hotkey for miner in parts.state.miners.values())}
-            miners, node_id = [hotkey for hotkey in sorted(known) if sight.covers(hotkey)], subject
+            owners = await parts.store.verifications.miners_of(subject)
+            miners, node_id = [hotkey for hotkey in owners if sight.covers(hotkey)], subject
         rows = await parts.store.verifications.recent(limit, miners=miners, node_id=node_id, before=before)
         if not rows and view is None and before is None:
             raise HTTPException(404, "no verification of such a miner or node")
+        headers = {}
         if len(rows) == limit:
             query = urlencode({"limit": limit, "before": rows[-1].id})
-            response.headers["link"] = f'<{quote(request.url.path)}?{query}>; rel="next"'
-        return await parts.views.logs(rows)
+            headers["link"] = f'<{quote(request.url.path)}?{query}>; rel="next"'
+        return bodies.json_list(bodies.VerificationLog, parts.views.logs(rows), headers)
 
     return router

@@ -17,7 +17,7 @@ from engine.scores.categories import deployed_category, documented_category
 from engine.scores.history import PASS_WINDOW_S
 from engine.scores.ramp import ramp_since
 from engine.store import Store
-from engine.store.records import CheckCounts, GpuClaim, ValidatedNode, Verification, VerificationStep
+from engine.store.records import CheckCounts, GpuClaim, ValidatedNode, Verification
 from engine.validator.miner_facts import build_facts
 from engine.validator.schedule import LIVE
 from engine.validator.scoring import Emission, MinerScore, Profile, RoundContext, score_miner
@@ -42,7 +42,10 @@ class Snapshot:
     claims: Mapping[Place, Sequence[GpuClaim]]
     hours: Mapping[Place, CheckCounts]
     scores: Mapping[int, MinerScore]
-    bodies: dict[Place, bodies.Node] = field(default_factory=dict)
+    rented: frozenset[Place] = frozenset()
+    node_bodies: dict[Place, bodies.Node] = field(default_factory=dict)
+    miner_bodies: dict[str, bodies.Miner] = field(default_factory=dict)
+    gpu_profiles: dict[str, bodies.GpuProfile] = field(default_factory=dict)
 
     def of_miner(self, hotkey: str) -> Sequence[ValidatedNode]:
         """One miner's nodes."""
@@ -93,9 +96,10 @@ class Views:
         claims: dict[Place, list[GpuClaim]] = {}
         for claim in await validated.claims():
             claims.setdefault((claim.miner_hotkey, claim.node_id), []).append(claim)
-        hours = await validated.counts(now - PASS_WINDOW_S)
+        hours = await self._store.verifications.counts(now - PASS_WINDOW_S)
         if self._day_at is None or now - self._day_at >= DAY_CACHE_S or now < self._day_at:
-            self._day, self._day_at = await validated.counts(now - 86400.0), now
+            self._day, self._day_at = await self._store.verifications.counts(now - 86400.0), now
+        rented, _ = await self._store.rentals.standing()
         context, scores = RoundContext(now=now), {}
         # Whether the axon answers does not enter a miner's own score.
         registered = {view.hotkey: (view.uid, True) for view in self._state.miners.values() if view.uid is not None}
@@ -106,10 +110,15 @@ class Views:
             owned = [node for hotkey in hotkeys[start : start + CHUNK] for node in by_miner[hotkey]]
             for facts in build_facts(owned, claims, self._day, hours, registered, self._profile, now):
                 scores[facts.uid] = score_miner(self._profile, facts, self._emission, context)
-        return Snapshot(now, nodes, by_miner, claims, hours, scores)
+        return Snapshot(now, nodes, by_miner, claims, hours, scores, rented)
 
     def miner(self, view: MinerView, snapshot: Snapshot) -> bodies.Miner:
-        """One miner."""
+        """One miner, as it was when the snapshot was first asked for it."""
+        if view.hotkey not in snapshot.miner_bodies:
+            snapshot.miner_bodies[view.hotkey] = self._miner(view, snapshot)
+        return snapshot.miner_bodies[view.hotkey]
+
+    def _miner(self, view: MinerView, snapshot: Snapshot) -> bodies.Miner:
         nodes = snapshot.of_miner(view.hotkey)
         counts = [snapshot.hours.get((view.hotkey, node.node_id), CheckCounts()) for node in nodes]
         total = sum(count.total for count in counts)
@@ -131,9 +140,9 @@ class Views:
     def node(self, node: ValidatedNode, snapshot: Snapshot) -> bodies.Node:
         """One node."""
         place = node.miner_hotkey, node.node_id
-        if place not in snapshot.bodies:
-            snapshot.bodies[place] = self._node(node, snapshot)
-        return snapshot.bodies[place]
+        if place not in snapshot.node_bodies:
+            snapshot.node_bodies[place] = self._node(node, snapshot)
+        return snapshot.node_bodies[place]
 
     def _node(self, node: ValidatedNode, snapshot: Snapshot) -> bodies.Node:
         facts = _facts(node)
@@ -161,6 +170,7 @@ class Views:
             ramp_multiplier=round(ramp.multiplier, 6),
             last_full_validation=stamp(node.full_ok_at),
             last_check=stamp(node.last_check_at),
+            rented=(node.miner_hotkey, node.node_id) in snapshot.rented,
         )
 
     def health(self, view: MinerView, snapshot: Snapshot) -> bodies.MinerHealth:
@@ -189,6 +199,11 @@ class Views:
 
     def profile(self, view: MinerView, snapshot: Snapshot) -> bodies.GpuProfile:
         """One miner's GPUs by category."""
+        if view.hotkey not in snapshot.gpu_profiles:
+            snapshot.gpu_profiles[view.hotkey] = self._profile_of(view, snapshot)
+        return snapshot.gpu_profiles[view.hotkey]
+
+    def _profile_of(self, view: MinerView, snapshot: Snapshot) -> bodies.GpuProfile:
         name = documented_category if self._profile == "documented" else deployed_category
         counts: dict[str, int] = {}
         checks = 0
@@ -209,12 +224,11 @@ class Views:
             last_successful_validation=stamp(max((n.last_ok_at for n in nodes if n.last_ok_at), default=None)),
         )
 
-    async def logs(self, rows: Sequence[Verification]) -> list[bodies.VerificationLog]:
+    def logs(self, rows: Sequence[Verification]) -> list[bodies.VerificationLog]:
         """Stored verifications with their steps."""
-        steps = await self._store.validated.steps_of([row.id for row in rows if row.tier == "full"])
-        return [self._log(row, steps.get(row.id, ())) for row in rows]
+        return [self._log(row) for row in rows]
 
-    def _log(self, row: Verification, steps: Sequence[VerificationStep]) -> bodies.VerificationLog:
+    def _log(self, row: Verification) -> bodies.VerificationLog:
         at = stamp(row.at) or ""
         return bodies.VerificationLog(
             id=row.id,
@@ -237,7 +251,7 @@ class Views:
             updated_at=at,
             steps=[
                 bodies.Step(step=s.step, verdict=s.verdict, evidence=s.evidence, duration_ms=s.duration_ms)
-                for s in steps
+                for s in row.steps
             ],
         )
 

@@ -176,13 +176,18 @@ class Database:
                 return await work(connection)
 
 
-def upsert(dialect: str, table: sa.Table) -> Any:
-    """An INSERT into ``table`` that replaces the row with the same primary key; the same words for both dialects."""
+def insert_or(dialect: str, table: sa.Table) -> Any:
+    """An INSERT into ``table`` that can be told what to do with a key that is there; one face for both dialects."""
     if dialect == "postgresql":
         from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415 - only where that dialect is in use
     else:
         from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]  # noqa: PLC0415 - same face
-    statement = insert(table)
+    return insert(table)
+
+
+def upsert(dialect: str, table: sa.Table) -> Any:
+    """An INSERT into ``table`` that replaces the row with the same primary key; the same words for both dialects."""
+    statement = insert_or(dialect, table)
     keys = [column.name for column in table.primary_key]
     rest = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
     return statement.on_conflict_do_update(index_elements=keys, set_=rest)

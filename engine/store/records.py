@@ -102,8 +102,18 @@ class SpentNonce:
 
 
 @dataclass(frozen=True, slots=True)
+class VerificationStep:
+    """One step of a verification. ``verdict``: ok, failed, skipped or impossible."""
+
+    step: str
+    verdict: str
+    evidence: str
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
-    """One verification of a miner's node by our validator."""
+    """One verification of a miner's node by our validator, with its steps in order."""
 
     id: str
     miner_hotkey: str
@@ -118,6 +128,32 @@ class Verification:
     gpu_uuids: tuple[str, ...] = ()
     error_code: str = ""
     message: str = ""
+    steps: tuple[VerificationStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LatestCheck:
+    """A node's newest check, and when the one before it failed; None when that one passed or there was none."""
+
+    miner_hotkey: str
+    node_id: str
+    verification_id: str
+    at: float
+    ok: bool
+    failed_before_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rental:
+    """A node that somebody has rented, from then until then; still rented without an end."""
+
+    id: str
+    miner_hotkey: str
+    node_id: str
+    started_at: float
+    ended_at: float | None = None
+    end_reason: str = ""
+    entered_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +185,6 @@ class AlertRecord:
     began_at: float
     ended_at: float | None = None
     acknowledged_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VerificationStep:
-    """One step of a full verification. ``verdict``: ok, failed, skipped or impossible."""
-
-    verification_id: str
-    position: int
-    step: str
-    verdict: str
-    evidence: str
-    duration_ms: float
-    at: float
 
 
 @dataclass(frozen=True, slots=True)

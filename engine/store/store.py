@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import structlog
 
@@ -12,6 +14,7 @@ from engine.store.admissions import AdmissionRepository
 from engine.store.alerts import AlertRepository
 from engine.store.api_keys import ApiKeyRepository
 from engine.store.audit import AuditRepository
+from engine.store.checks import CheckWriter, Question, Settlement, Standing
 from engine.store.database import Observer
 from engine.store.eventlog import EventLog, EventWriter
 from engine.store.grants import GrantRepository
@@ -22,6 +25,7 @@ from engine.store.node_health import NodeHealthRepository
 from engine.store.nodes import NodeRepository
 from engine.store.nonces import NonceRepository
 from engine.store.openings import OpeningRepository
+from engine.store.rentals import RentalRepository
 from engine.store.sessions import SessionRepository
 from engine.store.sqlite_store import open_files
 from engine.store.url import SqliteFiles, parse_url
@@ -30,6 +34,8 @@ from engine.store.verifications import VerificationRepository
 from engine.store.weights import WeightRepository
 
 log = structlog.get_logger()
+
+C = TypeVar("C")
 
 FLUSH_S = 5.0
 
@@ -52,12 +58,19 @@ class Store:
         self.keyvalue = KeyValueRepository(state)
         self.verifications = VerificationRepository(state)
         self.validated = ValidatedRepository(state)
+        self.rentals = RentalRepository(state)
         self.weights = WeightRepository(state)
         self.audit = AuditRepository(state)
         self.alerts = AlertRepository(state)
         self.api_keys = ApiKeyRepository(state)
         self.events = EventLog(events, EventWriter(events, clock))
         self.history = HistoryRepository(events)
+
+    def check_writer(
+        self, ask: Callable[[C], Question], settle: Callable[[Standing, Sequence[C]], Settlement]
+    ) -> CheckWriter[C]:
+        """What records checks by these rules."""
+        return CheckWriter(self._state, ask, settle)
 
     def observe(self, observer: Observer) -> None:
         """Have every operation of both databases told to ``observer``; it must not raise."""

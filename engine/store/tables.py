@@ -121,12 +121,45 @@ verifications = sa.Table(
     sa.Column("gpu_uuids", Words, nullable=False),
     sa.Column("error_code", Words, nullable=False),
     sa.Column("message", Words, nullable=False),
+    sa.Column("steps", Words, nullable=False, server_default=""),
     sa.Index("ix_engine_verifications_node", "miner_hotkey", "node_id", "seq"),
     sa.Index("ix_engine_verifications_at", "at"),
     # Failures are few among millions of rows, and asked for by themselves.
     sa.Index(
         "ix_engine_verifications_failed", "seq", sqlite_where=sa.text("ok = 0"), postgresql_where=sa.text("NOT ok")
     ),
+    sa.Index(
+        "ix_engine_verifications_full",
+        "miner_hotkey",
+        "node_id",
+        "at",
+        sqlite_where=sa.text("tier = 'full'"),
+        postgresql_where=sa.text("tier = 'full'"),
+    ),
+)
+
+# One row per node, whatever the length of the history: its newest check, and when the one before it failed.
+latest_checks = sa.Table(
+    "engine_latest_checks",
+    STATE,
+    sa.Column("miner_hotkey", Words, primary_key=True),
+    sa.Column("node_id", Words, primary_key=True),
+    sa.Column("verification_id", Words, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("ok", sa.Boolean, nullable=False),
+    sa.Column("failed_before_at", sa.Double),
+)
+
+# Sums of whole hours; the hour is first in the key, because a window of time is what is asked for.
+check_hours = sa.Table(
+    "engine_check_hours",
+    STATE,
+    sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("miner_hotkey", Words, primary_key=True),
+    sa.Column("node_id", Words, primary_key=True),
+    sa.Column("passed", sa.Integer, nullable=False),
+    sa.Column("logged_in", sa.Integer, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
 )
 
 audit = sa.Table(
@@ -178,19 +211,6 @@ openings = sa.Table(
     sa.Column("until", sa.Double, nullable=False),
 )
 
-verification_steps = sa.Table(
-    "engine_verification_steps",
-    STATE,
-    sa.Column("verification_id", Words, primary_key=True),
-    sa.Column("position", sa.Integer, primary_key=True),
-    sa.Column("step", Words, nullable=False),
-    sa.Column("verdict", Words, nullable=False),
-    sa.Column("evidence", Words, nullable=False),
-    sa.Column("duration_ms", sa.Double, nullable=False),
-    sa.Column("at", sa.Double, nullable=False),
-    sa.Index("ix_engine_verification_steps_at", "at"),
-)
-
 validated_nodes = sa.Table(
     "engine_validated_nodes",
     STATE,
@@ -240,6 +260,19 @@ misbehaviour = sa.Table(
     sa.Column("reason", Words, nullable=False),
     sa.Column("details", Words, nullable=False),
     sa.Index("ix_engine_misbehaviour_node", "miner_hotkey", "node_id", "at"),
+)
+
+rentals = sa.Table(
+    "engine_rentals",
+    STATE,
+    sa.Column("id", Words, primary_key=True),
+    sa.Column("miner_hotkey", Words, nullable=False),
+    sa.Column("node_id", Words, nullable=False),
+    sa.Column("started_at", sa.Double, nullable=False),
+    sa.Column("ended_at", sa.Double),
+    sa.Column("end_reason", Words, nullable=False),
+    sa.Column("entered_by", Words, nullable=False),
+    sa.Index("ix_engine_rentals_node", "miner_hotkey", "node_id"),
 )
 
 weight_sets = sa.Table(

@@ -1,21 +1,28 @@
-"""What our validator found on miners' nodes."""
+"""What our validator found on miners' nodes: every check, the newest of each node, and sums by the hour."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.store.database import Database
-from engine.store.records import Verification
-from engine.store.rows import to_row
-from engine.store.tables import verifications
+from engine.store.database import Database, insert_or
+from engine.store.records import CheckCounts, LatestCheck, Verification, VerificationStep
+from engine.store.rows import from_row, to_row
+from engine.store.tables import check_hours, latest_checks, verifications
 
 DAY_S = 86_400.0
+HOUR_S = 3_600.0
 DELETE_ROWS = 2_000
+Place = tuple[str, str]
+"""The miner's hotkey and the node's id: node ids alone are chosen by miners."""
+SSH_CODES, BANNED = "ssh_", "node_banned"
+"""Every failure before a command's result has a code that begins so, or is a visit that was not made; later ones prove
+a login."""
 
 
 class VerificationRepository:
@@ -24,31 +31,66 @@ class VerificationRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, record: Verification) -> None:
-        """Store one; its id must be new."""
-        row = {**to_row(record), "gpu_uuids": json.dumps(record.gpu_uuids)}
+    async def add(self, *records: Verification) -> None:
+        """Store them in order, all or none; their ids must be new."""
 
         async def run(connection: AsyncConnection) -> None:
-            await connection.execute(sa.insert(verifications), [row])
+            await insert_verifications(connection, self._database.dialect, records)
 
         await self._database.write(run)
 
     async def latest(self) -> list[Verification]:
-        """The newest verification of each node of each miner in the last day that has any, newest first."""
-        columns = verifications.c
+        """The newest verification of each node that had one in the last day that has any, newest first."""
+        columns = latest_checks.c
+        since = sa.select(sa.func.max(columns.at) - DAY_S).scalar_subquery()
+        ids = sa.select(columns.verification_id).where(columns.at >= since)
+        statement = sa.select(verifications).where(verifications.c.id.in_(ids))
+        rows = await self._select(statement)
+        return sorted(rows, key=lambda row: row.at, reverse=True)
 
-        async def run(connection: AsyncConnection) -> list[Verification]:
-            last = (await connection.execute(sa.select(sa.func.max(columns.at)))).scalar()
-            if last is None:
-                return []
-            # The whole history is hundreds of times a day's. As expressions, and literal for PostgreSQL, the keys keep
-            # SQLite from walking all of it in the order of the nodes' index.
-            nothing = sa.literal_column("''", sa.Text)
-            keys = sa.func.coalesce(columns.miner_hotkey, nothing), sa.func.coalesce(columns.node_id, nothing)
-            newest = sa.select(sa.func.max(columns.seq).label("seq")).where(columns.at >= last - DAY_S).group_by(*keys)
-            found = newest.subquery()
-            statement = sa.select(verifications).join(found, columns.seq == found.c.seq)
-            return [_verification(row) for row in await connection.execute(statement.order_by(found.c.seq.desc()))]
+    async def latest_checks(self) -> list[LatestCheck]:
+        """How the newest check of each node ended."""
+
+        async def run(connection: AsyncConnection) -> list[LatestCheck]:
+            return [from_row(LatestCheck, row) for row in await connection.execute(sa.select(latest_checks))]
+
+        return await self._database.read(run)
+
+    async def counts(self, since: float) -> dict[Place, CheckCounts]:
+        """Each node's checks since then: passed, logged in, all.
+
+        Whole hours come from their sums; only the part of an hour with which the window begins is counted row by row.
+        """
+        whole = math.ceil(since / HOUR_S)
+        rows = verifications.c
+        # As expressions, the keys keep SQLite from walking the whole history in the order of the nodes' index. Literal:
+        # PostgreSQL does not see that two parameters are the same expression.
+        nothing = sa.literal_column("''", sa.Text)
+        hotkey, node_id = sa.func.coalesce(rows.miner_hotkey, nothing), sa.func.coalesce(rows.node_id, nothing)
+        passed = sa.func.sum(sa.case((rows.ok, 1), else_=0))
+        is_out = sa.or_(rows.error_code.like("ssh\\_%", escape="\\"), rows.error_code == BANNED)
+        logged_in = sa.func.sum(sa.case((is_out, 0), else_=1))
+        part = (
+            sa.select(hotkey, node_id, passed, logged_in, sa.func.count())
+            .where(rows.at >= since, rows.at < whole * HOUR_S)
+            .group_by(hotkey, node_id)
+        )
+        sums = check_hours.c
+        total = (
+            sa.select(
+                sums.miner_hotkey, sums.node_id, sa.func.sum(sums.passed), sa.func.sum(sums.logged_in),
+                sa.func.sum(sums.total),
+            )
+            .where(sums.hour >= whole)
+            .group_by(sums.miner_hotkey, sums.node_id)
+        )  # fmt: skip
+
+        async def run(connection: AsyncConnection) -> dict[Place, CheckCounts]:
+            found: dict[Place, CheckCounts] = {}
+            for statement in (total, part):
+                for row in await connection.execute(statement):
+                    add_counts(found, (row[0], row[1]), CheckCounts(int(row[2]), int(row[3]), int(row[4])))
+            return found
 
         return await self._database.read(run)
 
@@ -81,21 +123,105 @@ class VerificationRepository:
         order = columns.seq if miners is None else columns.seq + 0
         return await self._select(statement.order_by(order.desc()))
 
-    async def prune(self, before: float) -> int:
-        """Delete those made before this time, some thousands per transaction; returns how many."""
-        some = sa.select(verifications.c.seq).where(verifications.c.at < before).limit(DELETE_ROWS)
-        return await self._database.write_in_steps(sa.delete(verifications).where(verifications.c.seq.in_(some)))
+    async def miners_of(self, node_id: str) -> list[str]:
+        """The hotkeys of the miners of which a node with this id was ever checked."""
+        columns = latest_checks.c
+
+        async def run(connection: AsyncConnection) -> list[str]:
+            statement = sa.select(columns.miner_hotkey).where(columns.node_id == node_id)
+            return [str(row[0]) for row in await connection.execute(statement)]
+
+        return await self._database.read(run)
+
+    async def prune(self, before: float, *, lightweight_before: float | None = None) -> int:
+        """Delete what was made before this time, some thousands per transaction; returns how many checks.
+
+        ``lightweight_before``: passed lightweight checks go earlier; their sums stay.
+        """
+        columns = verifications.c
+        some = sa.select(columns.seq).where(columns.at < before).limit(DELETE_ROWS)
+        count = await self._database.write_in_steps(sa.delete(verifications).where(columns.seq.in_(some)))
+        if lightweight_before is not None and lightweight_before > before:
+            light = sa.select(columns.seq).where(
+                columns.at < lightweight_before, columns.tier == "lightweight", columns.ok
+            ).limit(DELETE_ROWS)  # fmt: skip
+            count += await self._database.write_in_steps(sa.delete(verifications).where(columns.seq.in_(light)))
+        hour = math.floor(before / HOUR_S)
+
+        async def run(connection: AsyncConnection) -> None:
+            await connection.execute(sa.delete(check_hours).where(check_hours.c.hour < hour))
+            await connection.execute(sa.delete(latest_checks).where(latest_checks.c.at < before))
+
+        await self._database.write(run)
+        return count
 
     async def _select(self, statement: sa.Select[Any]) -> list[Verification]:
         async def run(connection: AsyncConnection) -> list[Verification]:
-            rows = await connection.execute(statement)
-            return [_verification(row) for row in rows]
+            return [_verification(row) for row in await connection.execute(statement)]
 
         return await self._database.read(run)
+
+
+async def insert_verifications(connection: AsyncConnection, dialect: str, records: Sequence[Verification]) -> None:
+    """Within a transaction: the rows, what is newest of each node, and the sums of their hours."""
+    if not records:
+        return
+    await connection.execute(sa.insert(verifications), [_row(record) for record in records])
+    newest = insert_or(dialect, latest_checks)
+    failed = sa.case((latest_checks.c.ok, None), else_=latest_checks.c.at)
+    taken = {name: newest.excluded[name] for name in ("verification_id", "at", "ok")}
+    await connection.execute(
+        newest.on_conflict_do_update(index_elements=_PLACE, set_={**taken, "failed_before_at": failed}),
+        [
+            {
+                **{name: getattr(record, name) for name in (*_PLACE, "at", "ok")},
+                "verification_id": record.id,
+                "failed_before_at": None,
+            }
+            for record in records
+        ],
+    )
+    sums = insert_or(dialect, check_hours)
+    more = {name: check_hours.c[name] + sums.excluded[name] for name in ("passed", "logged_in", "total")}
+    await connection.execute(sums.on_conflict_do_update(index_elements=["hour", *_PLACE], set_=more), _hours(records))
+
+
+_PLACE = ["miner_hotkey", "node_id"]
+
+
+def add_counts(found: dict[Place, CheckCounts], place: Place, more: CheckCounts) -> None:
+    """Add one node's counts to those that are there."""
+    known = found.get(place)
+    found[place] = (
+        more
+        if known is None
+        else CheckCounts(known.passed + more.passed, known.logged_in + more.logged_in, known.total + more.total)
+    )
+
+
+def _hours(records: Iterable[Verification]) -> list[dict[str, object]]:
+    found: dict[tuple[int, str, str], list[int]] = {}
+    for record in records:
+        key = math.floor(record.at / HOUR_S), record.miner_hotkey, record.node_id
+        counts = found.setdefault(key, [0, 0, 0])
+        counts[0] += record.ok
+        counts[1] += not record.error_code.startswith(SSH_CODES) and record.error_code != BANNED
+        counts[2] += 1
+    return [
+        {"hour": hour, "miner_hotkey": hotkey, "node_id": node, "passed": passed, "logged_in": entered, "total": total}
+        for (hour, hotkey, node), (passed, entered, total) in found.items()
+    ]
+
+
+def _row(record: Verification) -> dict[str, Any]:
+    steps = [[step.step, step.verdict, step.evidence, step.duration_ms] for step in record.steps]
+    packed = json.dumps(steps, separators=(",", ":"), ensure_ascii=False) if steps else ""
+    return {**to_row(record), "gpu_uuids": json.dumps(record.gpu_uuids), "steps": packed}
 
 
 def _verification(row: sa.Row[Any]) -> Verification:
     values = dict(row._mapping)
     del values["seq"]
     values["gpu_uuids"] = tuple(json.loads(values["gpu_uuids"]))
+    values["steps"] = tuple(VerificationStep(*step) for step in json.loads(values["steps"] or "[]"))
     return Verification(**values)

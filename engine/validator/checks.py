@@ -7,6 +7,7 @@ nothing else. No node is checked twice at once.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from collections.abc import Coroutine
 from typing import Any
@@ -23,14 +24,15 @@ from engine.events import (
     VerificationStarted,
     VerificationStepFinished,
 )
-from engine.store import Store
-from engine.store.records import Verification, VerificationStep
-from engine.validator.book import Book, Outcome, Place
-from engine.validator.due import Due, event_fields, outcome_of, who
-from engine.validator.full import STEPS, FullSettings, FullVerification, StepResult
-from engine.validator.lightweight import check_lightly
+from engine.store.records import Verification
+from engine.validator.book import Book
+from engine.validator.due import Due, check_of, event_fields, full_check_of, who
+from engine.validator.full import STEPS, FullSettings, FullVerification
+from engine.validator.lightweight import LIGHT_STEPS, Finding, check_lightly
 from engine.validator.sessions import Sessions
+from engine.validator.settlement import Check, Place
 from engine.validator.slots import BriefSlots
+from engine.validator.steps import StepResult
 
 log = structlog.get_logger()
 
@@ -51,7 +53,6 @@ class NodeChecks:
         self,
         settings: FullSettings,
         *,
-        store: Store,
         book: Book,
         sessions: Sessions,
         clock: Clock,
@@ -59,7 +60,6 @@ class NodeChecks:
         full_at_once: int,
     ) -> None:
         self._settings = settings
-        self._store = store
         self._book = book
         self._sessions = sessions
         self._clock = clock
@@ -82,11 +82,15 @@ class NodeChecks:
         return place in self._full or place in self._light
 
     async def refuse_banned(self, due: Due, until: float) -> None:
+        """Put on record that a banned node was not entered."""
         left = max(1, round((until - self._clock.now()) / 60))
         error = NodeBanned(f"the node misbehaved and is banned for {left} more minutes")
-        await self._record(due, str(uuid.uuid4()), Outcome("lightweight", False, self._clock.now()), 0.0, error)
+        steps = tuple(StepResult(name, "skipped", "the node is banned", 0.0) for name in LIGHT_STEPS)
+        finding = Finding(0.0, None, error, steps)
+        await self._record(due, check_of(due, str(uuid.uuid4()), self._clock.now(), finding))
 
     async def check_lightly(self, due: Due) -> None:
+        """One lightweight check, recorded and told."""
         self._light.add(due.place)
         try:
             async with self._slots.taken():
@@ -97,21 +101,12 @@ class NodeChecks:
                     timeout_s=self._settings.command_timeout_s,
                     held_uuids=due.held_uuids,
                 )
-            outcome = Outcome("lightweight", finding.error is None, self._clock.now())
-            gpus = finding.gpus
-            await self._record(
-                due,
-                str(uuid.uuid4()),
-                outcome,
-                finding.duration_ms,
-                finding.error,
-                gpu_model="" if gpus is None else gpus.model,
-                gpu_uuids=() if gpus is None else gpus.uuids,
-            )
+            await self._record(due, check_of(due, str(uuid.uuid4()), self._clock.now(), finding))
         finally:
             self._light.discard(due.place)
 
     def enqueue(self, due: Due, reason: str) -> None:
+        """Have the node verified fully when its turn comes."""
         if len(self._full) >= MAX_QUEUED:
             log.warning("verification.queue_full", queued=len(self._full))
             return
@@ -132,42 +127,23 @@ class NodeChecks:
                     **who(due),
                 )
             )
-            steps: list[VerificationStep] = []
-
-            def report(result: StepResult) -> None:
-                steps.append(self._step(due, verification_id, result, len(steps)))
-
+            position = itertools.count()
             run = FullVerification(
                 due.session.pool,
                 due.target,
                 self._settings,
                 clock=self._clock,
                 judging=self._judging,
-                report=report,
+                report=lambda result: self._tell_step(due, verification_id, result, next(position)),
                 answers=self._answers,
             )
             finding = await run.run()
-        await self._store.validated.add_steps(steps)
-        gpus = finding.gpus
-        await self._record(
-            due,
-            verification_id,
-            outcome_of(due, finding, self._clock.now()),
-            finding.duration_ms,
-            finding.error,
-            gpu_model="" if gpus is None else gpus.model,
-            gpu_uuids=() if gpus is None else gpus.uuids,
-        )
-        if finding.misbehaviour:
-            await self._book.misbehaved(
-                due.place, finding.misbehaviour, finding.error.message if finding.error else "a step says so"
-            )
+        await self._record(due, full_check_of(due, verification_id, self._clock.now(), finding))
 
-    def _step(self, due: Due, verification_id: str, result: StepResult, position: int) -> VerificationStep:
-        at = self._clock.now()
+    def _tell_step(self, due: Due, verification_id: str, result: StepResult, position: int) -> None:
         self._emit(
             VerificationStepFinished(
-                at=at,
+                at=self._clock.now(),
                 verification_id=verification_id,
                 miner_hotkey=due.miner.hotkey,
                 node_id=due.node.node_id,
@@ -178,35 +154,9 @@ class NodeChecks:
                 position=position,
             )
         )
-        return VerificationStep(
-            verification_id, position, result.step, result.verdict, result.evidence, result.duration_ms, at
-        )
 
-    async def _record(
-        self,
-        due: Due,
-        verification_id: str,
-        outcome: Outcome,
-        duration_ms: float,
-        error: BasilicaError | None,
-        *,
-        gpu_model: str = "",
-        gpu_uuids: tuple[str, ...] = (),
-    ) -> None:
-        error = await self._book.record(due.miner, due.node, outcome) or error
-        row = Verification(
-            id=verification_id,
-            tier=outcome.tier,
-            ok=error is None,
-            at=outcome.at,
-            duration_ms=round(duration_ms, 1),
-            gpu_model=gpu_model,
-            gpu_uuids=gpu_uuids,
-            error_code="" if error is None else error.code,
-            message="" if error is None else error.message,
-            **who(due),
-        )
-        await self._store.verifications.add(row)
+    async def _record(self, due: Due, check: Check) -> None:
+        row = await self._book.record(check)
         self._emit(NodeVerified(**event_fields(row)))
         self._watch_access(due, row)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from engine.scores.history import Tier
 from engine.ssh.target import NodeTarget
-from engine.store.records import GpuClaim, Verification
-from engine.validator.book import Outcome, Place
+from engine.store.records import GpuClaim, Verification, VerificationStep
 from engine.validator.full import FullFinding
+from engine.validator.lightweight import Finding
 from engine.validator.miner_nodes import OfferedNode
 from engine.validator.sessions import Session
+from engine.validator.settlement import Check, Place
 from engine.validator.targets import MinerTarget
 
 
@@ -21,9 +22,9 @@ class Due:
 
     miner: MinerTarget
     node: OfferedNode
-    tier: Tier
     session: Session
     held_uuids: frozenset[str] = field(default_factory=frozenset)
+    is_rented: bool = False
 
     @property
     def place(self) -> Place:
@@ -42,10 +43,12 @@ class Due:
         return NodeTarget(f"{self.miner.hotkey}/{node.node_id}", node.host, node.port, node.username)
 
 
+_FIELDS = tuple(one.name for one in fields(Verification) if one.name not in ("id", "steps"))
+
+
 def event_fields(row: Verification) -> dict[str, Any]:
-    """A row as the fields of its event."""
-    fields = asdict(row)
-    return {"verification_id": fields.pop("id"), **fields}
+    """A row as the fields of its event; its steps were told before."""
+    return {"verification_id": row.id, **{name: getattr(row, name) for name in _FIELDS}}
 
 
 def who(due: Due) -> dict[str, Any]:
@@ -58,8 +61,13 @@ def who(due: Due) -> dict[str, Any]:
     }
 
 
-def outcome_of(due: Due, finding: FullFinding, at: float) -> Outcome:
-    """What a full verification means for the records."""
+def check_of(due: Due, verification_id: str, at: float, light: Finding) -> Check:
+    """A finished lightweight check as the records want it."""
+    return Check(_row(due, verification_id, "lightweight", at, light), is_rented=due.is_rented)
+
+
+def full_check_of(due: Due, verification_id: str, at: float, finding: FullFinding) -> Check:
+    """A finished full verification as the records want it."""
     found, gpus = finding.attestation, finding.gpus
     claims: tuple[GpuClaim, ...] = ()
     capability, cuda = "", ""
@@ -72,12 +80,29 @@ def outcome_of(due: Due, finding: FullFinding, at: float) -> Outcome:
     if found is not None:
         capability = found.gpus[0].compute_capability if found.gpus else capability
         cuda = found.cuda or cuda
-    return Outcome(
-        "full",
-        finding.error is None,
-        at,
+    return Check(
+        _row(due, verification_id, "full", at, finding),
         claims=claims,
         cuda=cuda,
         compute_capability=capability,
-        facts=found.facts if found is not None else None,
+        facts=found.facts if found is not None else {},
+        is_rented=due.is_rented,
+        misbehaviour=finding.misbehaviour,
+    )
+
+
+def _row(due: Due, verification_id: str, tier: Tier, at: float, finding: Finding | FullFinding) -> Verification:
+    gpus, error = finding.gpus, finding.error
+    return Verification(
+        id=verification_id,
+        tier=tier,
+        ok=error is None,
+        at=at,
+        duration_ms=round(finding.duration_ms, 1),
+        gpu_model="" if gpus is None else gpus.model,
+        gpu_uuids=() if gpus is None else gpus.uuids,
+        error_code="" if error is None else error.code,
+        message="" if error is None else error.message,
+        steps=tuple(VerificationStep(s.step, s.verdict, s.evidence, s.duration_ms) for s in finding.steps),
+        **who(due),
     )

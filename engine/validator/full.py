@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from engine.clock import Clock
 from engine.errors import (
@@ -17,23 +16,23 @@ from engine.errors import (
     BasilicaError,
     ProbeFailed,
     SshHostKeyChanged,
-    SshTimeout,
     VerificationFailed,
 )
-from engine.probes.gpu import GpuFacts, clean, probe_gpus
+from engine.probes.gpu import GpuFacts, probe_gpus
 from engine.probes.host import HostFacts, probe_host
 from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget
 from engine.validator.attestation import Attestation, Device, new_challenge, read_attestation
 from engine.validator.docker_step import docker_gpu_command, judge_docker_gpu
+from engine.validator.entrance import Entrance
 from engine.validator.envelopes import envelope_of, envelope_problems
 from engine.validator.launch import run_program
 from engine.validator.nat import check_host_port, check_port
 from engine.validator.product import ProductTask
 from engine.validator.slots import BriefSlots
 from engine.validator.speed import SpeedTest, check_speed
+from engine.validator.steps import StepResult, Verdict, Work, take_step
 
-Verdict = Literal["ok", "failed", "skipped", "impossible"]
 STEPS = (
     "host_key",
     "ssh_login",
@@ -49,7 +48,6 @@ STEPS = (
     "speed",
     "clock",
 )
-MAX_EVIDENCE = 400
 MAX_CLOCK_SKEW_S = 60.0
 CLAIM_MEMORY_SLACK = 0.03
 
@@ -69,17 +67,6 @@ class FullSettings:
     is_local: bool
     speed: SpeedTest | None = None
     """None: no speed test."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """One step's outcome."""
-
-    step: str
-    verdict: Verdict
-    evidence: str
-    duration_ms: float
-    error: BasilicaError | None = None
 
 
 @dataclass(slots=True)
@@ -134,9 +121,11 @@ class FullVerification:
         limit = settings.command_timeout_s
         self._pool.resume(self._target)
         try:
-            await self._step("host_key", limit, self._host_key)
+            # A full verification begins from nothing, so the node may be another machine now.
+            way_in = Entrance(self._pool, self._target, accepts_change=True)
+            await self._step("host_key", limit, way_in.host_key)
             if found.verdict("host_key") == "ok":
-                await self._step("ssh_login", limit, self._login)
+                await self._step("ssh_login", limit, way_in.login)
             if found.verdict("ssh_login") == "ok":
                 await self._step("gpu", limit, self._gpus)
                 async with self._answers.taken():  # waiting for a place is no part of the step's time
@@ -166,46 +155,14 @@ class FullVerification:
                 return item.error or VerificationFailed(f"{item.step}: {item.evidence}", step=item.step)
         return None
 
-    async def _step(self, name: str, limit_s: float, work: Callable[[], Awaitable[tuple[Verdict, str]]]) -> None:
-        started = self._clock.monotonic()
-        error: BasilicaError | None = None
-        verdict: Verdict
-        try:
-            async with asyncio.timeout(limit_s):
-                verdict, evidence = await work()
-        except BasilicaError as failure:
-            verdict, evidence, error = "failed", failure.message, failure
-        except TimeoutError:
-            verdict, evidence = "failed", f"did not finish within {limit_s:g} s"
-            error = SshTimeout(f"{self._target.address}: {name} {evidence}")
-        elapsed = (self._clock.monotonic() - started) * 1000
-        self._add(StepResult(name, verdict, clean(evidence, MAX_EVIDENCE), round(elapsed, 1), error))
+    async def _step(self, name: str, limit_s: float, work: Work) -> None:
+        self._add(await take_step(name, limit_s, work, target=self._target, clock=self._clock))
 
     def _add(self, result: StepResult) -> None:
         self._found.steps.append(result)
         self._report(result)
 
     # --- the steps --------------------------------------------------------------------------------------------
-
-    async def _host_key(self) -> tuple[Verdict, str]:
-        pinned = self._pool.host_keys.pinned(self._target)
-        try:
-            info = await self._pool.connect(self._target)
-        except SshHostKeyChanged as error:
-            if self._pool.host_keys.is_vouched(self._target):
-                raise  # the miner has certified another key: whoever answers there is not its node
-            # A full verification begins from nothing, so the node may be another machine now; everything that counted
-            # for the old one is proved anew.
-            await self._pool.accept_host_key(self._target, "verification", error.presented)
-            info = await self._pool.connect(self._target)
-            return "ok", f"changed from {error.pinned} to {info.host_key_fingerprint}"
-        if self._pool.host_keys.is_vouched(self._target):
-            return "ok", f"{info.host_key_fingerprint}, certified by the miner"
-        return "ok", f"{info.host_key_fingerprint}{'' if pinned else ', first seen'}"
-
-    async def _login(self) -> tuple[Verdict, str]:
-        info = await self._pool.connect(self._target)
-        return "ok", f"{self._target.label}, {info.server_version}"
 
     async def _gpus(self) -> tuple[Verdict, str]:
         gpus = await probe_gpus(self._pool, self._target, timeout_s=self._settings.command_timeout_s)

@@ -52,8 +52,8 @@ async def gather_facts(store: Store, metagraph: Metagraph, profile: Profile, now
     claims: dict[Place, list[GpuClaim]] = {}
     for claim in await store.validated.claims():
         claims.setdefault((claim.miner_hotkey, claim.node_id), []).append(claim)
-    day = await store.validated.counts(now - SSH_WINDOW_S)
-    hours = await store.validated.counts(now - PASS_WINDOW_S)
+    day = await store.verifications.counts(now - SSH_WINDOW_S)
+    hours = await store.verifications.counts(now - PASS_WINDOW_S)
     registered = {
         neuron.hotkey: (neuron.uid, neuron.axon is not None and neuron.axon.port > 0) for neuron in metagraph.neurons
     }

@@ -20,14 +20,14 @@ from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
 from engine.store import Store
 from engine.supervisor import Supervisor
-from engine.validator.book import Book
+from engine.validator.book import Book, twice_failed
 from engine.validator.checks import NodeChecks
-from engine.validator.cleanup import FAILED_WINDOW_S, Place, plan_clean_up
+from engine.validator.cleanup import FAILED_WINDOW_S, plan_clean_up
 from engine.validator.due import event_fields
 from engine.validator.full import FullSettings
 from engine.validator.product import ProductTask
+from engine.validator.rentals import RentalRegistry
 from engine.validator.rounds import Rounds
-from engine.validator.schedule import LIVE
 from engine.validator.sessions import Sessions
 from engine.validator.speed import SpeedTest
 from engine.validator.weights import WeightSetter
@@ -73,9 +73,9 @@ class ValidatorRole:
         self._book = Book(
             parts.store, parts.clock, parts.bus.emit, failed_full_resets=config.scoring.failed_full_resets
         )
+        self.rentals = RentalRegistry(parts.store, parts.clock, parts.bus.emit)
         checks = NodeChecks(
             full_settings(config),
-            store=parts.store,
             book=self._book,
             sessions=self._sessions,
             clock=parts.clock,
@@ -109,6 +109,7 @@ class ValidatorRole:
         """Show what earlier runs found."""
         for last in await self._parts.store.verifications.latest():
             self._emit(VerificationRestored(**event_fields(last)))
+        await self.rentals.start()
         await self._weights.restore()
 
     def add_services(self, supervisor: Supervisor) -> None:
@@ -125,6 +126,7 @@ class ValidatorRole:
             help="start a verification round now; full=true verifies every node fully",
             danger=False,
         )
+        self.rentals.add_actions(actions)
         actions.register("weights.set", self._act_set_weights, help="score and set weights now", danger=True)
 
     async def stop(self, supervisor: Supervisor) -> None:
@@ -135,6 +137,7 @@ class ValidatorRole:
     async def end_rounds(self) -> None:
         """End what rounds have started, all sessions and their keys."""
         await self._rounds.finish()
+        await self._book.flush()
         await self._sessions.close()
 
     async def verify_all(self, *, force_full: bool = False) -> None:
@@ -151,17 +154,14 @@ class ValidatorRole:
         """Take GPUs from nodes that fail, and forget those that failed too long."""
         store, now = self._parts.store, self._clock.now()
         nodes, claims = await store.validated.nodes(), await store.validated.claims()
-        failed: set[Place] = set()
-        for node in nodes:
-            place = node.miner_hotkey, node.node_id
-            if node.status not in LIVE and await store.validated.last_two_failed(place, now - FAILED_WINDOW_S):
-                failed.add(place)
+        rented, _ = await store.rentals.standing()
         ttl_s = self._config.verification.gpu_assignment_cleanup_ttl
         plan = plan_clean_up(
             nodes,
             claims,
             now,
-            twice_failed=failed,
+            twice_failed=twice_failed(await store.verifications.latest_checks(), now - FAILED_WINDOW_S),
+            rented=rented,
             ttl_s=FOREVER_S if ttl_s is None else ttl_s,
             interval_s=self._config.verification.verification_interval,
         )
@@ -198,8 +198,13 @@ class ValidatorRole:
             await self.clean_up()
             kept = self._config.cleanup
             if kept.enabled:
-                await store.verifications.prune(now - kept.profile_retention_days * DAY_S)
-                await store.validated.prune(now - kept.profile_retention_days * DAY_S)
+                oldest = now - kept.profile_retention_days * DAY_S
+                light = kept.lightweight_retention_days
+                await store.verifications.prune(
+                    oldest, lightweight_before=None if light is None else now - light * DAY_S
+                )
+                await store.validated.prune(oldest)
+                await store.rentals.prune(oldest)
                 await store.weights.prune(now - kept.emission_retention_days * DAY_S)
             await self._clock.sleep(CLEANUP_INTERVAL_S)
 

@@ -7,8 +7,7 @@ twice at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import structlog
 
@@ -17,19 +16,20 @@ from engine.chain.cached import MetagraphCache
 from engine.clock import Clock
 from engine.config.validator import ValidatorConfig
 from engine.errors import BasilicaError, MinerUnreachable
-from engine.events import EventSink, MinerAnswered, MinerDiscovered, MinerFailed, MinerMoved
+from engine.events import EventSink, MinerAnswered, MinerDiscovered, MinerFailed, MinerMoved, MinerSkipped
 from engine.identity import Signer
 from engine.scores.history import Tier
 from engine.store import Store
-from engine.validator.book import Book, Place, history_of
+from engine.validator.book import Book, Known
 from engine.validator.checks import NodeChecks, guarded
 from engine.validator.due import Due
-from engine.validator.miner_client import ClientTimeouts, MinerClient, MinerNodes, OfferedNode
+from engine.validator.miner_client import ClientTimeouts, MinerClient, MinerNodes
+from engine.validator.miner_nodes import OfferedNode
 from engine.validator.papers import use_papers
 from engine.validator.registry import Registration, compare_registry, registry_from_json, registry_to_json
-from engine.validator.schedule import History, decide
+from engine.validator.schedule import decide
 from engine.validator.sessions import Session, Sessions
-from engine.validator.targets import MinerTarget, callable_miners
+from engine.validator.targets import MinerTarget, Outsider, survey
 from engine.wire.messages import Dialect
 
 log = structlog.get_logger()
@@ -37,16 +37,6 @@ log = structlog.get_logger()
 DISCOVERY_LIMIT_S = 120.0
 """What a miner gets for everything that it is asked, retries included, as the deployed validator gives it."""
 PUBLIC_NETWORKS = ("finney", "test")
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the records say as a round begins. ``nodes`` are those of each miner, by hotkey."""
-
-    histories: Mapping[Place, History]
-    bans: Mapping[Place, float]
-    held: Mapping[Place, frozenset[str]]
-    nodes: Mapping[str, Sequence[OfferedNode]]
 
 
 class Rounds:
@@ -79,6 +69,7 @@ class Rounds:
         self._miner_slots = asyncio.Semaphore(self._config.max_concurrent_verifications)
         self._dialects: dict[str, Dialect] = {}
         self._visiting: dict[str, asyncio.Task[None]] = {}
+        self._skipped: dict[str, Outsider] = {}
 
     async def run(self, *, patience_s: float, force_full: bool = False) -> None:
         """One round. Returns when all miners were seen, or after ``patience_s``: slow ones go on by themselves.
@@ -88,13 +79,14 @@ class Rounds:
         metagraph = await self._metagraph.refresh()
         await self._follow_registry(metagraph)
         await self._sessions.sweep()
-        miners = callable_miners(
+        miners, others = survey(
             metagraph,
             is_local=self._network == "local",
             is_public=self._network in PUBLIC_NETWORKS,
             port_offset=self._config.grpc_port_offset or 0,
         )
-        known = await self._read_known()
+        self._tell_skipped(others)
+        known = await self._book.known()
         started = []
         for miner in miners:
             self._emit(
@@ -130,6 +122,16 @@ class Rounds:
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [*self._visiting.values(), *self._checks.full_tasks]
 
+    def _tell_skipped(self, others: Sequence[Outsider]) -> None:
+        for one in others:
+            if one.hotkey != self._signer.hotkey and self._skipped.get(one.hotkey) != one:
+                self._emit(
+                    MinerSkipped(
+                        at=self._clock.now(), hotkey=one.hotkey, uid=one.uid, endpoint=one.endpoint, reason=one.reason
+                    )
+                )
+        self._skipped = {one.hotkey: one for one in others}
+
     async def _follow_registry(self, metagraph: Metagraph) -> None:
         """Let nodes follow their owner to another uid or hotkey, and forget those of miners that lost their uid."""
         now = {neuron.hotkey: Registration(neuron.uid, neuron.coldkey) for neuron in metagraph.neurons}
@@ -146,17 +148,6 @@ class Rounds:
             for hotkey in change.gone:
                 self._emit(MinerMoved(at=self._clock.now(), hotkey="", old_hotkey=hotkey, uid=known[hotkey].uid))
         await self._store.keyvalue.put(self._registry_key, registry_to_json(now))
-
-    async def _read_known(self) -> Known:
-        held: dict[Place, set[str]] = {}
-        for claim in await self._store.validated.claims():
-            held.setdefault((claim.miner_hotkey, claim.node_id), set()).add(claim.gpu_uuid)
-        return Known(
-            await self._book.histories(),
-            await self._book.bans(),
-            {place: frozenset(uuids) for place, uuids in held.items()},
-            await self._book.known_nodes(),
-        )
 
     # --- one miner --------------------------------------------------------------------------------------------
 
@@ -191,11 +182,13 @@ class Rounds:
         if self._checks.is_busy(place):
             return
         if place in known.bans:
-            await self._checks.refuse_banned(Due(miner, node, "lightweight", session), known.bans[place])
+            await self._checks.refuse_banned(Due(miner, node, session), known.bans[place])
             return
-        decision = decide(history_of(known.histories, place), self._clock.now(), self._config.node_validation_interval)
-        tier: Tier = "full" if force_full else decision.tier
-        due = Due(miner, node, tier, session, known.held.get(place, frozenset()))
+        history = known.history(place)
+        decision = decide(history, self._clock.now(), self._config.node_validation_interval)
+        # Nobody's word makes a rented node work for us: its GPUs are somebody else's now.
+        tier: Tier = "full" if force_full and not history.is_rented else decision.tier
+        due = Due(miner, node, session, known.held.get(place, frozenset()), is_rented=history.is_rented)
         if host_authority is not None:
             await use_papers(session.pool, due.target, node, host_authority, self._clock.now())
         if tier == "full":

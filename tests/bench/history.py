@@ -125,15 +125,14 @@ async def _ask_everything(store: Store) -> dict[str, float]:
         state.miners[f"5M{uid}"] = MinerView(id=f"5M{uid}", hotkey=f"5M{uid}", uid=uid, last_answer_at=NOW)
     config = ValidatorConfig().model_copy(update={"api": OPEN})
     app = rest_app(RestParts(config, store, state, clock, ApiKeys(store.api_keys, clock), "5V"))
-    place = ("5M7", "n-7-3")
     questions: dict[str, Callable[[], Awaitable[object]]] = {
         "all nodes": store.validated.nodes,
         "all claims": store.validated.claims,
-        "counts of three hours": lambda: store.validated.counts(NOW - 10_800),
-        "counts of a day": lambda: store.validated.counts(NOW - 86_400),
+        "counts of three hours": lambda: store.verifications.counts(NOW - 10_800),
+        "counts of a day": lambda: store.verifications.counts(NOW - 86_400),
         "newest check of each node": store.verifications.latest,
-        "first full pass": lambda: store.validated.first_full_ok(place, NOW - 86_400),
-        "last two checks": lambda: store.validated.last_two_failed(place, NOW - 86_400),
+        "how the newest checks ended": store.verifications.latest_checks,
+        "rentals": store.rentals.standing,
         "newest weights": store.weights.newest,
         "misbehaviour": lambda: store.validated.misbehaviour(NOW - 86_400),
         "nothing to prune": lambda: store.verifications.prune(NOW - 400 * 86_400),

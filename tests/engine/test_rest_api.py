@@ -13,12 +13,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from engine.config.validator import EmissionConfig
 from engine.rest import FactGauges
-from engine.rest.app import GROUPS
+from engine.rest.access import GROUPS
 from engine.rest.views import Views
-from engine.store.records import WeightSet
+from engine.store.records import Rental, WeightSet
 from engine.validator.miner_facts import emission_of
 from tests.support.asking import OPEN, ask
-from tests.support.rest_world import NOW, RestWorld, rest_world
+from tests.support.rest_world import HOTKEYS, NOW, RestWorld, node_of, rest_world
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ async def test_what_has_not_changed_is_not_sent_again(world: RestWorld) -> None:
         ("/config/none", "GET", 404),
         ("/verification/results/none", "GET", 404),
         ("/rentals/none", "GET", 404),
-        ("/rentals/none", "DELETE", 404),
+        ("/rentals/none", "DELETE", 405),
         ("/miners", "POST", 405),
         ("/health", "DELETE", 405),
         ("/miners?page=0", "GET", 422),
@@ -119,7 +119,7 @@ async def test_every_error_is_a_problem(world: RestWorld, path: str, method: str
     assert (found, headers["content-type"], body["status"]) == (status, "application/problem+json", status)
     assert body["title"]
     if status == 405:
-        assert headers["allow"] == ("DELETE, GET" if path == "/rentals/x" else "GET")
+        assert headers["allow"] == "GET"
 
 
 async def test_what_is_too_large_is_refused(world: RestWorld) -> None:
@@ -179,10 +179,19 @@ async def test_secrets_stay_here(world: RestWorld) -> None:
     assert (await ask(world.app, "/config/verification"))[2]["max_concurrent_verifications"] == 50
 
 
-async def test_there_are_no_rentals(world: RestWorld) -> None:
-    """The deployed routes are there and say so."""
+async def test_rentals_are_read_only(world: RestWorld) -> None:
+    """What the registry says, nothing without a word in it, and no way to rent or to stop over HTTP."""
     assert (await ask(world.app, "/rentals"))[2] == {"rentals": [], "total_count": 0}
-    assert "does not rent" in (await ask(world.app, "/rentals/x"))[2]["detail"]
+    assert (await ask(world.app, "/rentals/x"))[2]["detail"] == "no such rental"
+    node = node_of(HOTKEYS[1], 1, 0)
+    await world.store.rentals.add(Rental("r1", node.miner_hotkey, node.node_id, NOW - 60))
+    await world.store.rentals.add(Rental("r2", "5Gone", "n-gone", NOW - 90, NOW - 80, "over"))
+    _, _, body = await ask(world.app, "/rentals")
+    assert [(one["rental_id"], one["state"], one["miner_id"]) for one in body["rentals"]] == [
+        ("r1", "Active", "miner_1"), ("r2", "Stopped", None),
+    ]  # fmt: skip
+    assert (await ask(world.app, "/rentals/r2"))[2]["status"] == "terminated"
+    assert (await ask(world.app, "/rentals?state=Failed"))[2]["total_count"] == 0
 
 
 async def test_the_page_names_every_route(world: RestWorld) -> None:

@@ -217,8 +217,9 @@ async def test_counts_of_checks(database_url: str) -> None:
     async with opened(database_url) as store:
         for number, (at, code) in enumerate([(1.0, ""), (5.0, ""), (6.0, "ssh_timeout"), (7.0, "probe_failed")]):
             await store.verifications.add(check(number, at, code))
-        assert await store.validated.counts(5.0) == {("5M", "n1"): CheckCounts(passed=1, logged_in=2, total=3)}
-        assert await store.validated.last_two_failed(("5M", "n1"), 5.0)
+        assert await store.verifications.counts(5.0) == {("5M", "n1"): CheckCounts(passed=1, logged_in=2, total=3)}
+        (newest,) = await store.verifications.latest_checks()
+        assert (newest.verification_id, newest.ok, newest.failed_before_at) == ("v3", False, 6.0)
 
 
 async def test_readers_beside_the_engine(database_url: str) -> None:

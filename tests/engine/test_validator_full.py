@@ -13,9 +13,10 @@ import pytest
 from engine.clock import SystemClock
 from engine.localnet.gpu_model import GpuModel
 from engine.validator.attestation import new_challenge, program
-from engine.validator.full import STEPS, FullFinding, FullSettings, FullVerification, StepResult
+from engine.validator.full import STEPS, FullFinding, FullSettings, FullVerification
 from engine.validator.launch import launch_command
 from engine.validator.product import ProductTask
+from engine.validator.steps import StepResult
 from tests.support.gpu_tools import ALWAYS, furnish, keep_temporary, put_tool, settings
 from tests.support.pools import Pools
 from tests.support.sshd import NodeSshd
@@ -119,7 +120,7 @@ async def test_without_docker_only_docker_fails(sshd_node: NodeSshd, pools: Pool
 
 
 async def test_a_refused_key_skips_the_rest(sshd_node: NodeSshd, pools: Pools) -> None:
-    """Without a login nothing else is tried, and each step says so."""
+    """The node is the one we know, our key is refused; nothing else is tried, and each step says so."""
     furnish(sshd_node)
     sshd_node.authorize("")
     run = FullVerification(
@@ -129,7 +130,7 @@ async def test_a_refused_key_skips_the_rest(sshd_node: NodeSshd, pools: Pools) -
     found = await run.run()
     assert found.error is not None
     assert found.error.code == "ssh_auth_failed"
-    assert list(verdicts(found).values()) == ["failed"] + ["skipped"] * (len(STEPS) - 1)
+    assert list(verdicts(found).values()) == ["ok", "failed"] + ["skipped"] * (len(STEPS) - 2)
 
 
 async def test_a_new_host_key_is_taken_by_a_full_verification(sshd_node: NodeSshd, pools: Pools) -> None:

@@ -14,9 +14,10 @@ import pytest
 from engine.clock import SystemClock
 from engine.errors import SshHostKeyChanged
 from engine.localnet.gpu_model import GpuModel
-from engine.validator.full import STEPS, FullFinding, FullSettings, FullVerification, StepResult
+from engine.validator.full import STEPS, FullFinding, FullSettings, FullVerification
 from engine.validator.lightweight import check_lightly
 from engine.validator.speed import SpeedTest
+from engine.validator.steps import StepResult
 from tests.support.gpu_tools import furnish, keep_temporary, put_tool, settings
 from tests.support.pools import Pools
 from tests.support.sshd import NodeSshd

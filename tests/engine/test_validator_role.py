@@ -22,6 +22,7 @@ from engine.config.validator import (
     VerificationConfig,
 )
 from engine.control.state import LiveState
+from engine.errors import RentalInvalid
 from engine.events import Event, EventBus, NodeVerified, VerificationQueued, VerificationStepFinished, WeightsSet
 from engine.localnet.gpu_model import GpuModel
 from engine.rest import ApiKeys, RestParts, rest_app
@@ -30,6 +31,7 @@ from engine.store import Store, open_store
 from engine.store.records import Misbehaviour
 from engine.validator.explain import explain_set, read_set
 from engine.validator.full import STEPS
+from engine.validator.lightweight import LIGHT_STEPS
 from engine.validator.role import ValidatorParts, ValidatorRole
 from engine.validator.weights import WeightSetter
 from tests.support.asking import OPEN, ask
@@ -228,6 +230,49 @@ async def test_a_node_that_changes_fails_and_misbehaves(sshd_nodes: Nodes, subne
         assert len([e for e in running.events if isinstance(e, VerificationStepFinished)]) == steps
 
 
+async def test_a_rented_node_is_verified_lightly_only(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+    """From the word on it gets no full verification, not even an ordered one; after the rental that is the next."""
+    node = sshd_nodes()
+    furnish(node)
+    subnet = await asyncio.to_thread(subnets, [node])
+    async with validator(subnet) as running:
+        rentals = running.role.rentals
+        with pytest.raises(RentalInvalid, match="ever verified"):
+            await rentals.begin({"node_id": "nobody"}, "test")
+        await running.role.verify_all()
+        node_id = await _id(running, node)
+        rental = await rentals.begin({"node_id": node_id, "id": "r1"}, "test")
+        for taken, word in (({"node_id": node_id}, "is rented: r1"), ({"node_id": node_id, "id": "r1"}, "r1 already")):
+            with pytest.raises(RentalInvalid, match=word):
+                await rentals.begin(taken, "test")
+        (view,) = running.state.verifications.values()
+        assert (rental["id"], view.rental_id, view.rented_since) == ("r1", "r1", rental["started_at"])
+        running.events.clear()
+        await running.role.verify_all(force_full=True)
+        assert running.verified() == [("lightweight", True, "")]
+        app = rest_app(RestParts(
+            running.config.model_copy(update={"api": OPEN}), running.store, running.state, SystemClock(),
+            ApiKeys(running.store.api_keys, SystemClock()), "5V",
+        ))  # fmt: skip
+        assert (await ask(app, "/nodes?available=true"))[2]["total_count"] == 0
+        assert (await ask(app, "/nodes"))[2]["available_nodes"][0]["node"]["rented"] is True
+        (listed,) = (await ask(app, "/rentals?state=Active"))[2]["rentals"]
+        assert (listed["rental_id"], listed["node_id"], listed["miner_id"]) == ("r1", node_id, "miner_0")
+        assert (await ask(app, "/rentals/r1"))[2]["status"] == "active"
+        assert (await ask(app, "/rentals?state=Stopped"))[2]["total_count"] == 0
+        assert [(await ask(app, path))[0] for path in ("/rentals/r2", "/rentals/r1/logs")] == [404, 404]
+
+        await rentals.end({"id": "r1", "reason": "over"})
+        with pytest.raises(RentalInvalid, match="could end"):
+            await rentals.end({"id": "r1"})
+        assert view.rental_id == ""
+        running.events.clear()
+        await running.role.verify_all()
+        assert [e.reason for e in running.events if isinstance(e, VerificationQueued)] == [
+            "a rental ended since the last full verification"
+        ]
+
+
 async def check_rest(running: Running, gpu: GpuModel) -> None:
     """Every route answers from the store in the deployed field names; errors are problem documents."""
     app = rest_app(
@@ -257,8 +302,10 @@ async def check_rest(running: Running, gpu: GpuModel) -> None:
     assert (await ask(app, "/gpu-profiles/h100"))[2][0]["miner_uid"] == 0
     assert (await ask(app, "/gpu-categories"))[2] == ["H100"]
     for subject in ("miner_0", row["id"]):
-        _, result = (await ask(app, f"/verification/results/{subject}"))[2]
+        light, result = (await ask(app, f"/verification/results/{subject}"))[2]
         assert [step["step"] for step in result["steps"]] == list(STEPS)
+        assert [(step["step"], step["verdict"]) for step in light["steps"]] == [(name, "ok") for name in LIGHT_STEPS]
+        assert light["steps"][2]["evidence"].endswith("8 of 8 verified UUIDs seen")
     assert (await ask(app, "/verification/active"))[2] == {"in_progress": [], "recent_failures": []}
     assert (await ask(app, "/config/emission"))[2]["gpu_allocations"]["H100"]["weight"] == 100.0
     assert (await ask(app, "/miners?page_size=1&page=2"))[2]["miners"] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.chain import Axon, Metagraph, Neuron
-from engine.validator.targets import callable_miners
+from engine.validator.targets import MinerTarget, Outsider, survey
 
 
 def metagraph(axon: Axon | None, *, permit: bool = False) -> Metagraph:
@@ -25,6 +25,16 @@ def metagraph(axon: Axon | None, *, permit: bool = False) -> Metagraph:
         last_update=0,
     )
     return Metagraph(39, 1, (neuron,))
+
+
+def callable_miners(
+    graph: Metagraph, *, is_local: bool, is_public: bool = False, port_offset: int = 0
+) -> tuple[MinerTarget, ...]:
+    """The ones that are called; everybody else has a reason."""
+    called, others = survey(graph, is_local=is_local, is_public=is_public, port_offset=port_offset)
+    assert len(called) + len(others) == len(graph.neurons)
+    assert all(other.reason for other in others)
+    return called
 
 
 @pytest.mark.parametrize(
@@ -81,3 +91,27 @@ def test_port_offset(port: int, offset: int, found: int | None) -> None:
     targets = callable_miners(metagraph(Axon("203.0.113.7", port)), is_local=False, port_offset=offset)
 
     assert [t.port for t in targets] == ([] if found is None else [found])
+
+
+@pytest.mark.parametrize(
+    ("axon", "permit", "word", "endpoint"),
+    [
+        (Axon("203.0.113.7", 80), True, "permit", "203.0.113.7:80"),
+        (None, False, "no axon", ""),
+        (Axon("203.0.113.7", 0), False, "no axon", "203.0.113.7:0"),
+        (Axon("0.0.0.0", 80), False, "zero", "0.0.0.0:80"),
+        (Axon("0:0:0:0:0:0:0:0", 80), False, "zero", "[0:0:0:0:0:0:0:0]:80"),
+        (Axon("2001:db8:0:0:0:0:0:1", 80), False, "IPv6", "[2001:db8:0:0:0:0:0:1]:80"),
+        (Axon("224.0.0.1", 80), False, "multicast", "224.0.0.1:80"),
+        (Axon("127.0.0.1", 80), False, "loopback", "127.0.0.1:80"),
+        (Axon("10.0.0.7", 80), False, "NAT", "10.0.0.7:80"),
+        (Axon("host name", 80), False, "no IP address", "host name:80"),
+        (Axon("203.0.113.7", 65535), False, "no port 65536", "203.0.113.7:65535"),
+    ],
+)
+def test_why_a_neuron_is_not_called(axon: Axon | None, permit: bool, word: str, endpoint: str) -> None:
+    """Each rule of the filter has words of its own, for the operator who asks why a miner is missing."""
+    called, (other,) = survey(metagraph(axon, permit=permit), is_local=False, is_public=True, port_offset=1)
+    assert called == ()
+    assert word in other.reason
+    assert other == Outsider(4, "5M", endpoint, other.reason)

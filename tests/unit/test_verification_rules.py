@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from engine.ssh.pool import CommandResult
-from engine.store.records import CheckCounts, GpuClaim, ValidatedNode
+from engine.store.checks import Settlement, Standing
+from engine.store.records import CheckCounts, GpuClaim, LatestCheck, ValidatedNode, Verification
 from engine.validator.bans import banned_until
-from engine.validator.book import Outcome, after_failure, after_success
+from engine.validator.book import twice_failed
 from engine.validator.cleanup import CleanUp, plan_clean_up
 from engine.validator.docker_step import judge_docker_gpu
 from engine.validator.miner_facts import build_facts, gpus_of_claims, inputs_from_json, inputs_to_json
 from engine.validator.ownership import settle_claims
 from engine.validator.schedule import History, decide
 from engine.validator.scoring import CategoryRule, Emission, RoundContext
+from engine.validator.settlement import Check, after_failure, after_success, question_of, settle
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -116,6 +118,74 @@ def node(**changes: Any) -> ValidatedNode:
 PLACE = ("m1", "n1")
 
 
+def check(tier: str = "lightweight", *, ok: bool = True, at: float = NOW, node_id: str = "n1", **more: Any) -> Check:
+    code = "" if ok else "probe_failed"
+    row = Verification(f"v-{node_id}-{at}", "m1", 4, node_id, "root@h:22", tier, ok, at, 5.0, error_code=code)
+    return Check(row, **more)
+
+
+def settled(checks: list[Check], *nodes: ValidatedNode, claims: tuple[GpuClaim, ...] = ()) -> Settlement:
+    standing = Standing({(one.miner_hotkey, one.node_id): one for one in nodes}, claims)
+    return settle(standing, checks, failed_full_resets=False)
+
+
+def test_of_two_nodes_in_one_group_the_first_gets_the_gpu() -> None:
+    """A GPU that a check of the same group has just taken counts as taken; the second node fails and is not held."""
+    first = check("full", claims=(claim("GPU-1"),))
+    second = check("full", node_id="n2", claims=(replace(claim("GPU-1"), node_id="n2"),))
+    found = settled([first, second])
+    assert [(row.ok, row.error_code) for row in found.verifications] == [(True, ""), (False, "gpu_claimed")]
+    assert [one.node_id for one in found.nodes] == ["n1"]
+    assert found.claims == {PLACE: (claim("GPU-1"),)}
+
+
+def test_a_gpu_changes_hands_within_a_group() -> None:
+    """The owner fails first, so the node that shows the GPU next gets it."""
+    lost = check(ok=False)
+    heir = check("full", node_id="n2", claims=(replace(claim("GPU-1"), node_id="n2"),))
+    found = settled([lost, heir], node(), claims=(claim("GPU-1"),))
+    assert [row.ok for row in found.verifications] == [False, True]
+    assert {place: [c.node_id for c in claims] for place, claims in found.claims.items()} == {
+        PLACE: [], ("m1", "n2"): ["n2"],
+    }  # fmt: skip
+    assert {one.node_id: one.status for one in found.nodes} == {"n1": "offline", "n2": "online"}
+
+
+def test_a_light_success_dates_the_gpus_and_a_rental_brings_the_node_online() -> None:
+    """An offline node that passes lightly is verified, a rented one online; a stranger's pass holds nothing."""
+    found = settled([check()], node(status="offline"))
+    assert ([one.status for one in found.nodes], found.seen, found.claims) == (["verified"], {PLACE: NOW}, {})
+    assert settled([check(is_rented=True)], node(status="offline")).nodes[0].status == "online"
+    stranger = settled([check()])
+    assert (stranger.nodes, stranger.seen, len(stranger.verifications)) == ((), {}, 1)
+
+
+def test_misbehaviour_goes_on_record_with_its_check() -> None:
+    """The reason and what the check says; nothing for those that behaved."""
+    found = settled([check("full", ok=False, misbehaviour="malicious_result"), check(node_id="n2")])
+    assert [(entry.node_id, entry.reason, entry.details) for entry in found.misbehaviour] == [
+        ("n1", "malicious_result", "a step says so")
+    ]
+
+
+def test_what_is_asked_before_a_check_is_settled() -> None:
+    """Only a passed full verification asks since when the day's passes count."""
+    assert question_of(check("full")).passes_since == NOW - NOW % 86400
+    assert question_of(check("full", ok=False)).passes_since is None
+    assert question_of(check(claims=(claim("GPU-1"),))).gpu_uuids == ("GPU-1",)
+
+
+def test_two_failures_in_a_row_within_the_hour() -> None:
+    """The newest failed and so did the one before it, neither too long ago."""
+
+    def latest(ok: bool, before: float | None) -> LatestCheck:
+        return LatestCheck("m1", "n1", "v1", NOW, ok, before)
+
+    assert twice_failed([latest(False, NOW - 60)], NOW - HOUR) == {PLACE}
+    for one in (latest(True, NOW - 60), latest(False, None), latest(False, NOW - 2 * HOUR)):
+        assert twice_failed([one], NOW - HOUR) == frozenset()
+
+
 @pytest.mark.parametrize(
     ("row", "claims", "failed", "plan"),
     [
@@ -151,18 +221,18 @@ def test_rented_nodes_are_spared_by_clean_up() -> None:
 )
 def test_a_failure_ends_the_documented_run(tier: Any, resets: bool, full_run: bool) -> None:
     """Any failure ends the documented run; the deployed one ends only by the switch, on a full one."""
-    after = after_failure(node(), Outcome(tier, False, NOW), failed_full_resets=resets)
+    after = after_failure(node(), check(tier, ok=False), failed_full_resets=resets)
     assert (after.status, after.gpu_count, after.run_since, after.last_reset_at) == ("offline", 0, None, NOW)
     assert (after.full_run_since is not None) == full_run
     assert after.last_full_ok == (tier != "full")
-    assert after_failure(after, Outcome(tier, False, NOW + 9), failed_full_resets=resets).offline_since == NOW
+    assert after_failure(after, check(tier, ok=False, at=NOW + 9), failed_full_resets=resets).offline_since == NOW
 
 
 def test_only_a_full_success_dates_the_six_hours_anew() -> None:
     """A lightweight success touches the last check; a full one brings GPUs, capability and the date."""
-    light = after_success(node(), Outcome("lightweight", True, NOW), [])
+    light = after_success(node(), check(), [])
     assert (light.full_ok_at, light.last_ok_at, light.run_since) == (NOW - HOUR, NOW, NOW - 8 * HOUR)
-    outcome = Outcome("full", True, NOW, cuda="12.8", compute_capability="9.0", facts={"a": 1})
+    outcome = check("full", cuda="12.8", compute_capability="9.0", facts={"a": 1})
     offline = node(status="offline", run_since=None, offline_since=NOW - 60)
     full = after_success(offline, outcome, [claim("GPU-1"), claim("GPU-2")])
     assert (full.status, full.full_ok_at, full.gpu_count, full.run_since) == ("online", NOW, 2, NOW)

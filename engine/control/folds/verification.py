@@ -29,6 +29,16 @@ def _miner(state: LiveState, hotkey: str, uid: int) -> tuple[MinerView, Touched]
 def _miner_discovered(state: LiveState, event: ev.MinerDiscovered) -> Touched:
     view, touched = _miner(state, event.hotkey, event.uid)
     view.endpoint = event.endpoint
+    if view.state == "skipped":
+        view.state, view.last_error, view.last_error_at = "discovered", "", None
+    return touched
+
+
+@on(ev.MinerSkipped)
+def _miner_skipped(state: LiveState, event: ev.MinerSkipped) -> Touched:
+    view, touched = _miner(state, event.hotkey, event.uid)
+    view.state, view.endpoint = "skipped", event.endpoint
+    view.last_error, view.last_error_at = event.reason, event.at
     return touched
 
 
@@ -134,6 +144,26 @@ def _step_finished(state: LiveState, event: ev.VerificationStepFinished) -> Touc
 def _node_misbehaved(state: LiveState, event: ev.NodeMisbehaved) -> Touched:
     view, touched = _verification(state, event.node_id)
     view.banned_until = event.banned_until
+    return touched
+
+
+@on(ev.RentalBegan)
+def _rental_began(state: LiveState, event: ev.RentalBegan) -> Touched:
+    view, touched = _verification(state, event.node_id)
+    view.miner_hotkey = view.miner_hotkey or event.miner_hotkey
+    view.rental_id, view.rented_since = event.rental_id, event.at
+    return touched
+
+
+@on(ev.RentalRestored)
+def _rental_restored(state: LiveState, event: ev.RentalRestored) -> Touched:
+    return _rental_began(state, event)
+
+
+@on(ev.RentalEnded)
+def _rental_ended(state: LiveState, event: ev.RentalEnded) -> Touched:
+    view, touched = _verification(state, event.node_id)
+    view.rental_id, view.rented_since = "", None
     return touched
 
 
