@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -15,6 +18,7 @@ T = TypeVar("T")
 R = TypeVar("R", bound="DataclassInstance")
 
 IDS_PER_STATEMENT = 500
+ROWS_PER_TURN = 256
 
 
 def storable(text: str) -> str:
@@ -33,6 +37,18 @@ def from_row(cls: type[R], row: sa.Row[Any]) -> R:
     """The record in a row; columns that the record does not have are left out."""
     values = row._mapping
     return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
+
+
+async def read_records(connection: AsyncConnection, cls: type[R], statement: sa.Select[Any]) -> list[R]:
+    """All rows as records. Many take a moment, so others get a turn in between."""
+    result = await connection.execute(statement)
+    places = {name: place for place, name in enumerate(result.keys())}
+    pick = itemgetter(*(places[field.name] for field in dataclasses.fields(cls)))
+    found: list[R] = []
+    while rows := result.fetchmany(ROWS_PER_TURN):
+        found += [cls(*pick(row)) for row in rows]
+        await asyncio.sleep(0)
+    return found
 
 
 def in_chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database, upsert
 from engine.store.records import GpuClaim, Misbehaviour, ValidatedNode
-from engine.store.rows import from_row, to_row
+from engine.store.rows import read_records, to_row
 from engine.store.tables import (
     check_hours,
     gpu_claims,
@@ -133,7 +133,7 @@ class ValidatedRepository:
 
     async def _rows(self, cls: type[Any], statement: sa.Select[Any]) -> list[Any]:
         async def run(connection: AsyncConnection) -> list[Any]:
-            return [from_row(cls, row) for row in await connection.execute(statement)]
+            return await read_records(connection, cls, statement)
 
         return await self._database.read(run)
 

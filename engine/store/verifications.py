@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Collection, Iterable, Sequence
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database, insert_or
 from engine.store.records import CheckCounts, LatestCheck, Verification, VerificationStep
-from engine.store.rows import from_row, to_row
+from engine.store.rows import ROWS_PER_TURN, read_records, to_row
 from engine.store.tables import check_hours, latest_checks, verifications
 
 DAY_S = 86_400.0
@@ -40,19 +41,22 @@ class VerificationRepository:
         await self._database.write(run)
 
     async def latest(self) -> list[Verification]:
-        """The newest verification of each node that had one in the last day that has any, newest first."""
+        """The newest verification of each node that had one in the last day that has any, newest first.
+
+        Without their steps: thousands are read at once, and nobody looks at all of them.
+        """
         columns = latest_checks.c
         since = sa.select(sa.func.max(columns.at) - DAY_S).scalar_subquery()
         ids = sa.select(columns.verification_id).where(columns.at >= since)
-        statement = sa.select(verifications).where(verifications.c.id.in_(ids))
-        rows = await self._select(statement)
+        fields = [column for column in verifications.c if column.name != "steps"]
+        rows = await self._select(sa.select(*fields).where(verifications.c.id.in_(ids)))
         return sorted(rows, key=lambda row: row.at, reverse=True)
 
     async def latest_checks(self) -> list[LatestCheck]:
         """How the newest check of each node ended."""
 
         async def run(connection: AsyncConnection) -> list[LatestCheck]:
-            return [from_row(LatestCheck, row) for row in await connection.execute(sa.select(latest_checks))]
+            return await read_records(connection, LatestCheck, sa.select(latest_checks))
 
         return await self._database.read(run)
 
@@ -157,7 +161,11 @@ class VerificationRepository:
 
     async def _select(self, statement: sa.Select[Any]) -> list[Verification]:
         async def run(connection: AsyncConnection) -> list[Verification]:
-            return [_verification(row) for row in await connection.execute(statement)]
+            result, found = await connection.execute(statement), []
+            while rows := result.fetchmany(ROWS_PER_TURN):
+                found += [_verification(row) for row in rows]
+                await asyncio.sleep(0)
+            return found
 
         return await self._database.read(run)
 
@@ -223,5 +231,5 @@ def _verification(row: sa.Row[Any]) -> Verification:
     values = dict(row._mapping)
     del values["seq"]
     values["gpu_uuids"] = tuple(json.loads(values["gpu_uuids"]))
-    values["steps"] = tuple(VerificationStep(*step) for step in json.loads(values["steps"] or "[]"))
+    values["steps"] = tuple(VerificationStep(*step) for step in json.loads(values.get("steps") or "[]"))
     return Verification(**values)

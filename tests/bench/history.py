@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -19,6 +20,8 @@ from engine.control.models import MinerView
 from engine.control.state import LiveState
 from engine.rest import ApiKeys, RestParts, rest_app
 from engine.store import Store, open_store
+from engine.validator.full import STEPS
+from engine.validator.lightweight import LIGHT_STEPS
 from tests.bench import Figure, at_most
 from tests.support.asking import OPEN, ask
 from tests.support.postgres import Postgres, find_programs, server_account
@@ -42,20 +45,32 @@ SELECT 'GPU-' || node_id, miner_hotkey, node_id, 0, 'H100', 81559, {NOW} FROM en
 """
 _CHECKS = """
 INSERT INTO engine_verifications (id, miner_hotkey, miner_uid, node_id, endpoint, tier, ok, at, duration_ms, gpu_model,
-                                  gpu_uuids, error_code, message)
+                                  gpu_uuids, error_code, message, steps)
 WITH RECURSIVE turn(k) AS (SELECT 0 UNION ALL SELECT k + 1 FROM turn WHERE k + 1 < {turns})
 SELECT n.node_id || '-' || turn.k, n.miner_hotkey, n.miner_uid, n.node_id, n.endpoint,
        CASE WHEN turn.k % 36 = 0 THEN 'full' ELSE 'lightweight' END,
        (turn.k * 7 + n.miner_uid) % 97 <> 0, {start} + turn.k * {every}, 812.5, n.gpu_model, '[]',
-       CASE WHEN (turn.k * 7 + n.miner_uid) % 97 <> 0 THEN '' ELSE 'ssh_timeout' END, ''
+       CASE WHEN (turn.k * 7 + n.miner_uid) % 97 <> 0 THEN '' ELSE 'ssh_timeout' END, '',
+       CASE WHEN turn.k % 36 = 0 THEN {full_steps} ELSE {light_steps} END
 FROM turn CROSS JOIN engine_validated_nodes n ORDER BY turn.k, n.node_id
 """
-_STEPS = """
-INSERT INTO engine_verification_steps (verification_id, position, step, verdict, evidence, duration_ms, at)
-WITH RECURSIVE place(p) AS (SELECT 0 UNION ALL SELECT p + 1 FROM place WHERE p + 1 < 11)
-SELECT v.id, place.p, 'step', 'ok', 'seen as claimed', 12.5, v.at
-FROM engine_verifications v CROSS JOIN place WHERE v.tier = 'full'
+_SUMS = """
+INSERT INTO engine_check_hours (hour, miner_hotkey, node_id, passed, logged_in, total)
+SELECT CAST(at AS BIGINT) / 3600, miner_hotkey, node_id, sum(CASE WHEN ok THEN 1 ELSE 0 END),
+       sum(CASE WHEN error_code = '' THEN 1 ELSE 0 END), count(*)
+FROM engine_verifications WHERE at >= {start} AND at < {end} GROUP BY 1, 2, 3
 """
+_NEWEST = f"""
+INSERT INTO engine_latest_checks (miner_hotkey, node_id, verification_id, at, ok, failed_before_at)
+SELECT miner_hotkey, node_id, id, at, ok, NULL FROM engine_verifications WHERE at >= {NOW - 1.5 * EVERY_S}
+"""
+
+
+def _steps(names: Sequence[str]) -> str:
+    rows = [[name, "ok", "SHA256:Vd1u8vYIrAQ2uQm6c3FQ0nXHkqVQ8TnJbPZk4yH0v3E seen as before", 101.5] for name in names]
+    return "'" + json.dumps(rows, separators=(",", ":")).replace(":", "\\:") + "'"
+
+
 _ROUTES = (
     "/miners", "/miners?sort=-score&page=2", "/miners/miner_7", "/miners/miner_7/nodes", "/miners/miner_7/health",
     "/nodes",
@@ -105,9 +120,13 @@ async def _fill(store: Store) -> int:
     per_part = 144
     for first in range(0, turns, per_part):
         start = NOW - (turns - first) * EVERY_S
-        text = _CHECKS.format(turns=min(per_part, turns - first), start=start, every=EVERY_S)
+        text = _CHECKS.format(
+            turns=min(per_part, turns - first), start=start, every=EVERY_S, full_steps=_steps(STEPS),
+            light_steps=_steps(LIGHT_STEPS),
+        )  # fmt: skip
         await _run(store, text.replace("'-' || turn.k", f"'-' || (turn.k + {first})"))
-    await _run(store, _STEPS + f" AND v.at > {NOW - 7 * 86_400}")
+        await _run(store, _SUMS.format(start=start, end=start + per_part * EVERY_S))
+    await _run(store, _NEWEST)
     await _run(store, "ANALYZE")
     return turns * MINERS * NODES
 
