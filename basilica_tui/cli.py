@@ -12,9 +12,10 @@ import typer
 from basilica_tui.cli_api_keys import api_keys_app
 from basilica_tui.cli_audit import audit_app
 from basilica_tui.cli_backup import backup_app
+from basilica_tui.cli_complete import complete_engines
 from basilica_tui.cli_config import config_app
 from basilica_tui.cli_doctor import doctor
-from basilica_tui.cli_engine import fail, find_socket, must_answer
+from basilica_tui.cli_engine import ATTACHING, fail, find_socket, must_answer
 from basilica_tui.cli_import import import_set_up
 from basilica_tui.cli_keys import keys_app
 from basilica_tui.cli_rentals import rentals_app
@@ -86,7 +87,12 @@ def attach(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option("--engine", metavar="NAME", help="The engine of that name in console.toml; also @NAME."),
+        typer.Option(
+            "--engine",
+            metavar="NAME",
+            help="The engine of that name in console.toml; also @NAME.",
+            autocompletion=complete_engines,
+        ),
     ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
@@ -95,7 +101,7 @@ def attach(
         typer.echo(f"basilica-tui {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is not None:
-        if ssh is not None or engine is not None:
+        if (ssh is not None or engine is not None) and context.invoked_subcommand not in ATTACHING:
             fail(f"{context.invoked_subcommand} works on this host", "log in there, or leave --ssh and @NAME away")
         return
     if daemon:
@@ -195,10 +201,27 @@ def localnet_up(
 
 
 def with_names(arguments: list[str]) -> list[str]:
-    """The command line with a leading ``@NAME`` written as the option that it stands for."""
+    """The command line with ``@NAME`` written as the option that it stands for.
+
+    It may stand in front, or anywhere after a verb that works on engines wherever they are, and ``--ssh`` with it.
+    """
     if arguments and len(arguments[0]) > 1 and arguments[0].startswith("@"):
         return ["--engine", arguments[0][1:], *arguments[1:]]
-    return arguments
+    if not arguments or arguments[0] not in ATTACHING:
+        return arguments
+    front, rest, words = list[str](), list[str](), iter(arguments)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word == "--ssh":
+            front += [word, *([following] if (following := next(words, None)) is not None else [])]
+        elif word.startswith("--ssh="):
+            front.append(word)
+        elif len(word) > 1 and word.startswith("@"):
+            front += ["--engine", word[1:]]
+        else:
+            rest.append(word)
+    return [*front, *rest]
 
 
 def main() -> None:

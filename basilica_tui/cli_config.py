@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from basilica_tui.cli_engine import attached, chosen_way, here_only
+
 if TYPE_CHECKING:
+    from basilica_tui.ways import Way
     from engine.config.common import RoleConfig
     from engine.lifecycle.plan import ReloadPlan
 
@@ -21,6 +24,14 @@ config_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # help texts hold [brackets]
 )
+
+
+@config_app.callback()
+def configuration(context: typer.Context) -> None:
+    """The configuration file: check it, show it, compare it, edit it, copy it."""
+    if context.invoked_subcommand != "diff":
+        here_only(context)
+
 
 NAMES = ("miner.toml", "validator.toml")
 FileOption = Annotated[
@@ -112,7 +123,7 @@ def diff(
     if running:
         path = file or config_path(context, config)
         new = _masked(_load(path))  # as the engine masks what it tells
-        old = asyncio.run(_running_config(_socket(socket, path), type(new)))
+        old = asyncio.run(_running_config(_way(context, socket, path), type(new)))
         names = ("the running engine", str(path))
     elif file is not None:
         path = config_path(context, config)
@@ -203,25 +214,21 @@ def _masked(config: RoleConfig) -> RoleConfig:
     return type(config).model_validate(mask_config(data))
 
 
-def _socket(socket: Path | None, path: Path) -> Path:
-    if socket is not None:
-        return socket
+def _way(context: typer.Context, socket: Path | None, path: Path) -> Way:
     from engine.app import socket_of
 
-    return socket_of(path)
+    given = context.find_root().params
+    is_here = socket is None and given.get("ssh") is None and given.get("engine") is None
+    return chosen_way(context, socket_of(path) if is_here else socket)
 
 
-async def _running_config(socket: Path, model: type[RoleConfig]) -> RoleConfig:
+async def _running_config(way: Way, model: type[RoleConfig]) -> RoleConfig:
     from pydantic import ValidationError
 
-    from engine.control.client import ControlClient
     from engine.errors import ControlRefused
 
-    client = await ControlClient.connect(socket)
-    try:
+    async with attached(way) as client:
         answer = await client.act("config.show", {})
-    finally:
-        await client.close()
     try:
         return model.model_validate(answer.get("config"))
     except ValidationError as error:

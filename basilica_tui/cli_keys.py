@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from basilica_tui.cli_engine import attached, chosen_way, here_only
+
 if TYPE_CHECKING:
+    from basilica_tui.ways import Way
     from engine.control.client import ControlClient
     from engine.control.models import NodeView
     from engine.setup.key_deployment import Deployed
@@ -42,18 +45,21 @@ _WORDS = {
 
 
 @keys_app.callback()
-def keys() -> None:
+def keys(context: typer.Context) -> None:
     """Keys on the nodes: who may enter, since when, until when."""
+    if context.invoked_subcommand not in {"audit", "rotate"}:
+        here_only(context)
 
 
 @keys_app.command("audit")
 def audit_keys(
+    context: typer.Context,
     node: Annotated[str | None, typer.Option("--node", help="One node: its id, label or host.")] = None,
     socket: SocketOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read every node's key file now; status 1 when a node could not be read or a line is unexplained."""
-    found = asyncio.run(_audit(_socket(socket), node))
+    found = asyncio.run(_audit(chosen_way(context, socket), node))
     if node is not None and not found:
         typer.echo(f"basilica-tui: no node is called '{node}'", err=True)
         raise typer.Exit(2)
@@ -64,6 +70,7 @@ def audit_keys(
 
 @keys_app.command("rotate")
 def rotate_keys(
+    context: typer.Context,
     socket: SocketOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
@@ -71,7 +78,7 @@ def rotate_keys(
     """Give the miner a new key for its own logins, node by node; status 1 while a node still waits for it."""
     if not yes:
         typer.confirm("Replace the key that the miner logs in with on every node?", abort=True, err=True)
-    result = asyncio.run(_rotate(_socket(socket)))
+    result = asyncio.run(_rotate(chosen_way(context, socket)))
     pending = result.get("pending")
     waiting = len(pending) if isinstance(pending, list) else 0
     if as_json:
@@ -221,19 +228,15 @@ def _targets(context: typer.Context, config: Path | None, names: list[str]) -> t
     return targets, pins
 
 
-async def _audit(path: Path, only: str | None) -> list[dict[str, Any]]:
-    from engine.control.client import ControlClient
+async def _audit(way: Way, only: str | None) -> list[dict[str, Any]]:
     from engine.control.models import NodeView
 
-    client = await ControlClient.connect(path)
-    try:
+    async with attached(way) as client:
         snapshot = await client.snapshot()
         views = [view for view in snapshot.views.get("nodes", {}).values() if isinstance(view, NodeView)]
         chosen = [view for view in views if only is None or only in {view.id, view.label, view.host}]
         slots = asyncio.Semaphore(AT_ONCE)
         return list(await asyncio.gather(*(_audit_node(client, view, slots) for view in chosen)))
-    finally:
-        await client.close()
 
 
 async def _audit_node(client: ControlClient, view: NodeView, slots: asyncio.Semaphore) -> dict[str, Any]:
@@ -259,33 +262,11 @@ async def _audit_node(client: ControlClient, view: NodeView, slots: asyncio.Sema
     return entry
 
 
-async def _rotate(path: Path) -> Mapping[str, object]:
-    from engine.control.client import ControlClient
-
-    client = await ControlClient.connect(path)
-    try:
+async def _rotate(way: Way) -> Mapping[str, object]:
+    async with attached(way) as client:
         return await client.act(
             "node_key.rotate", {}, key=secrets.token_hex(8), on_progress=lambda text: typer.echo(text, err=True)
         )
-    finally:
-        await client.close()
-
-
-def _socket(given: Path | None) -> Path:
-    from engine.control.paths import find_sockets
-
-    if given is not None:
-        return given
-    found = find_sockets()
-    if len(found) == 1:
-        return found[0]
-    if found:
-        typer.echo("basilica-tui: several engines are running here", err=True)
-        typer.echo("  choose one: --socket " + "  --socket ".join(map(str, found)), err=True)
-    else:
-        typer.echo("basilica-tui: no engine is running here", err=True)
-        typer.echo("  start one with: basilica-tui --daemon --config miner.toml", err=True)
-    sys.exit(2)
 
 
 def _text(node: Mapping[str, Any]) -> str:

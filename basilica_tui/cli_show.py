@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from basilica_tui.cli_engine import fail, find_socket
+from basilica_tui.cli_complete import complete_nodes, complete_shown
+from basilica_tui.cli_engine import attached, chosen_way, fail
 
 if TYPE_CHECKING:
+    from basilica_tui.ways import Way
     from engine.control.client import ControlClient
 
 
@@ -20,11 +22,19 @@ _FOR_OPERATORS = ("config", "ssh-check")
 
 
 def show(
+    context: typer.Context,
     what: Annotated[
-        str, typer.Argument(help="dashboard, nodes, sessions, scores, logs, config, …; a wrong word lists all.")
+        str,
+        typer.Argument(
+            help="dashboard, nodes, sessions, scores, logs, config, …; a wrong word lists all.",
+            autocompletion=complete_shown,
+        ),
     ],
     name: Annotated[
-        str | None, typer.Argument(metavar="[NODE]", help="With 'node': its id, address or id's beginning.")
+        str | None,
+        typer.Argument(
+            metavar="[NODE]", help="With 'node': its id, address or id's beginning.", autocompletion=complete_nodes
+        ),
     ] = None,
     socket: Annotated[
         Path | None, typer.Option("--socket", help="The engine's control socket; default: the one engine running here.")
@@ -32,7 +42,7 @@ def show(
     tail: Annotated[int, typer.Option(help="With 'logs': how many of the newest lines.", min=1, max=5000)] = 100,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print what a screen shows, as text or JSON."""
+    """Print what a screen shows, as text or JSON; @NAME or --ssh USER@HOST for an engine that is elsewhere."""
     from basilica_tui.show import SHOWABLE  # noqa: PLC0415 - --help must stay cheap
 
     known = (*SHOWABLE, "node", "logs", "config", "ssh-check")
@@ -42,20 +52,14 @@ def show(
         fail("'node' wants one node, and nothing else does", "as in: basilica-tui show node basilica@10.0.0.7:22")
     # A pipe has no width: nothing is cut there.
     width = shutil.get_terminal_size((120, 40)).columns if sys.stdout.isatty() else 0
-    typer.echo(
-        asyncio.run(_rendered(find_socket(socket, None), what, name or "", tail, json=json, width=width)), nl=False
-    )
+    way = chosen_way(context, socket)
+    typer.echo(asyncio.run(_rendered(way, what, name or "", tail, json=json, width=width)), nl=False)
 
 
-async def _rendered(path: Path, what: str, name: str, tail: int, *, json: bool, width: int) -> str:
-    from engine.control.client import ControlClient  # noqa: PLC0415 - --help must stay cheap
-
+async def _rendered(way: Way, what: str, name: str, tail: int, *, json: bool, width: int) -> str:
     # What the engine has to act for is for operators only; everything else asks for no more than it needs.
-    client = await ControlClient.connect(path, role="operator" if what in _FOR_OPERATORS else "read-only")
-    try:
+    async with attached(way, role="operator" if what in _FOR_OPERATORS else "read-only") as client:
         return await _render(client, what, name, tail, json=json, width=width)
-    finally:
-        await client.close()
 
 
 async def _render(client: ControlClient, what: str, name: str, tail: int, *, json: bool, width: int) -> str:
