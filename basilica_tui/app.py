@@ -40,6 +40,7 @@ from basilica_tui.symbols import ASCII, UNICODE
 from basilica_tui.terminal import EXIT_CODE, TerminalWatch, guard_terminal
 from basilica_tui.text import clean
 from basilica_tui.themes import THEME_NAMES, THEMES
+from basilica_tui.thresholds import USUAL, Thresholds
 from basilica_tui.views import FIRST, Views
 from basilica_tui.ways import Way
 from engine.clock import Clock
@@ -78,6 +79,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         feed: Callable[[ConsoleStore, Callable[[], None]], Feed] | None = None,
         ways: Mapping[str, Way] | None = None,
         profile: str = "",
+        limits: Thresholds = USUAL,
         refusal: str = "this console is read-only; the engine would refuse",
         bell: Bell = "off",
         pace_s: float = NORMAL_S,
@@ -114,6 +116,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.preferences = preferences or Preferences()
         self._files = files or Path.cwd()
         self._greetings = greetings
+        self._limits = limits
         self._watch_terminal = watch_terminal
         self._watch: TerminalWatch | None = None
         self._notice: tuple[str, str, float] | None = None
@@ -204,7 +207,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def look(self) -> Look:
         """Time and marks for drawing."""
-        return Look(self.clock.now(), self.symbols)
+        return Look(self.clock.now(), self.symbols, self._limits)
 
     def path(self) -> list[str]:
         """How the operator came here: the view, then what was opened from it."""

@@ -173,6 +173,7 @@ BINDINGS: tuple[KeyBinding, ...] = (
     KeyBinding("detach", ("ctrl+q",), "Detach at once", command="detach"),
     KeyBinding("suspend", ("ctrl+z",), "Back to the shell; fg brings the console back", command="suspend"),
     KeyBinding("hint", ("ctrl+c",), "Says how to leave"),
+    KeyBinding("info", (), "Where the files are: configuration, database, logs, recording, wallet", command="info"),
     KeyBinding("theme", (), "Colours by name; without a name a list", command="theme"),
     KeyBinding("node.test", ("t",), "Check the node now (or the marked ones)", scope=_TESTED, label="test",
                danger=True, group="Actions"),

@@ -17,6 +17,7 @@ from basilica_tui.cli_config import config_app
 from basilica_tui.cli_doctor import doctor
 from basilica_tui.cli_engine import ATTACHING, fail, find_socket, must_answer
 from basilica_tui.cli_import import import_set_up
+from basilica_tui.cli_info import info
 from basilica_tui.cli_keys import keys_app
 from basilica_tui.cli_rentals import rentals_app
 from basilica_tui.cli_replay import record_app, replay
@@ -59,6 +60,7 @@ app.command("import")(import_set_up)
 app.command("setup")(set_up)
 app.command("doctor")(doctor)
 app.command("replay")(replay)
+app.command("info")(info)
 app.command("support-bundle")(support_bundle)
 app.command()(serve)
 app.command()(show)

@@ -11,6 +11,7 @@ from basilica_tui.pace import next_pace, parse_pace
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.engine_actions import choose_theme, reload_engine, set_weights, stop_engine
 from basilica_tui.screens.help import HelpScreen
+from basilica_tui.screens.info import InfoScreen
 from basilica_tui.screens.plot import open_plot
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def own_commands(desk: ConsoleApp, screen: ConsoleScreen, argument: str) -> Mapp
         "pace.faster": lambda: desk.set_pace(next_pace(desk.pace_s, slower=False)),
         "pace.slower": lambda: desk.set_pace(next_pace(desk.pace_s, slower=True)),
         "suspend": desk.suspend_to_shell,
+        "info": lambda: desk.push_screen(InfoScreen()),
         "theme": lambda: choose_theme(desk, argument),
         "plot": lambda: open_plot(desk, argument),
         "engine.switch": lambda: desk.switch_engine(argument.removeprefix("@")),

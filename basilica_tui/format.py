@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from basilica_tui.symbols import UNICODE, Symbols
+from basilica_tui.thresholds import USUAL, Thresholds
 
 Span = tuple[str, str]
 """Text and its tone. Tones: empty, ``good``, ``warn``, ``bad``, ``dim``, ``accent``, ``title``, ``key``."""
@@ -18,10 +19,11 @@ NOT_KNOWN = "not known yet"
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What every drawing function needs to know besides the data: the time and the marks."""
+    """What every drawing function needs to know besides the data: the time, the marks, what is too much."""
 
     now: float = 0.0
     symbols: Symbols = UNICODE
+    limits: Thresholds = USUAL
 
 
 def not_known(look: Look) -> Span:

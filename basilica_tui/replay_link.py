@@ -196,6 +196,7 @@ class ReplayLink:
                 speed=self.speed,
                 is_playing=self.is_playing,
                 silent_s=place.silent_s,
+                down_s=place.down_s,
                 marks=self._marks,
                 source=self._source,
                 is_busy=is_busy,

@@ -91,6 +91,7 @@ def _run(make: Callable[[dict[str, Any]], ConsoleApp], theme: str | None, ascii_
             "files": state,
             "ascii_only": not speaks_utf8(os.environ) if ascii_only is None else ascii_only,
             "watch_terminal": not in_browser,
+            "limits": settings.limits,
             "ways": ways_to(settings.engines),
             "bell": settings.bell,
             "pace_s": settings.pace_s,

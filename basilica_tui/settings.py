@@ -1,4 +1,4 @@
-"""``console.toml``: the operator's keys, theme and marks, and themes of their own; no mistake in it is fatal."""
+"""``console.toml``: keys, theme, marks, thresholds, engines, and themes of their own; no mistake in it is fatal."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from basilica_tui.bindings import BINDINGS, KeyBinding, remap
 from basilica_tui.pace import NORMAL_S, parse_pace
 from basilica_tui.profiles import EngineProfile, parse_profiles
 from basilica_tui.themes import THEME_NAMES, TONES, make_theme
+from basilica_tui.thresholds import USUAL, Thresholds, parse_thresholds
 
 KEY_NAMES: Mapping[str, str] = {
     "/": "slash", "!": "exclamation_mark", "<": "less_than_sign", ">": "greater_than_sign", "?": "question_mark",
@@ -24,7 +25,7 @@ KEY_NAMES: Mapping[str, str] = {
     "(": "left_parenthesis", ")": "right_parenthesis", "[": "left_square_bracket", "]": "right_square_bracket",
 }  # fmt: skip
 """As people write keys, as Textual names them."""
-_KNOWN = frozenset({"keys", "theme", "ascii", "engines", "bell", "refresh"})
+_KNOWN = frozenset({"keys", "theme", "ascii", "engines", "thresholds", "bell", "refresh"})
 COLOURS = ("foreground", "background", "panel", *TONES, "cursor", "edge")
 
 
@@ -41,6 +42,7 @@ class Settings:
     bell: Bell | None = None
     """None where the file says nothing: the bell for operators, silence for who only looks."""
     pace_s: float = NORMAL_S
+    limits: Thresholds = USUAL
 
 
 def load_settings(folder: Path) -> Settings:
@@ -53,6 +55,7 @@ def load_settings(folder: Path) -> Settings:
     keymap, key_problems = _keymap(data.get("keys", {}))
     bindings, clashes = remap(BINDINGS, keymap)
     engines, engine_problems = parse_profiles(data.get("engines", {}))
+    limits, limit_problems = parse_thresholds(data.get("thresholds", {}))
     theme, ascii_only = data.get("theme"), data.get("ascii")
     names = [*THEME_NAMES, *(t.name for t in themes)]
     engines, looks_problems = _looks(engines, names)
@@ -68,10 +71,11 @@ def load_settings(folder: Path) -> Settings:
         theme if isinstance(theme, str) else None,
         ascii_only if isinstance(ascii_only, bool) else None,
         tuple(themes),
-        (*problems, *key_problems, *clashes, *engine_problems, *looks_problems, *pace_problems),
+        (*problems, *key_problems, *clashes, *engine_problems, *looks_problems, *pace_problems, *limit_problems),
         engines,
         bell,
         pace_s,
+        limits,
     )
 
 

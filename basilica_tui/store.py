@@ -96,6 +96,8 @@ class ReplayPosition:
     is_playing: bool = False
     silent_s: float = 0.0
     """How long nothing was recorded before."""
+    down_s: float = 0.0
+    """How long no engine ran, where the moment is between two lives."""
     marks: tuple[float, ...] = ()
     """Times of errors and alerts."""
     source: str = ""

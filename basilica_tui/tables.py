@@ -44,10 +44,6 @@ def _json(view: View) -> str:
     return json.dumps(view_to_json(view), ensure_ascii=False)
 
 
-def _tone_of_age(at: float | None, look: Look, late_s: float) -> str:
-    return "warn" if at is not None and look.now - at > late_s else ""
-
-
 RAMP_DAYS = 14.0
 LOAD = 12
 """Checks whose load is drawn."""
@@ -81,7 +77,7 @@ def _ssh_ok(node: NodeView) -> float | None:
 
 def _ssh_ok_cell(node: NodeView, look: Look) -> Span:
     share = _ssh_ok(node)
-    return f.percent(share, look), "warn" if share is not None and share < 95 else ""
+    return f.percent(share, look), look.limits.ssh.tone(share)
 
 
 def keys_cell(node: NodeView, look: Look) -> Span:
@@ -99,7 +95,22 @@ def keys_cell(node: NodeView, look: Look) -> Span:
 def _temperature(node: NodeView, look: Look) -> Span:
     if node.temperature_c is None:
         return look.symbols.dash, "dim"
-    return f"{node.temperature_c:.0f}{look.symbols.degree}", "warn" if node.temperature_c >= 85 else ""
+    return f"{node.temperature_c:.0f}{look.symbols.degree}", look.limits.temperature.tone(node.temperature_c)
+
+
+def _memory(node: NodeView, look: Look) -> Span:
+    return f.percent(node.memory_percent, look), look.limits.memory.tone(node.memory_percent)
+
+
+def _latency(node: NodeView, look: Look) -> Span:
+    if node.latency_ms is None:
+        return look.symbols.dash, ""
+    return f"{node.latency_ms:.0f} ms", look.limits.latency.tone(node.latency_ms)
+
+
+def _checked(node: NodeView, look: Look) -> Span:
+    late_s = None if node.last_check_at is None else look.now - node.last_check_at
+    return f.age(node.last_check_at, look), look.limits.checked.tone(late_s)
 
 
 def trouble(node: NodeView) -> str:
@@ -172,19 +183,18 @@ NODES: Table[NodeView] = Table(
         Column("load", "load", LOAD, load_span,
                lambda n: float(sum(n.recent_load)) / len(n.recent_load) if n.recent_load else None, 6,
                descending=True, value=lambda n: f.percent(n.utilisation_percent, Look())),
-        Column("memory", "mem", 4, lambda n, k: (f.percent(n.memory_percent, k), ""), lambda n: n.memory_percent, 7,
+        Column("memory", "mem", 4, _memory, lambda n: n.memory_percent, 7,
                "right", descending=True),
         Column("ssh", "SSH ok", 6, _ssh_ok_cell, _ssh_ok, 4, "right"),
         Column("ramp", "ramp", 13, _ramp, lambda n: n.ramp_percent, 2, descending=True, number=lambda n: n.ramp_days),
         Column("score", "score", 5, lambda n, k: _score(n.estimated_score, k), lambda n: n.estimated_score, 5, "right",
                descending=True),
         Column("checks", "recent checks", 13, _checks, lambda n: float(sum(n.recent_checks)), 7),
-        Column("latency", "latency", 7,
-               lambda n, k: (k.symbols.dash if n.latency_ms is None else f"{n.latency_ms:.0f} ms", ""),
+        Column("latency", "latency", 7, _latency,
                lambda n: n.latency_ms, 8, "right", descending=True),
         Column("cuda", "CUDA", 5, lambda n, k: (n.cuda or k.symbols.dash, ""), lambda n: n.cuda or None, 9),
         Column("driver", "driver", 10, lambda n, k: (n.driver or k.symbols.dash, ""), lambda n: n.driver or None, 10),
-        Column("checked", "checked", 7, lambda n, k: (f.age(n.last_check_at, k), _tone_of_age(n.last_check_at, k, 300)),
+        Column("checked", "checked", 7, _checked,
                lambda n: n.last_check_at, 6, "right", descending=True),
         Column("keys", "keys", 8, keys_cell, lambda n: float(n.keys_in_place - n.keys_wanted), 3, "right"),
         Column("trouble", "last trouble", 18, _trouble_cell, lambda n: n.last_trouble_at, 2, grow=5,

@@ -68,7 +68,7 @@ def _checks(node: NodeView, look: Look) -> list[Line]:
         field("passed", ((share, ""), (percentage, "dim")), NAME_WIDTH),
         field("last ones", ((strip or look.symbols.dash, "warn" if 0 in node.recent_checks else "dim"),), NAME_WIDTH),
         field("last check", ((f.stamp(node.last_check_at, look), ""),), NAME_WIDTH),
-        field("took", ((latency, ""),), NAME_WIDTH),
+        field("took", ((latency, look.limits.latency.tone(node.latency_ms)),), NAME_WIDTH),
         field("last trouble", trouble, NAME_WIDTH),
     ]
 
@@ -106,7 +106,7 @@ def _gpu(gpu: GpuView, look: Look) -> Line:
         memory = f"{(gpu.memory_used_mib or 0) / 1024:.0f}/{gpu.memory_mib / 1024:.0f}G"
     heat = look.symbols.dash if gpu.temperature_c is None else f"{gpu.temperature_c:.0f}{look.symbols.degree}"
     power = "" if gpu.power_w is None else f" {gpu.power_w:.0f} W"
-    hot = "warn" if (gpu.temperature_c or 0) >= 85 else ""
+    hot = look.limits.temperature.tone(gpu.temperature_c)
     errors: Line = ((f"  {gpu.ecc_errors} ECC errors", "bad"),) if gpu.ecc_errors else ()
     load = f.percent(gpu.utilisation_percent, look)
     return ((f"{load:>4} {memory:>7} {heat:>4}{power}", hot), *errors, (f"  {gpu.uuid}", "dim"))

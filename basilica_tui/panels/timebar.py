@@ -35,6 +35,8 @@ def _bar_line(place: ReplayPosition, look: Look, width: int) -> Line:
     right = f" {state}  {duration(place.at - place.begins_at)} of {length} "
     if place.is_busy:
         right = " reading the recording ... "
+    elif place.down_s:
+        right = f" {state}  no engine ran for {duration(place.down_s)} "
     elif place.silent_s > SILENT_S:
         right = f" {state}  nothing recorded for {duration(place.silent_s)} "
     room = width - len(left) - len(right)

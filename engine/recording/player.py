@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from engine.control.models import LogRecord, View
 from engine.control.state import LiveState, Touched
 from engine.errors import RecordingUnreadable
+from engine.events import EngineStarted
 from engine.observe.words import lines
 from engine.recording.keyframes import LOG_LINE, event_of, is_trouble, state_from
 from engine.recording.reader import Chapter, Record, Recording
 
 LOGS_KEPT = 2_000
 TROUBLE_MARKS = 500
+FIRST_RECORDS = 100
+"""Among so many a life of an engine says that it began."""
 _KEYFRAME = "keyframe"
 
 
@@ -28,6 +31,8 @@ class Place:
     ends_at: float
     silent_s: float
     """How long nothing was recorded before this moment."""
+    down_s: float = 0.0
+    """How long no engine ran, where the moment lies between the end of one and the start of the next."""
 
 
 class Player:
@@ -47,12 +52,15 @@ class Player:
         self._next = 0
         self._seq = 0
         self._last_at = self.begins_at
+        self._down_s = 0.0
+        self._lives: dict[int, bool] = {}
         self.seek(self.begins_at)
 
     @property
     def place(self) -> Place:
         """Where it stands."""
-        return Place(self.at, self.begins_at, self.ends_at, max(self.at - self._last_at, 0.0))
+        silent_s = max(self.at - self._last_at, 0.0)
+        return Place(self.at, self.begins_at, self.ends_at, silent_s, self._down_s)
 
     @property
     def is_at_end(self) -> bool:
@@ -75,6 +83,7 @@ class Player:
                 break
             touched |= self._apply(record)
         self.at = at
+        self._down_s = self._gap_s()
         return touched
 
     def step(self) -> Touched:
@@ -83,11 +92,12 @@ class Player:
         while True:
             record = self._peek()
             if record is None or _time(record) > self.ends_at:
-                self.at = self.ends_at
+                self.at, self._down_s = self.ends_at, 0.0
                 return touched
             touched |= self._apply(record)
             self.at = max(self.at, _time(record))
             if record.get("kind") != _KEYFRAME:
+                self._down_s = 0.0
                 return touched
 
     def step_back(self) -> None:
@@ -193,6 +203,18 @@ class Player:
         except (ValueError, TypeError, KeyError, AttributeError):
             self.recording.damaged += 1  # somebody else's file may say what no engine would
             return set()
+
+    def _gap_s(self) -> float:
+        """The length of the gap that the moment lies in: what comes next is another life of the engine."""
+        record = self._peek()
+        if record is None or record.get("kind") != _KEYFRAME:
+            return 0.0
+        if self._chapter not in self._lives:
+            chapter = self.recording.chapters[self._chapter]
+            first = self.recording.records(chapter, chapter.events[0])[:FIRST_RECORDS] if chapter.events else []
+            self._lives[self._chapter] = any(r.get("kind") == EngineStarted.kind for r in first)
+        is_between = self._last_at < self.at and self._lives[self._chapter]
+        return max(_time(record) - self._last_at, 0.0) if is_between else 0.0
 
     def _take_keyframe(self) -> Touched:
         """What an earlier chapter could not record, and what a restart forgot, is as the next keyframe says."""

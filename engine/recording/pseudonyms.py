@@ -44,7 +44,14 @@ _HOST_NAME = re.compile(
     r"(?!py|sh|md|db|rs|so|gz|id|at|ok)[a-z]{2})(?![\w-])",
     re.IGNORECASE,
 )
-_HOME = re.compile(r"/(home|Users)/([^/\s:\"'\\]+)")
+_HOME = re.compile(r"/(home|Users)/([^/\s:\"'\\]+)((?:/[^/\s:,;\"'\\)]+)*)")
+_PATH = re.compile(r"(?<![\w.~/:-])(?:~(?=/)|(?=/))(?:/[^/\s:,;\"'\\()\[\]]+){2,}/?")
+_KEPT_PATHS: Final = (
+    "/etc/ssh", "/usr/", "/proc/", "/sys/", "/dev/", "/bin/", "/sbin/", "/lib", "/run/systemd", "/var/run/docker.sock",
+    "/var/lib/docker", "/root/.ssh/authorized_keys", "~/.ssh/authorized_keys", "/home/user-", "/Users/user-",
+)  # fmt: skip
+"""Places that are the same on every machine, or that have their stand-in already."""
+_KEPT_TAILS: Final = ("/.ssh", "/.ssh/authorized_keys", "/.ssh/authorized_keys2")
 _UID_WORDS = re.compile(r"\b(uid[s:= ]+)(\d+)\b", re.IGNORECASE)
 _ACTOR = re.compile(r"^(\S+) \(pid \d+\)$")
 
@@ -144,7 +151,8 @@ class Pseudonyms:
             (_IPV4, lambda m: self._of_host(m[0])),
             (_IPV6, lambda m: self._of_host(m[0]) if _address(m[0]) else m[0]),
             (_HOST_NAME, lambda m: self._of("host", m[0])),
-            (_HOME, lambda m: f"/{m[1]}/{self._of('user', m[2])}"),
+            (_HOME, lambda m: f"/{m[1]}/{self._of('user', m[2])}{self._of_tail(m[3])}"),
+            (_PATH, lambda m: m[0] if m[0].startswith(_KEPT_PATHS) else self._of("path", m[0].rstrip("/"))),
             (_UID_WORDS, lambda m: f"{m[1]}{self._of('uid', m[2])}"),
         )
         for pattern, stand_in in steps:
@@ -155,6 +163,9 @@ class Pseudonyms:
                 self._words = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, longest))})(?![\w-])")
             text = self._words.sub(lambda m: self._literals[m[0]], text)
         return text
+
+    def _of_tail(self, tail: str) -> str:
+        return tail if not tail or tail in _KEPT_TAILS else self._of("path", tail)
 
     def _of_host(self, name: str) -> str:
         address = _address(name.strip("[]"))
@@ -200,5 +211,6 @@ _STAND_INS: Final[Mapping[str, Callable[[int], str]]] = {
     "fingerprint": lambda n: f"SHA256:fingerprint-{n}",
     "key": lambda n: f"[public key {n}]",
     "url": lambda n: f"url-{n}",
+    "path": lambda n: f"/path-{n}",
     "hex": lambda n: f"[hex {n}]",
 }

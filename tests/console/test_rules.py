@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +15,12 @@ from basilica_tui.filters import parse_filter
 from basilica_tui.fix_first import gpus_at_stake, rank_fixes
 from basilica_tui.format import Look
 from basilica_tui.scores_table import SCORES
+from basilica_tui.settings import load_settings
 from basilica_tui.show import SHOWABLE, render_config, render_logs, render_show
 from basilica_tui.store import ConsoleStore
 from basilica_tui.symbols import ASCII
 from basilica_tui.tables import ALL_TABLES, LOGS, NODES, VERIFICATIONS
+from basilica_tui.thresholds import Threshold, Thresholds
 from engine.control.client import Batch, Snapshot
 from engine.control.models import AlertView, EngineView, LogRecord, NodeView, ServiceView, VerificationView
 from tests.console.world import NOW, TestEngine, miner_events, some_logs
@@ -319,3 +322,35 @@ def test_an_alert_leads_to_its_remedy(
     node = NodeView("n", host="10.0.0.7", state="healthy")
     fix = rank_fixes(EngineView(), {"n": node}, {}, {}, {"1": alert}, look=LOOK)[0]
     assert (fix.key, fix.command, fix.target) == (key, command, target)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "values"),
+    [
+        (Threshold(85, 95), {84.9: "", 85: "warn", 94: "warn", 95: "bad"}),
+        (Threshold(95, 80), {100: "", 95: "warn", 81: "warn", 80: "bad", 3: "bad"}),
+    ],
+)
+def test_a_threshold_knows_which_side_is_bad(threshold: Threshold, values: dict[float, str]) -> None:
+    """High figures are bad unless the bad bound is the lower one; what is not known has no colour."""
+    assert {value: threshold.tone(value) for value in values} == values
+    assert threshold.tone(None) == ""
+
+
+def test_thresholds_are_the_operators(tmp_path: Path) -> None:
+    """console.toml changes them one by one; a mistake is told and changes nothing."""
+    (tmp_path / "console.toml").write_text(
+        '[thresholds]\ntemperature = [70, 80]\nlatency = "fast"\nnonsense = [1, 2]\nmemory = [true, 1]\n'
+    )
+    settings = load_settings(tmp_path)
+    assert settings.limits.temperature == Threshold(70.0, 80.0)
+    assert settings.limits.latency == Thresholds().latency
+    assert [p.split(":")[1].split()[0] for p in settings.problems] == [
+        "thresholds.latency",
+        "there",
+        "thresholds.memory",
+    ]
+    node = NodeView("n", temperature_c=75.0)
+    cell = next(c for c in NODES.columns if c.id == "temp").cell
+    assert cell(node, Look(0.0))[1] == ""
+    assert cell(node, Look(0.0, limits=settings.limits))[1] == "warn"

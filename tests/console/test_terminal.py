@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -98,6 +99,57 @@ def test_the_mouse_stays_the_terminals(tmp_path: Path) -> None:
     with console_on_a_pty(tmp_path) as (_, ours):
         assert b"\x1b[?1000h" not in read_until(ours, b"engine gone")
         os.close(ours)
+
+
+TRUE, EIGHT_BIT = re.compile(rb"\x1b\[[\d;]*[34]8;2;"), re.compile(rb"\x1b\[[\d;]*[34]8;5;")
+
+
+@pytest.mark.parametrize(
+    ("term", "more", "true", "eight_bit"),
+    [
+        ("xterm-256color", {"COLORTERM": "truecolor"}, True, False),
+        ("xterm-256color", {"COLORTERM": ""}, False, True),
+        ("screen", {"COLORTERM": ""}, False, False),
+        ("linux", {"COLORTERM": ""}, False, False),
+        ("vt100", {"COLORTERM": ""}, False, False),
+        ("xterm-mono", {"COLORTERM": ""}, False, False),
+        ("a-terminal-nobody-knows", {"COLORTERM": ""}, False, False),
+        ("xterm-256color", {"COLORTERM": "truecolor", "NO_COLOR": "1"}, True, False),
+    ],
+)
+def test_a_terminal_gets_no_more_colours_than_it_has(
+    tmp_path: Path, term: str, more: dict[str, str], true: bool, eight_bit: bool
+) -> None:
+    """True colour where it is said, else 256 or the sixteen of the terminal; every one starts and leaves in order."""
+    with console_on_a_pty(tmp_path, TERM=term, **more) as (process, ours):
+        seen = read_until(ours, b"engine gone")
+        os.write(ours, b"q")
+        seen += read_until(ours, b"\x1b[?1049l")
+        process.wait(timeout=30)
+        os.close(ours)
+    assert process.returncode == 0
+    assert (bool(TRUE.search(seen)), bool(EIGHT_BIT.search(seen))) == (true, eight_bit)
+    if "NO_COLOR" in more:
+        grey = re.findall(rb"[34]8;2;(\d+);(\d+);(\d+)", seen)
+        assert grey
+        assert [rgb for rgb in grey if len(set(rgb)) > 1] == []
+
+
+def test_frames_come_whole_where_the_terminal_can_do_that(tmp_path: Path) -> None:
+    """Asked whether it knows synchronised output, a terminal that says yes gets every frame between begin and end."""
+    with console_on_a_pty(tmp_path) as (_, ours):
+        seen = read_until(ours, b"\x1b[?2026$p")
+        assert b"\x1b[?2026h" not in seen
+        os.write(ours, b"\x1b[?2026;2$y")
+        seen = read_until(ours, b"\x1b[?2026l")
+        os.write(ours, b"?")
+        seen += read_until(ours, b"Everywhere") + read_until(ours, b"\x1b[?2026l")
+        os.close(ours)
+    after = seen[seen.index(b"\x1b[?2026h") :]
+    frames = re.split(rb"\x1b\[\?2026[hl]", after)
+    assert len(frames) >= 4
+    # Between an end and the next begin nothing is drawn.
+    assert [between for between in frames[2:-1:2] if between.strip(b"\x1b[?25lh")] == []
 
 
 def test_a_redirected_error_stream_is_told(tmp_path: Path) -> None:

@@ -146,7 +146,11 @@ CASES = [
     ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----", r"\[hidden\]"),
     ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA me@there", r"\[public key 1\]"),
     ("wss://u:p@host.example/x?token=1", "wss://url-1"),
-    ("/home/alice/miner", "/home/user-1/miner"),
+    ("/home/alice/miner", "/home/user-1/path-1"),
+    ("/home/alice/.ssh/authorized_keys is 0644", "/home/user-1/.ssh/authorized_keys is 0644"),
+    ("key /srv/acme/keys/node_ed25519: denied", "key /path-1: denied"),
+    ("~/.bittensor/wallets/acme/hotkeys/one and ~/.ssh/authorized_keys", "/path-1 and ~/.ssh/authorized_keys"),
+    ("1/2 nodes, 3/4/5 keys, /etc/ssh/sshd_config", "1/2 nodes, 3/4/5 keys, /etc/ssh/sshd_config"),
 ]
 
 
