@@ -86,6 +86,7 @@ ACTIONS: tuple[EngineAction, ...] = (
     EngineAction("assignment.refresh", "read the chain and assign now", (), role="miner"),
     EngineAction("axon.publish", "compare the axon with the chain and publish it where it differs", (), True, "miner",
                  "It costs a transaction when the chain says something else."),
+    EngineAction("reach.check", "let a node call the axon from outside", (), role="miner"),
     EngineAction("verify.now", "start a verification round now", (), role="validator"),
     EngineAction("weights.set", "score and set weights now", (), True, "validator",
                  "They go to the chain in place of what is there. Subnets limit how often."),
@@ -107,7 +108,7 @@ ACTIONS: tuple[EngineAction, ...] = (
 _BY_VERB: Mapping[str, EngineAction] = {a.verb: a for a in ACTIONS}
 _OPTIONAL = frozenset(
     {
-        "node.drain", "node.enable", "axon.publish", "grant.deploy", "grant.revoke", "session.renew",
+        "reach.check", "node.drain", "node.enable", "axon.publish", "grant.deploy", "grant.revoke", "session.renew",
         "config.set", "config.restore", "config.backups", "doctor.run",
     }
 )  # fmt: skip

@@ -121,6 +121,8 @@ BINDINGS: tuple[KeyBinding, ...] = (
     KeyBinding("fix.previous", ("shift+tab",), "Select the problem before", scope=("dashboard",), group="Tables"),
     KeyBinding("fix.apply", ("f",), "Repair what is selected: shows the command, then asks", scope=("dashboard",),
                label="fix", command="fix", danger=True, group="Actions"),
+    KeyBinding("reach.check", ("o",), "Is this miner reached from outside? A node calls it now", scope=("dashboard",),
+               command="reach", danger=True, group="Actions", needs="reach.check"),
     KeyBinding("follow", ("f",), "Follow the end of the log", scope=("logs",), label="follow", group="Log"),
     KeyBinding("log.filter", ("ampersand",), "Only lines that match", scope=("logs",), label="filter", group="Log"),
     KeyBinding("search.next", ("n",), "Next line that matches the search", scope=("logs",), group="Log"),

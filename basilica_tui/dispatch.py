@@ -69,6 +69,7 @@ def own_commands(desk: ConsoleApp, screen: ConsoleScreen, argument: str) -> Mapp
         "engine.switch": lambda: desk.switch_engine(argument.removeprefix("@")),
         "engine.reload": lambda: reload_engine(desk),
         "verify.now": lambda: desk.act("verify.now", {}, "verify now"),
+        "reach.check": lambda: desk.act("reach.check", {}, "a call from outside"),
         "weights.set": lambda: set_weights(desk),
         "engine.stop": lambda: stop_engine(desk),
     }

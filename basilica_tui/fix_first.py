@@ -117,6 +117,11 @@ def _door_fixes(engine: EngineView, fleet: float, look: Look) -> list[Fix]:
         return [
             Fix("bad", "axon", text, "all validators", "f", stake="earnings", gpus=fleet, command=("axon.publish",))
         ]
+    if engine.reach in ("refused", "timeout"):
+        said = "is refused" if engine.reach == "refused" else "gets no answer"
+        text = f"{engine.reach_peer} calls {advertised} from outside and {said}"
+        command = (DOCTOR, "host.axon_reach", "")
+        return [Fix("bad", "axon", text, "all validators", "f", stake="earnings", gpus=fleet, command=command)]
     started, called = engine.started_at, engine.last_called_at
     quiet_since = max(started or 0.0, called or 0.0)
     if started and not engine.compressed_time and look.now - quiet_since > QUIET_AFTER_S:

@@ -233,6 +233,8 @@ class Engine:
             watching.add_services(self._supervisor)
             watching.add_actions(self._actions)
             self._add_doctor(role, opened)
+            if isinstance(role, MinerRole):
+                self._add_outside_view(role)
             self._add_reloading(role, watching)
             self._add_common_services(control, opened.store, recorder)
             log.info(f"All {_role_name(config)} services started successfully")
@@ -409,6 +411,22 @@ class Engine:
             ("doctor.fix", "run a plan that was shown", True),
         ):
             self._actions.register(name, verb(name), help=words, danger=danger)
+
+    def _add_outside_view(self, role: MinerRole) -> None:
+        from engine.diagnostics.outside import OutsideWatch  # noqa: PLC0415 - a validator has no use for it
+
+        nodes = self._state.nodes
+        watch = OutsideWatch(
+            role.pool,
+            lambda: self._state.engine.axon_advertised,
+            lambda: [
+                n.target for n in role.fleet.nodes.values() if (v := nodes.get(n.node_id)) and v.state == "healthy"
+            ],
+            clock=self._clock,
+            emit=self.bus.emit,
+        )
+        self._supervisor.add("outside", watch.run)
+        self._actions.register("reach.check", watch.act, help="let a node call the axon from outside", danger=False)
 
     def _add_reloading(self, role: Role, watching: Watching) -> None:
         appliers: dict[Area, Applier] = {"logging": self._apply_logging, "alerts": watching.apply}

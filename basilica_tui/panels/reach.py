@@ -6,9 +6,11 @@ from basilica_tui import format as f
 from basilica_tui.format import Line, Look
 from basilica_tui.lines import spread
 from basilica_tui.store import ConsoleStore
+from basilica_tui.text import clean
 from engine.control.models import EngineView
 
 LABEL = " REACH  "
+UNREACHED = {"refused": "refused to", "timeout": "no answer for"}
 
 
 def reach_line(store: ConsoleStore, look: Look, width: int) -> Line:
@@ -32,6 +34,8 @@ def _verdict(engine: EngineView, look: Look) -> tuple[str, str, str]:
         return s.bad, "validators cannot find you", "bad"
     if engine.axon_advertised and engine.axon_on_chain != engine.axon_advertised:
         return s.bad, "validators look elsewhere", "bad"
+    if engine.reach in UNREACHED:
+        return s.bad, "nobody outside gets through", "bad"
     if engine.last_called_at is not None:
         return s.tick, "validators reach you", "good"
     return s.half, "published, nobody called yet", "accent"
@@ -45,7 +49,20 @@ def _evidence(engine: EngineView, look: Look) -> str:
         return f"chain {chain}, wanted {wanted}"
     if bound and bound != chain:
         return f"chain {chain}, bound {bound}"
-    return f"chain {chain} = bind" if bound else f"chain {chain}"
+    known = f"chain {chain} = bind" if bound else f"chain {chain}"
+    return f"{known}{_seen(engine, look)}"
+
+
+def _seen(engine: EngineView, look: Look) -> str:
+    """What a node outside said when it called, and when."""
+    if engine.reach_at is None:
+        return ""
+    when = f"{clean(engine.reach_peer)} {f.ago(engine.reach_at, look)}".strip()
+    if engine.reach == "open":
+        return f" = reached from {when}"
+    if engine.reach in UNREACHED:
+        return f"; {UNREACHED[engine.reach]} {when}"
+    return f"; not known from outside ({clean(engine.reach_detail)})"
 
 
 def _last_call(engine: EngineView, look: Look) -> Line:

@@ -178,6 +178,8 @@ class AlertsConfig(Section):
     assigned_silent_after: Interval = 1800.0
     """The assigned validator calls about every five minutes."""
     axon_mismatch_after: Duration = 300.0
+    axon_unreachable_after: Duration = 120.0
+    """A failed call from outside is repeated every minute."""
     clock_skew_max: Interval = 30.0
     chain_stale_after: Interval = 1800.0
     node_disk_min_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1000.0

@@ -38,6 +38,11 @@ class EngineView:
     axon_on_chain: str = ""
     axon_bound: str = ""
     axon_advertised: str = ""
+    reach: str = ""
+    """What a node says that called the advertised address: open, refused, timeout, unproven; empty before."""
+    reach_peer: str = ""
+    reach_at: float | None = None
+    reach_detail: str = ""
     strategy: str = ""
     assigned_hotkey: str = ""
     assigned_uid: int | None = None

@@ -22,6 +22,7 @@ REMEDIES: Mapping[str, Remedy] = {
     "node_disk": Remedy("node.disk"),
     "hardware_changed": Remedy("node.gpu", "config.gpu_count"),
     "key_drift": Remedy("access.strays", "access.remove_strays"),
+    "axon_unreachable": Remedy("host.axon_reach", "config.listen_everywhere"),
     "no_validator": Remedy("host.axon_reach", "config.listen_everywhere"),
     "no_assignment": Remedy("chain.assigned", "config.threshold"),
     "assigned_silent": Remedy("chain.assigned"),

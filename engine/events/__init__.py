@@ -50,6 +50,7 @@ from engine.events.bus import (
 )
 from engine.events.chain import (
     AssignmentChanged,
+    AxonCalled,
     AxonChecked,
     AxonServed,
     ChainFailed,
@@ -146,6 +147,7 @@ __all__ = [
     "AssignmentChanged",
     "AuditAnchored",
     "AuditBroken",
+    "AxonCalled",
     "AxonChecked",
     "AxonServed",
     "BaselineAccepted",

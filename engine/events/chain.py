@@ -44,6 +44,18 @@ class AxonChecked(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AxonCalled(Event):
+    """A node called the advertised address from outside; ``outcome``: open, refused, timeout, unproven."""
+
+    kind = "axon.called"
+    severity = "debug"
+    address: str
+    outcome: str
+    peer: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AxonServed(Event):
     kind = "axon.served"
     endpoint: str

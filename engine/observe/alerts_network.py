@@ -146,6 +146,27 @@ def axon(facts: Facts) -> Iterator[Reading]:
     )
 
 
+def reach(facts: Facts) -> Iterator[Reading]:
+    """A node outside does not get through to the advertised address."""
+    engine = facts.state.engine
+    if engine.reach not in ("open", "refused", "timeout"):
+        yield Reading("axon_unreachable", "", is_known=False)
+        return
+    said = {"refused": "is refused", "timeout": "gets no answer"}.get(engine.reach, "")
+    yield Reading(
+        "axon_unreachable",
+        "",
+        Trouble(
+            "error",
+            f"{engine.reach_peer} calls {engine.axon_advertised} and {said}",
+            "validators that cannot call this miner do not use its nodes, and their scores fade",
+            "open the port here, in the router and at the provider; compare bittensor.external_ip and axon_port",
+        )
+        if said
+        else None,
+    )
+
+
 def not_registered(facts: Facts) -> Iterator[Reading]:
     """The hotkey has no place on the subnet."""
     engine = facts.state.engine

@@ -41,6 +41,7 @@ RULES: tuple[Rule, ...] = (
     Rule("assigned_silent", network.assigned_silent, roles=MINER),
     Rule("auth_success", network.auth_success, roles=MINER),
     Rule("axon_mismatch", network.axon, lambda it: it.axon_mismatch_after, roles=MINER),
+    Rule("axon_unreachable", network.reach, lambda it: it.axon_unreachable_after, roles=MINER),
     Rule("validator_key_changed", network.validator_key, roles=MINER),
     Rule("key_stuck", nodes.key_stuck, roles=MINER),
     Rule("certificate", host.certificate, roles=MINER),

@@ -29,7 +29,13 @@ def test_every_binding_has_an_id_of_its_own_and_a_help_text() -> None:
 def test_danger_is_a_capital_letter_or_a_typed_command() -> None:
     """What changes nothing on a node, checking it and acknowledging an alert, is a small letter; a fix asks always."""
     for binding in BINDINGS:
-        if binding.danger and binding.id not in {"node.test", "alert.acknowledge", "fix.apply", "key.read"}:
+        if binding.danger and binding.id not in {
+            "node.test",
+            "alert.acknowledge",
+            "fix.apply",
+            "key.read",
+            "reach.check",
+        }:
             assert all(len(key) == 1 and key.isupper() for key in binding.keys)
 
 

@@ -259,6 +259,15 @@ def test_axon(on_chain: str, wanted: str, bound: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reach", "expected"),
+    [("open", "fine"), ("refused", "wrong"), ("timeout", "wrong"), ("unproven", "unknown"), ("", "unknown")],
+)
+def test_reach(reach: str, expected: str) -> None:
+    """A node that counts did not get through; what proves nothing leaves the alert as it is."""
+    assert verdict(state_of(reach=reach, reach_peer="node-03"), "axon_unreachable") == expected
+
+
+@pytest.mark.parametrize(
     ("age_s", "interval_s", "expected"),
     [(1800, 600, "fine"), (1801, 600, "wrong"), (3000, 2000, "fine"), (4001, 2000, "wrong")],
 )
@@ -349,6 +358,8 @@ def _everything_wrong() -> Facts:
         metagraph_at=NOW - 9 * HOUR,
         uid=None,
         axon_on_chain="9.9.9.9:1",
+        reach="timeout",
+        reach_peer="node-03",
         audit_error="cut",
         recording_error="no space",
     )

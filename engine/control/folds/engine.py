@@ -87,7 +87,18 @@ def _chain_failed(state: LiveState, event: ev.ChainFailed) -> Touched:
 @on(ev.AxonChecked)
 def _axon_checked(state: LiveState, event: ev.AxonChecked) -> Touched:
     engine = state.engine
+    if event.advertised != engine.axon_advertised:
+        engine.reach, engine.reach_peer, engine.reach_detail, engine.reach_at = "", "", "", None
     engine.axon_on_chain, engine.axon_bound, engine.axon_advertised = event.on_chain, event.bound, event.advertised
+    return {ENGINE}
+
+
+@on(ev.AxonCalled)
+def _axon_called(state: LiveState, event: ev.AxonCalled) -> Touched:
+    engine = state.engine
+    if event.address == engine.axon_advertised:  # a call to where we were says nothing about where we are
+        engine.reach, engine.reach_peer, engine.reach_detail = event.outcome, event.peer, event.detail
+        engine.reach_at = event.at
     return {ENGINE}
 
 
