@@ -1,0 +1,81 @@
+"""Steps on this host: files and programs. Each returns what takes it back."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+
+from engine.config.save import save_config
+from engine.diagnostics.plan import EditConfig, MakeKey, RestoreFile, SetMode, WriteFile
+from engine.errors import FixFailed
+from engine.ssh.keys import ClientKey
+
+Undo = Callable[[], Awaitable[None]]
+LOCAL_COMMAND_S = 120.0
+
+
+def change_file(action: SetMode | MakeKey | EditConfig | RestoreFile | WriteFile) -> list[Undo]:
+    """Changes of local files. Raises FixFailed, or BasilicaError of whoever does it."""
+    try:
+        if isinstance(action, SetMode):
+            old = action.path.stat().st_mode & 0o7777
+            action.path.chmod(action.mode)
+            return [_blocking(lambda: action.path.chmod(old))]
+        if isinstance(action, MakeKey):
+            ClientKey.generate("basilica-miner").save(action.path)
+            public = action.path.with_name(action.path.name + ".pub")
+            return [_blocking(action.path.unlink), _blocking(public.unlink)]
+        if isinstance(action, EditConfig):
+            backup = save_config(action.path, action.changes)
+            return [_blocking(lambda: shutil.copyfile(backup, action.path))]
+        if isinstance(action, WriteFile):
+            return _write_file(action)
+        kept = action.path.with_name(action.path.name + ".broken")
+        if action.path.exists():
+            shutil.copyfile(action.path, kept)
+        shutil.copyfile(action.copy, action.path)
+        return (
+            [_blocking(lambda: shutil.copyfile(kept, action.path))]
+            if kept.exists()
+            else [_blocking(action.path.unlink)]
+        )
+    except OSError as error:
+        raise FixFailed(f"{action.path}: {error.strerror or error}", hint="run as the file's owner") from error
+
+
+def _write_file(action: WriteFile) -> list[Undo]:
+    before = action.path.read_bytes() if action.path.exists() else None
+    action.path.parent.mkdir(parents=True, exist_ok=True)
+    action.path.write_text(action.text)
+    if before is None:
+        return [_blocking(action.path.unlink)]
+    return [_blocking(lambda: action.path.write_bytes(before))]
+
+
+def _blocking(work: Callable[[], object]) -> Undo:
+    async def back() -> None:
+        try:
+            await asyncio.to_thread(work)
+        except OSError as error:
+            raise FixFailed(str(error)) from error
+
+    return back
+
+
+async def run_local(words: tuple[str, ...]) -> None:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+    except OSError as error:
+        raise FixFailed(f"{words[0]} cannot be started: {error.strerror}") from error
+    try:
+        async with asyncio.timeout(LOCAL_COMMAND_S):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        raise FixFailed(f"{' '.join(words)} did not end within {LOCAL_COMMAND_S:g} s") from None
+    if process.returncode:
+        said = " ".join(output.decode("utf-8", "replace").split())[:300]
+        raise FixFailed(f"{' '.join(words)} ended with status {process.returncode}: {said}")
