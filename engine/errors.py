@@ -139,6 +139,13 @@ class SshAuthFailed(SshFailure):
     step = "auth"
 
 
+class SshLoginEnded(SshFailure):
+    """The node hung up while it judged the account: PAM refused it, or the line was cut."""
+
+    code = "ssh_login_ended"
+    step = "auth"
+
+
 class SshChannelFailed(SshFailure):
     """Logged in, but no command could be started (MaxSessions, forced command, no shell)."""
 

@@ -12,7 +12,7 @@ from engine.clock import Clock, SystemClock
 from engine.diagnostics.catalogue import CHECKS
 from engine.diagnostics.chain_checks import ChainFacts
 from engine.diagnostics.fleet_look import FleetLook, Nodes, look_at_access
-from engine.diagnostics.host_checks import HostFacts
+from engine.diagnostics.host_facts import HostFacts
 from engine.diagnostics.look_chain import look_at_chain
 from engine.diagnostics.look_files import look_at_config, look_at_wallet
 from engine.diagnostics.look_host import chain_clock, look_at_host, names_of, resolve_all

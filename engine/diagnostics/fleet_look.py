@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from engine.clock import Clock
 from engine.config import MinerConfig
 from engine.diagnostics.access_checks import AccessFacts
-from engine.diagnostics.host_checks import AxonView
+from engine.diagnostics.host_facts import AxonView
 from engine.diagnostics.look_node import Visit, call_from, look_at_node
 from engine.diagnostics.look_records import Records
 from engine.diagnostics.node_facts import NodeFacts

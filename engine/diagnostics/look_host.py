@@ -23,7 +23,7 @@ from engine.chain import chain_endpoint_for
 from engine.clock import Clock
 from engine.config import MinerConfig
 from engine.config.common import RoleConfig
-from engine.diagnostics.host_checks import HostFacts, KeyTrouble, PortFacts
+from engine.diagnostics.host_facts import HostFacts, KeyTrouble, PortFacts
 from engine.errors import ClientKeyUnusable, ConfigInvalid
 from engine.lifecycle.imports.find import UNIT_FOLDERS
 from engine.lifecycle.imports.systemd import read_unit

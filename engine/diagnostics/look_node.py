@@ -59,7 +59,7 @@ async def _visit(pool: NodePool, target: NodeTarget, limits: NodeLimits, visit: 
     account: AccountFacts | None = None
     host: HostFacts | None = None
     container = None
-    if visit.admin is not None and way.stop in ("", "auth"):
+    if visit.admin is not None and way.stop in ("", "auth", "login"):
         try:
             admin = parse_admin(await visit.admin.run_as_root(target, admin_script(target.username)))
         except BasilicaError as error:

@@ -53,7 +53,8 @@ def _spoken(facts: NodeFacts) -> Judgement:
 def _known(facts: NodeFacts) -> Judgement:
     way = facts.way
     if not way.host_key:
-        return ok("the host key is the pinned one") if way.stop in ("auth", "") else skip("the login got no so far")
+        is_past = way.stop in ("auth", "") or (way.stop, way.detail) == ("login", "ended")
+        return ok("the host key is the pinned one") if is_past else skip("the login got no so far")
     if way.host_key_is_new:
         return ok(f"{way.host_key}, pinned now at the first meeting")
     return ok(f"{way.host_key}, as pinned")
@@ -62,12 +63,26 @@ def _known(facts: NodeFacts) -> Judgement:
 def _timely(facts: NodeFacts) -> Judgement:
     way = facts.way
     if way.stop == "login":
-        return fail("slow" if way.detail == "slow" else "ended", way.message)
+        return fail("slow", way.message) if way.detail == "slow" else _ended(facts)
     if way.stop == "auth":
         return ok("the server judged our key")
     if way.login_s > SLOW_LOGIN_S:
         return warn("slow", f"the login took {way.login_s:.1f} s")
     return ok(f"logged in after {way.login_s:.2f} s" if way.login_s else "logged in")
+
+
+def _ended(facts: NodeFacts) -> Judgement:
+    """PAM's refusal looks like a cut line from outside; an administrator's look tells the two apart."""
+    said, admin = facts.way.message, facts.admin
+    if admin is None:
+        return fail("ended", said, *((facts.admin_trouble,) if facts.admin_trouble else ()))
+    if admin.nologin and admin.uid != 0:
+        return fail("nologin_file", said, admin.nologin)
+    if admin.is_expired:
+        return fail("expired", said, f"the account {facts.target.username} has expired, and PAM refuses it")
+    if admin.setting("usepam") == "yes":
+        return fail("pam", said, "UsePAM is yes; the account is not expired, and there is no nologin file")
+    return fail("ended", said)
 
 
 CHECKS: tuple[Check[NodeFacts], ...] = (
@@ -203,7 +218,22 @@ CHECKS: tuple[Check[NodeFacts], ...] = (
                 ("node.harden",),
                 advice="set UseDNS no on the node and look at its load",
             ),
-            Cause("ended", "the login ended for a reason that is not told", advice="read sshd's log on the node"),
+            Cause(
+                "nologin_file",
+                "a nologin file keeps everybody but root out: the node boots, shuts down or is being serviced",
+                advice="wait for the boot to end; a file that was left behind is removed with rm",
+            ),
+            Cause("expired", "the account has expired, so PAM refuses it", ("node.unlock",)),
+            Cause(
+                "pam",
+                "a PAM module refuses the account",
+                advice="read journalctl -u ssh, /etc/pam.d/sshd and /etc/security/access.conf on the node",
+            ),
+            Cause(
+                "ended",
+                "the node hung up while it judged the account: PAM refuses it, or the line was cut",
+                advice="run doctor with --admin USER, or read sshd's log on the node",
+            ),
         ),
         needs=("node.host_key",),
     ),

@@ -46,6 +46,9 @@ s shadow; f=$(getent shadow "$account" | cut -d: -f2,8)
 case $f in '!'*) echo locked;; '') echo unknown;; *) echo open;; esac
 e=${f##*:}; case $e in ''|*[!0-9]*) e=0;; esac
 [ "$e" -gt 0 ] && [ "$(( $(date +%s) / 86400 ))" -ge "$e" ] && echo expired
+[ "$(getent shadow "$account" | cut -d: -f3)" = 0 ] && echo change
+s nologin; for f in /run/nologin /var/run/nologin /etc/nologin; do [ -e "$f" ] && {
+  printf '%s: ' "$f"; head -c 200 "$f" | tr '\n' ' '; break; }; done
 s shell; printf '%s\\n' "$shell"; [ -z "$shell" ] || { [ -x "$shell" ] && echo executable; }
 s sshd; sshd -T -C "user=$account,host=localhost,addr=127.0.0.1" 2>/dev/null || sshd -T 2>/dev/null
 s files
@@ -85,6 +88,9 @@ class AdminFacts:
     shell_is_executable: bool | None = None
     is_locked: bool = False
     is_expired: bool = False
+    must_change_password: bool = False
+    nologin: str = ""
+    """The file that keeps everybody but root out, and what it says."""
     groups: tuple[str, ...] = ()
     sshd: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     paths: tuple[PathFacts, ...] = ()
@@ -134,6 +140,8 @@ def parse_admin(output: bytes) -> AdminFacts:
         shell_is_executable="executable" in shell if entry else None,
         is_locked="locked" in lines.get("shadow", []),
         is_expired="expired" in lines.get("shadow", []),
+        must_change_password="change" in lines.get("shadow", []),
+        nologin=clean(" ".join(lines.get("nologin", [])), 200),
         groups=tuple(clean(" ".join(lines.get("groups", [])), 1000).split()),
         sshd=_settings(lines.get("sshd", [])),
         paths=_paths(lines.get("files", [])),

@@ -18,6 +18,7 @@ from engine.errors import (
     SshBannerTimeout,
     SshFailure,
     SshHostKeyChanged,
+    SshLoginEnded,
     SshLoginTimeout,
     SshRefused,
     SshResolveFailed,
@@ -124,6 +125,7 @@ def _step(error: SshFailure) -> tuple[Stop, str]:
         (SshBannerTimeout, "banner", "silent"),
         (SshBannerInvalid, "banner", "closed"),
         (SshLoginTimeout, "login", "slow"),
+        (SshLoginEnded, "login", "ended"),
         (SshTimeout, "tcp", "timeout"),
     )
     for kind, stop, detail in steps:

@@ -15,6 +15,7 @@ from engine.errors import (
     SshChannelTimeout,
     SshCommandTimeout,
     SshFailure,
+    SshLoginEnded,
     SshLoginTimeout,
     SshOutcomeUnknown,
     SshOutputTooLarge,
@@ -91,6 +92,11 @@ def login_failed(target: NodeTarget, phase: Phase, error: Exception) -> SshFailu
         return SshBannerInvalid(
             f"{target.address} shares no key exchange algorithm with us",
             hint="its sshd is very old or restricted to algorithms that we do not offer",
+        )
+    if isinstance(error, asyncssh.ConnectionLost | OSError) and phase is Phase.AUTH:
+        return SshLoginEnded(
+            f"{target.label} hung up while it judged the account",
+            hint="PAM may refuse the account (expired, /etc/nologin, access.conf); the node's sshd log says why",
         )
     if isinstance(error, asyncssh.ConnectionLost | OSError):
         return SshBannerInvalid(f"{target.address} closed the connection before login", hint=BUSY_HINT)

@@ -23,6 +23,7 @@ from engine.errors import (
     SshCommandTimeout,
     SshFailure,
     SshHostKeyChanged,
+    SshLoginEnded,
     SshOutcomeUnknown,
 )
 from engine.events import EventSink, HostKeyAccepted, HostKeyChanged, HostKeyPinned
@@ -293,7 +294,7 @@ class NodePool:
         for attempt in range(1, self.limits.banner_attempts + 1):
             try:
                 connection = await self._login(target)
-            except SshBannerInvalid:
+            except (SshBannerInvalid, SshLoginEnded):
                 if attempt == self.limits.banner_attempts:
                     raise
             except SshAuthFailed:

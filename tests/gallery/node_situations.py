@@ -121,6 +121,19 @@ def _expired_account(machine: Machine) -> None:
     machine.edit("shadow", f"{ACCOUNT}:*:19000::::::", f"{ACCOUNT}:*:19000:::::19001:")
 
 
+def _must_change(machine: Machine) -> None:
+    machine.edit("shadow", f"{ACCOUNT}:*:19000:", f"{ACCOUNT}:*:0:")
+
+
+def _nologin_file(machine: Machine) -> None:
+    (machine.etc / "nologin").write_text("Disks are exchanged until noon.\n")
+
+
+def _access_conf(machine: Machine) -> None:
+    machine.append("security/access.conf", f"-:{ACCOUNT}:ALL")
+    machine.edit("pam.d/sshd", "# account  required     pam_access.so", "account required pam_access.so")
+
+
 def _expired_key(machine: Machine) -> None:
     past = (datetime.now(UTC) - timedelta(days=2)).strftime("%Y%m%d%H%M%SZ")
     before_key(f'expiry-time="{past}"')(machine)
@@ -277,6 +290,40 @@ NODE_SITUATIONS = (
     ),
     NodeSituation("a reinstalled node", "node.host_key", "changed", "node.accept_host_key", _nothing, _new_host_key),
     # the login
+    NodeSituation(
+        "an expired account under PAM",
+        "node.login",
+        "expired",
+        "node.unlock",
+        both(sshd("UsePAM yes"), _expired_account),
+    ),
+    NodeSituation(
+        "a nologin file",
+        "node.login",
+        "nologin_file",
+        "",
+        both(sshd("UsePAM yes"), _nologin_file),
+        None,
+        False,
+        "it was put there on purpose: a person takes it away",
+    ),
+    NodeSituation(
+        "PAM's access.conf refuses the account",
+        "node.login",
+        "pam",
+        "",
+        both(sshd("UsePAM yes"), _access_conf),
+        None,
+        False,
+        "who may enter, the node's administrator decides",
+    ),
+    NodeSituation(
+        "a password that must be changed",
+        "node.shell",
+        "password_change",
+        "node.no_password_change",
+        both(sshd("UsePAM yes"), _must_change),
+    ),
     NodeSituation("no such account", "node.auth", "no_account", "node.create_user", _no_account),
     NodeSituation("a shell that does not exist", "node.auth", "shell_missing", "node.shell", _shell("/bin/absent")),
     NodeSituation("a locked account", "node.auth", "locked", "node.unlock", _locked),

@@ -7,9 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from engine.diagnostics import chain_checks, host_checks, node_gpu, node_host, node_login, node_way, service_checks
+from engine.diagnostics import (
+    chain_checks,
+    host_machine,
+    host_network,
+    node_auth,
+    node_docker,
+    node_gpu,
+    node_host,
+    node_way,
+    service_checks,
+)
 from engine.diagnostics.chain_checks import ChainFacts
-from engine.diagnostics.host_checks import HostFacts
+from engine.diagnostics.host_facts import HostFacts
 from engine.diagnostics.model import Verdict
 from engine.diagnostics.node_facts import NodeFacts
 from engine.diagnostics.render import redact
@@ -90,12 +100,12 @@ def path(name: str, mode: int, uid: int = 5001) -> AdminFacts:
 )
 def test_why_a_key_is_refused(admin: AdminFacts | None, cause: str) -> None:
     """sshd's own tests, in its order; the first that fails is the cause."""
-    assert node_login.judge_auth(refused(admin)).cause == cause
+    assert node_auth.judge_auth(refused(admin)).cause == cause
 
 
 def test_root_needs_permit_root_login() -> None:
     """The account root is told apart from a wrong key."""
-    found = node_login.judge_auth(refused(replace(setting(permitrootlogin="no"), uid=0)))
+    found = node_auth.judge_auth(refused(replace(setting(permitrootlogin="no"), uid=0)))
 
     assert found.cause == "root_off"
 
@@ -151,7 +161,7 @@ def test_why_docker_is_not_reached(error: str, cause: str) -> None:
     """Docker's own words decide."""
     facts = NodeFacts(TARGET, WayFacts(), host=NodeHost(docker_ok=False, docker_error=error))
 
-    assert node_host.judge_docker(facts).cause == cause
+    assert node_docker.judge_docker(facts).cause == cause
 
 
 @pytest.mark.parametrize(
@@ -170,7 +180,7 @@ def test_a_clock_is_judged_by_others(skews: tuple[float, ...], chain: float | No
     """When all nodes are off by the same, this host is; one node alone proves nothing."""
     facts = HostFacts(kernel_synced=False, skews_s=skews, chain_offset_s=chain)
 
-    assert host_checks.judge_clock(facts).verdict is verdict
+    assert host_machine.judge_clock(facts).verdict is verdict
 
 
 def test_a_node_is_not_blamed_for_this_hosts_clock() -> None:
@@ -195,7 +205,7 @@ def test_a_node_is_not_blamed_for_this_hosts_clock() -> None:
 )
 def test_which_rules_close_a_port(rules: tuple[str, ...], closed: bool) -> None:
     """The first rule about the port decides, then the policy."""
-    assert bool(host_checks.closing_rule(rules, 8091)) is closed
+    assert bool(host_network.closing_rule(rules, 8091)) is closed
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from engine.diagnostics.fixes.common import CannotFixError, Case, Fix, local_step
@@ -188,16 +189,20 @@ def _start(case: Case) -> tuple[Step, ...]:
 
 
 def _install(case: Case) -> tuple[Step, ...]:
-    words = ("basilica-tui", "service", "install", "--config", str(_config_path(case)))
-    return (
-        local_step(
-            "install the systemd unit",
-            " ".join(words),
-            LocalCommand(words, ("basilica-tui", "service", "uninstall")),
-            "basilica-tui service uninstall",
-            as_whom="root",
-        ),
+    return (_service("install the systemd unit, and start the engine", _config_path(case)),)
+
+
+def _service(title: str, config: Path) -> Step:
+    words, back = (("service", verb, "--config", str(config), "--yes") for verb in ("install", "uninstall"))
+    action = LocalCommand(_ourselves(*words), _ourselves(*back))
+    return local_step(
+        title, f"basilica-tui {' '.join(words)}", action, f"basilica-tui {' '.join(back)}", as_whom="root"
     )
+
+
+def _ourselves(*words: str) -> tuple[str, ...]:
+    """This very program, whatever is first on the PATH."""
+    return (sys.executable, "-m", "basilica_tui", *words)
 
 
 def _stop_old(case: Case) -> tuple[Step, ...]:
@@ -208,16 +213,15 @@ def _stop_old(case: Case) -> tuple[Step, ...]:
 
 
 def _take_over(case: Case) -> tuple[Step, ...]:
-    target = str(case.patient.path or "miner.toml")
-    words = ("basilica-tui", "import", "--to", target, "--write")
+    target = _config_path(case)
+    words = ("import", "--to", str(target), "--write")
     read = local_step(
         "read the deployed miner's set-up into our configuration; node ids and ramps stay",
-        " ".join(words),
-        LocalCommand(words),
+        f"basilica-tui {' '.join(words)}",
+        LocalCommand(_ourselves(*words)),
         "the file of before is beside it (NAME.bak-TIME)",
     )
-    start = _systemctl("start this engine", "enable", "--now", UNIT, undo=("disable", "--now", UNIT))
-    return (read, *_stop_old(case), start)
+    return (read, *_stop_old(case), _service("install this engine as a service, and start it", target))
 
 
 def _drop_in(case: Case, name: str, title: str, *settings: str) -> tuple[Step, ...]:

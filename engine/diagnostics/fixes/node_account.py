@@ -115,6 +115,19 @@ usermod -e '' {case.account}
     )
 
 
+def _no_password_change(case: Case) -> tuple[Step, ...]:
+    script = f"""set -e
+old=$(getent shadow {case.account} | cut -d: -f3)
+echo "undo chage -d '$old' {case.account}"
+chage -d "$(date +%F)" {case.account}
+"""
+    return (
+        case.root_step(
+            "take the demand for another password off the account", script, f"chage -d 0 {case.target.username}"
+        ),
+    )
+
+
 _QUIET = """set -e
 cd
 for f in .bashrc .zshenv .kshrc; do
@@ -153,7 +166,10 @@ done
 
 
 def _relabel(case: Case) -> tuple[Step, ...]:
-    script = f'restorecon -Rv "$(getent passwd {case.account} | cut -d: -f6)/.ssh"'
+    script = f"""set -e
+command -v restorecon >/dev/null 2>&1 || {{ echo 'restorecon is not here: install policycoreutils' >&2; exit 1; }}
+restorecon -Rv "$(getent passwd {case.account} | cut -d: -f6)/.ssh"
+"""
     return (case.root_step("set the SELinux labels of the policy", script),)
 
 
@@ -218,9 +234,15 @@ FIXES = (
     Fix("node.create_user", "create the account on the node", _create_user),
     Fix("node.shell", "give the account a working shell", _shell),
     Fix("node.unlock", "unlock the account", _unlock),
+    Fix("node.no_password_change", "let the account in without a new password", _no_password_change),
     Fix("node.quiet_shell", "make the shell quiet for commands", _quiet),
     Fix("node.mutable", "make the key file changeable", _mutable),
-    Fix("node.relabel", "restore SELinux labels", _relabel),
+    Fix(
+        "node.relabel",
+        "restore SELinux labels",
+        _relabel,
+        "never tried on a kernel with SELinux: the command is that of Red Hat's manual",
+    ),
     Fix(
         "node.accept_host_key",
         "trust the node's new host key",

@@ -5,6 +5,10 @@ from __future__ import annotations
 from engine.diagnostics.fixes.common import Case, Fix
 from engine.diagnostics.plan import Step
 
+_APT = """set -e
+command -v apt-get >/dev/null 2>&1 || { echo 'this works on Debian and Ubuntu: here is no apt-get' >&2; exit 1; }
+export DEBIAN_FRONTEND=noninteractive
+"""
 _RESTART_DOCKER = (
     "if [ -d /run/systemd/system ]; then systemctl enable docker && systemctl restart docker; "
     "else service docker restart; fi"
@@ -25,10 +29,8 @@ def _docker_start(case: Case) -> tuple[Step, ...]:
 
 
 def _install_docker(case: Case) -> tuple[Step, ...]:
-    script = f"""set -e
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -q
-apt-get install -y -q docker.io
+    script = f"""{_APT}apt-get update -q
+apt-get install -y -q --no-install-recommends docker.io
 echo "undo apt-get remove -y -q docker.io"
 usermod -aG docker {case.account}
 """
@@ -54,8 +56,8 @@ def _runtime(case: Case) -> tuple[Step, ...]:
     )
 
 
-_TOOLKIT = """set -e
-export DEBIAN_FRONTEND=noninteractive
+_TOOLKIT = f"""{_APT}command -v curl >/dev/null 2>&1 && command -v gpg >/dev/null 2>&1 || {{
+  apt-get update -q; apt-get install -y -q --no-install-recommends ca-certificates curl gnupg; }}
 key=/usr/share/keyrings/nvidia-container-toolkit-keyring.gpg
 list=/etc/apt/sources.list.d/nvidia-container-toolkit.list
 site=https://nvidia.github.io/libnvidia-container
@@ -79,12 +81,21 @@ def _toolkit(case: Case) -> tuple[Step, ...]:
 
 _NTP = """set -e
 if command -v timedatectl >/dev/null 2>&1 && [ -d /run/systemd/system ]; then
+  if [ "$(timedatectl show -p CanNTP --value 2>/dev/null)" = no ]; then
+    command -v apt-get >/dev/null 2>&1 || {
+      echo 'no NTP program is here: install chrony or systemd-timesyncd' >&2; exit 1; }
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q; apt-get install -y -q --no-install-recommends systemd-timesyncd
+    echo "undo apt-get remove -y -q systemd-timesyncd"
+    systemctl try-restart systemd-timedated
+  fi
   was=$(timedatectl show -p NTP --value 2>/dev/null || echo no)
   timedatectl set-ntp true
   [ "$was" = yes ] || echo "undo timedatectl set-ntp false"
-  systemctl restart systemd-timesyncd 2>/dev/null || true
+  if systemctl is-active -q chrony || systemctl is-active -q chronyd; then chronyc makestep || true
+  else systemctl try-restart systemd-timesyncd; fi
 elif command -v chronyc >/dev/null 2>&1; then chronyc makestep
-else echo 'neither systemd-timesyncd nor chrony is here: install one' >&2; exit 1; fi
+else echo 'neither systemd nor chrony is here: set the clock by hand' >&2; exit 1; fi
 """
 
 
