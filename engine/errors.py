@@ -159,10 +159,13 @@ class SshCommandFailed(SshFailure):
     code = "ssh_command_failed"
     step = "command"
 
-    def __init__(self, message: str, *, hint: str = "", exit_status: int = -1, stderr: str = "") -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", exit_status: int = -1, stderr: str = "", stdout: bytes = b""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.exit_status = exit_status
         self.stderr = stderr
+        self.stdout = stdout
 
 
 class SshOutcomeUnknown(SshFailure):

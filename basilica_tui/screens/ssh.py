@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ from textual.binding import BindingType
 
 from basilica_tui.format import Line, Look
 from basilica_tui.screens.base import ConsoleScreen
+from basilica_tui.screens.login import AskLogin, NodeLogin
 from basilica_tui.screens.repair import ask_plan
 from basilica_tui.screens.scrolling import ScrollingLines
 from basilica_tui.screens.table_screen import TableScreen
@@ -29,8 +30,6 @@ from basilica_tui.tables import node_name
 from basilica_tui.widgets.lines import Lines
 from engine.errors import BasilicaError
 
-"""Of a plan in the dialog; all of it is in the log of the action and in ``doctor --dry-run``."""
-
 
 class SshScreen(TableScreen[SshRow]):
     """Nodes above, the ladder of the selected one below. Results stay until the next check."""
@@ -44,6 +43,8 @@ class SshScreen(TableScreen[SshRow]):
         self._rows: dict[str, SshRow] = {}
         self._ladders: dict[str, tuple[Rung, ...]] = {}
         self._asked: set[str] = set()
+        self._admin = "root"
+        """Whom the login dialog proposes: the name that was typed last."""
         self._is_changed = True
 
     def body(self) -> ComposeResult:
@@ -133,7 +134,7 @@ class SshScreen(TableScreen[SshRow]):
         self._changed()
         self.desk.start(self._check(node_id, busy))
 
-    async def _check(self, node_id: str, busy: set[str]) -> None:
+    async def _check(self, node_id: str, busy: set[str], login: NodeLogin | None = None) -> None:
         done = 0
 
         def told(text: str) -> None:
@@ -146,7 +147,8 @@ class SshScreen(TableScreen[SshRow]):
                 self._changed()
 
         try:
-            answer = await self.desk.link.act("ssh.check", {"node_id": node_id} if node_id else {}, told)
+            args = {**({"node_id": node_id} if node_id else {}), **_login_args(login)}
+            answer = await self.desk.link.act("ssh.check", args, told)
         except BasilicaError as error:
             self.desk.say(f"SSH check: {error}", "bad")
         else:
@@ -197,24 +199,44 @@ class SshScreen(TableScreen[SshRow]):
 
     # --- repair -----------------------------------------------------------------------------------------------
 
-    async def _show_fix(self, node_id: str) -> None:
+    async def _show_fix(self, node_id: str, login: NodeLogin | None = None) -> None:
         row = self._rows.get(node_id)
         if row is None or not row.check or row.verdict not in ("failed", "warning"):
             self.desk.say("there is no finding to repair; t checks the node", "warn")
             return
-        args: dict[str, object] = {"node_id": node_id, "check": row.check}
+        args = {"node_id": node_id, "check": row.check, **_login_args(login)}
         try:
-            plan = await self.desk.link.act("ssh.plan", args)
+            plan = await self.desk.link.act("ssh.plan", {**args, "password": ""} if login else args)
         except BasilicaError as error:
             self.desk.say(f"{row.check}: {error}", "warn")
             return
-        if plan.get("needs_admin"):
-            self.desk.say(
-                f"this needs an administrator on the node: basilica-tui doctor --node {row.label} --fix --admin root",
-                "warn",
-                15.0,
-            )
+        if login is None and (plan.get("needs_admin") or plan.get("needs_password")):
+            self._ask_login(node_id, row, plan)
             return
+        self._confirm_fix(node_id, row, args, plan)
+
+    def _ask_login(self, node_id: str, row: SshRow, plan: Mapping[str, object]) -> None:
+        account = str(plan.get("account", "")) if plan.get("needs_password") and not plan.get("needs_admin") else ""
+        lines = [
+            "This needs a login on the node that this miner does not have. The password is used for this one repair "
+            "and kept nowhere."
+        ]
+
+        def answered(login: NodeLogin | None) -> None:
+            if login is None:
+                return
+            self._admin = login.admin or self._admin
+            self.desk.start(self._look_again(node_id, login) if login.admin else self._show_fix(node_id, login))
+
+        title = f"{(self.lookup(node_id) or row).label or node_id}: {plan.get('title', '')}"
+        self.desk.push_screen(AskLogin(title, lines, admin="" if account else self._admin, account=account), answered)
+
+    async def _look_again(self, node_id: str, login: NodeLogin) -> None:
+        """An administrator sees why, which may be another cause than the one that was known."""
+        await self._check(node_id, {node_id}, login)
+        await self._show_fix(node_id, login)
+
+    def _confirm_fix(self, node_id: str, row: SshRow, args: Mapping[str, object], plan: Mapping[str, object]) -> None:
         label = (self.lookup(node_id) or row).label or node_id
         ask_plan(
             self.desk,
@@ -240,6 +262,10 @@ class SshScreen(TableScreen[SshRow]):
             self.desk.say("there is no ladder to copy; t checks the node", "warn")
             return
         self.desk.copy_text(report_text(row.label, rungs), f"the report of {row.label}")
+
+
+def _login_args(login: NodeLogin | None) -> dict[str, object]:
+    return {} if login is None else {"admin": login.admin, "password": login.password}
 
 
 class LadderScreen(ConsoleScreen):

@@ -19,6 +19,9 @@ REMEMBERED_KEYS = 256
 TARGET_ARGS = ("target", "node_id", "hotkey", "grant_id", "alert_id", "id")
 """Arguments that may name the object of an action, for the audit event."""
 
+SECRET_ARGS = frozenset({"password"})
+"""Arguments that nothing keeps."""
+
 Report = Callable[[str], None]
 Handler = Callable[[Mapping[str, object], Report], Awaitable[Mapping[str, object]]]
 
@@ -93,7 +96,7 @@ class ActionTable:
         self._running.add(task)
         task.add_done_callback(self._finished)
         if key:
-            self._remember(key, _Run(verb, args, task))
+            self._remember(key, _Run(verb, _without_secrets(args), task))
         return await asyncio.shield(task)
 
     async def close(self) -> None:
@@ -104,7 +107,7 @@ class ActionTable:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _repeat(self, earlier: _Run, verb: str, args: Mapping[str, object], actor: str) -> Mapping[str, object]:
-        if (earlier.verb, earlier.args) != (verb, args):
+        if (earlier.verb, earlier.args) != (verb, _without_secrets(args)):
             self._audit(actor, verb, args, "refused: key_reused")
             raise ControlRefused(f"the key of this {verb} was used for another action", reason="key_reused")
         self._audit(actor, verb, args, "repeated")
@@ -153,3 +156,7 @@ class ActionTable:
         self._emit(
             OperatorActed(at=self._clock.now(), actor=actor, verb=verb[:100], target=target[:200], outcome=outcome)
         )
+
+
+def _without_secrets(args: Mapping[str, object]) -> Mapping[str, object]:
+    return {name: value for name, value in args.items() if name not in SECRET_ARGS}

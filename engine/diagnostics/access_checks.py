@@ -31,6 +31,8 @@ class AccessFacts:
     baseline: Baseline | None = None
     sessions: Mapping[str, int] | None = None
     """Processes by the grant that they carry; None when they were not looked at."""
+    canary: str = ""
+    """What the engine's canary login showed at the enrolment; empty while the node was not enrolled."""
     node_trouble: str = ""
 
     @property
@@ -93,7 +95,10 @@ def judge_expiry(facts: AccessFacts) -> Judgement:
         return warn(
             "old_sshd", f"{facts.server_version or 'this server'} knows no expiry-time (OpenSSH 7.7 and newer do)"
         )
-    return ok(f"{facts.server_version} ends keys by itself ({'UTC' if form == 'utc' else 'node-local time'})")
+    if facts.canary == "not_enforced":
+        return fail("not_enforced", f"{facts.server_version} let a key in whose expiry-time was over")
+    proof = ", proved by a login" if facts.canary == "proved" else ", by its version; not tried yet"
+    return ok(f"{facts.server_version} ends keys by itself ({'UTC' if form == 'utc' else 'node-local time'}{proof})")
 
 
 def judge_sessions(facts: AccessFacts) -> Judgement:
@@ -146,6 +151,11 @@ CHECKS: tuple[Check[AccessFacts], ...] = (
                 "old_sshd",
                 "the node's sshd knows no expiry-time: keys end only when they are removed",
                 advice="upgrade OpenSSH on the node to 9.1 or newer",
+            ),
+            Cause(
+                "not_enforced",
+                "the node let in a key that was over: something else than its OpenSSH decides about keys",
+                advice="look for AuthorizedKeysCommand and for another SSH server in front of sshd",
             ),
         ),
     ),

@@ -17,10 +17,11 @@ from engine.diagnostics.look_chain import look_at_chain
 from engine.diagnostics.look_files import look_at_config, look_at_wallet
 from engine.diagnostics.look_host import chain_clock, look_at_host, names_of, resolve_all
 from engine.diagnostics.look_records import Records, read_records
+from engine.diagnostics.look_server import look_at_server, read_server
 from engine.diagnostics.look_service import ask_engine, ask_http, look_at_database, look_at_unit
 from engine.diagnostics.model import HOST, Report, Result, Scope, Subject, climb
 from engine.diagnostics.patient import Config, NodePatient, Patient
-from engine.diagnostics.service_checks import ServiceFacts
+from engine.diagnostics.service_checks import BaseState, ServiceFacts
 from engine.diagnostics.wallet_checks import WalletFacts
 from engine.miner.axon import advertised_endpoint
 from engine.ssh.admin import AdminLogin
@@ -111,7 +112,7 @@ class Doctor:
                 if (Scope.CHAIN in scopes)
                 else None
             )
-            records = tasks.create_task(asyncio.to_thread(read_records, config))
+            records = tasks.create_task(_records(config))
             own = tasks.create_task(self._config()) if Scope.CONFIG in scopes else None
         results: list[Result] = list(own.result()) if own else []
         seen = fleet.result() if fleet else Nodes()
@@ -153,7 +154,7 @@ class Doctor:
         facts, engine, base = await asyncio.gather(
             asyncio.to_thread(look_at_unit, self._patient),
             ask_engine(config),
-            asyncio.to_thread(look_at_database, config),
+            _database(config),
         )
         state, said = engine if not self._tools.inside else ("running", "this engine")
         database, database_said, path, recording, free = base
@@ -223,6 +224,18 @@ class Doctor:
         self._done = min(self._done + 1, self._total)
         self._on_progress(Progress(self._done, self._total, subject, scope, results))
         return results
+
+
+async def _records(config: Config) -> Records:
+    if config.database.file is None:
+        return await read_server(config.database.url)
+    return await asyncio.to_thread(read_records, config)
+
+
+async def _database(config: Config) -> tuple[BaseState, str, str, int | None, int | None]:
+    if config.database.file is None:
+        return *await look_at_server(config.database.url), "", None, None
+    return await asyncio.to_thread(look_at_database, config)
 
 
 def _chain_facts(

@@ -12,7 +12,8 @@ from engine.errors import FixFailed
 from engine.ssh.keys import ClientKey
 
 Undo = Callable[[], Awaitable[None]]
-LOCAL_COMMAND_S = 120.0
+LOCAL_COMMAND_S = 360.0
+"""Longer than a unit may take to start."""
 
 
 def change_file(action: SetMode | MakeKey | EditConfig | RestoreFile | WriteFile) -> list[Undo]:

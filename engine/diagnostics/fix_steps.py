@@ -20,7 +20,7 @@ from engine.diagnostics.plan import (
     RootScript,
     Step,
 )
-from engine.errors import FixFailed, SshFailure
+from engine.errors import BasilicaError, FixFailed, SshCommandFailed, SshFailure
 from engine.ssh.admin import AdminLogin
 from engine.ssh.authorized_keys import Change, Refusal, plan_removal
 from engine.ssh.host_keys import HostKeys, fingerprint_of
@@ -47,6 +47,14 @@ class Hands:
     act: Act | None = None
     journal: Path | None = None
     actor: str = ""
+
+
+class StepFailed(FixFailed):
+    """A step failed halfway; ``undos`` take back what it had done."""
+
+    def __init__(self, error: BasilicaError, undos: list[Undo]) -> None:
+        super().__init__(error.message, hint=error.hint)
+        self.undos = undos
 
 
 class StepRunner:
@@ -78,14 +86,18 @@ class StepRunner:
 
     async def _script(self, action: RootScript | AccountScript) -> list[Undo]:
         run = self._runner(action)
-        output = await run(action.script)
+        try:
+            output = await run(action.script)
+        except SshCommandFailed as error:
+            # Half a change is taken back as well: the script said how before it made each part.
+            raise StepFailed(error, self._way_back(action, run, _undo_lines(error.stdout))) from error
         await self._forget(action.target)
-        lines = [
-            line.removeprefix("undo ")
-            for line in output.decode("utf-8", "replace").splitlines()
-            if line.startswith("undo ")
-        ]
-        script = "\n".join([*reversed(lines), action.undo])
+        return self._way_back(action, run, [*_undo_lines(output), action.undo])
+
+    def _way_back(
+        self, action: RootScript | AccountScript, run: Callable[[str], Awaitable[bytes]], lines: list[str]
+    ) -> list[Undo]:
+        script = "\n".join(lines)
         if not script.strip():
             return []
 
@@ -207,3 +219,9 @@ class StepRunner:
         if self._hands.pool is None:
             raise FixFailed("the miner's own SSH key is not usable, so no node can be reached")
         return self._hands.pool
+
+
+def _undo_lines(output: bytes) -> list[str]:
+    """The last change first."""
+    lines = output.decode("utf-8", "replace").splitlines()
+    return [line.removeprefix("undo ") for line in reversed(lines) if line.startswith("undo ")]

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from engine.diagnostics.fix_local import Undo
-from engine.diagnostics.fix_steps import Act, Hands, Report, StepRunner
+from engine.diagnostics.fix_steps import Act, Hands, Report, StepFailed, StepRunner
 from engine.diagnostics.model import Result, Verdict
 from engine.diagnostics.plan import Plan
 from engine.errors import BasilicaError
+from engine.ownership import make_private_directory, take_after_directory
 
 Ending = Literal["repaired", "changed", "not_helped", "failed", "undone"]
 _JOURNAL_LIMIT_BYTES = 4 << 20
@@ -49,6 +50,7 @@ class Fixer:
                 self._report(f"{number}/{len(plan.steps)} {step.title}")
                 undos += await self._steps.perform(step)
         except BasilicaError as error:
+            undos += error.undos if isinstance(error, StepFailed) else []
             taken_back = await self._take_back(undos)
             return self._end(Outcome(plan, "failed", f"{error}{taken_back}"))
         self._report("checking again")
@@ -96,8 +98,9 @@ class Fixer:
 
 
 def _write_down(journal: Path, line: str) -> None:
-    journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_directory(journal.parent)
     handle = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "a", encoding="utf-8") as file:
+        take_after_directory(journal)
         if file.tell() < _JOURNAL_LIMIT_BYTES:
             file.write(line + "\n")

@@ -121,6 +121,7 @@ def look_at_access(facts: NodeFacts, records: Records, seen: Nodes, now: float) 
         grants=None if records.grants is None else records.grants.get(target.node_id, ()),
         no_records=records.trouble,
         baseline=records.baseline(target.node_id, target.label),
+        canary=records.canaries.get(target.node_id, ""),
         sessions=seen.sessions.get(target.node_id),
         node_trouble=trouble,
     )

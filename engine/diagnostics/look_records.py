@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.store.records import Grant
 
 METAGRAPH_KEY = "chain.metagraph"
+ENROLMENT = "access.enrolment."
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Records:
     """Open grants by node id."""
     baselines: Mapping[str, Baseline] = field(default_factory=dict)
     """By node id and address, as the engine files them."""
+    canaries: Mapping[str, str] = field(default_factory=dict)
+    """By node id: what the enrolment's canary showed (``engine.ssh.canary.Verdict``)."""
     metagraph_read_at: float | None = None
     trouble: str = ""
 
@@ -38,8 +41,7 @@ class Records:
 def read_records(config: RoleConfig) -> Records:
     """Blocking. A database that is not there yet holds nothing, which is no trouble."""
     path = config.database.file
-    if path is None:
-        return Records(trouble="the records are on a database server; ask the running engine: basilica-tui keys audit")
+    assert path is not None, "look_server reads what is on a server"
     if not path.exists():
         return Records(trouble="the engine has not run yet")
     try:
@@ -53,25 +55,35 @@ def read_records(config: RoleConfig) -> Records:
 
 
 def _read(connection: sqlite3.Connection) -> Records:
-    from engine.miner.drift import Baseline  # noqa: PLC0415 - the store behind it takes long to load
-    from engine.store.records import Grant  # noqa: PLC0415 - the same
+    from engine.store.records import Grant  # noqa: PLC0415 - the store takes long to load
 
     names = tuple(one.name for one in fields(Grant))
     columns = ", ".join(names)
-    grants: dict[str, tuple[Grant, ...]] = {}
+    found = []
     for row in connection.execute(f"SELECT {columns} FROM engine_grants WHERE removed_at IS NULL"):  # noqa: S608 - our own names
         values = dict(zip(names, row, strict=True))
-        grant = Grant(**{**values, "wrapped": bool(values["wrapped"])})
+        found.append(Grant(**{**values, "wrapped": bool(values["wrapped"])}))
+    return records_of(found, connection.execute("SELECT key, value FROM engine_keyvalue"))
+
+
+def records_of(open_grants: Iterable[Grant], pairs: Iterable[tuple[str, str]]) -> Records:
+    """Rows as they are stored, in order."""
+    from engine.miner.drift import Baseline  # noqa: PLC0415 - the store behind it takes long to load
+
+    grants: dict[str, tuple[Grant, ...]] = {}
+    for grant in open_grants:
         grants[grant.node_id] = (*grants.get(grant.node_id, ()), grant)
-    baselines, read_at = {}, None
-    for key, value in connection.execute("SELECT key, value FROM engine_keyvalue"):
-        with contextlib.suppress(ValueError, TypeError, AttributeError):
+    baselines, canaries, read_at = {}, {}, None
+    for key, value in pairs:
+        with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError):
             if key == METAGRAPH_KEY:
                 read_at = float(json.loads(value)["read_at"])
+            elif key.startswith(ENROLMENT):
+                canaries[key.removeprefix(ENROLMENT)] = str(json.loads(value)["verdict"])
             elif key.startswith("access.lines."):
                 record = json.loads(value)
                 baselines[key.removeprefix("access.lines.")] = Baseline(
                     {str(k): float(v) for k, v in record.get("accepted", {}).items()},
                     {str(k): float(v) for k, v in record.get("others", {}).items()},
                 )
-    return Records(grants, baselines, read_at)
+    return Records(grants, baselines, canaries, read_at)

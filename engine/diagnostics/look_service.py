@@ -165,8 +165,7 @@ async def ask_http(host: str, port: int, path: str) -> tuple[Answer, str]:
 def look_at_database(config: RoleConfig) -> tuple[BaseState, str, str, int | None, int | None]:
     """Verdict, words, path, size of the event log, free space beside it; blocking and read only."""
     path = config.database.file
-    if path is None:
-        return "remote", "", "", None, None
+    assert path is not None, "look_server looks at what is on a server"
     recording, free = None, None
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(path.parent).free

@@ -11,7 +11,7 @@ from engine.diagnostics.model import Cause, Check, Judgement, Scope, fail, ok, s
 
 Answer = Literal["", "ok", "degraded", "refused", "silent", "off", "other"]
 EngineState = Literal["", "running", "absent", "silent", "refused"]
-BaseState = Literal["", "ok", "absent", "damaged", "unreadable", "newer", "remote"]
+BaseState = Literal["", "ok", "absent", "damaged", "unreadable", "newer", "unreachable"]
 RECORDING_MAX_BYTES = 20 * 10**9
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - what PrivateTmp hides, nothing is written there
 _HIDING = {"yes", "true", "on", "1", "tmpfs"}
@@ -177,9 +177,7 @@ def judge_metrics(facts: ServiceFacts) -> Judgement:
 def judge_database(facts: ServiceFacts) -> Judgement:
     """Grants live there."""
     if facts.database == "absent":
-        return ok(f"{facts.database_path} will be made at the first start")
-    if facts.database == "remote":
-        return skip("the database is on a server: ask it for its health")
+        return ok(facts.database_said or f"{facts.database_path} will be made at the first start")
     if facts.database == "ok":
         return ok(facts.database_said)
     if not facts.database:
@@ -191,6 +189,8 @@ def judge_recording(facts: ServiceFacts) -> Judgement:
     """The event log grows with what happens."""
     size, free = facts.recording_bytes, facts.free_bytes
     if size is None:
+        if facts.database and not facts.database_path:
+            return skip("the event log is on the database server")
         return ok("nothing is recorded yet")
     said = f"{size / 1e9:.2f} GB of events"
     if size > RECORDING_MAX_BYTES or (free is not None and size > 10**9 and size > 2 * free):
@@ -285,6 +285,11 @@ CHECKS: tuple[Check[ServiceFacts], ...] = (
             "damaged", "the file is damaged", advice="stop the engine and restore a backup: basilica-tui backup restore"
         ),
         Cause("unreadable", "this user may not read it", advice="run as the engine's user"),
+        Cause(
+            "unreachable",
+            "the database server does not let us in",
+            advice="check [database] url, and that PostgreSQL runs",
+        ),
         Cause("newer", "a newer version wrote it", advice="upgrade this program, or restore the backup of before"),
     ),
     _check(

@@ -81,7 +81,7 @@ class LadderActions:
         return {"rungs": [_rung(one) for one in report.results] if report is not None else []}
 
     async def _act_plan(self, args: Mapping[str, object], say: Say) -> Mapping[str, object]:
-        from engine.diagnostics.plan import render_plan
+        from engine.diagnostics.plan import AccountScript, render_plan
 
         plan = self._repair(args).plan
         return {
@@ -89,6 +89,8 @@ class LadderActions:
             "title": plan.title,
             "text": render_plan(plan),
             "needs_admin": plan.needs_admin,
+            "needs_password": plan.needs_password,
+            "account": next((s.action.target.username for s in plan.steps if isinstance(s.action, AccountScript)), ""),
             "is_reversible": plan.is_reversible,
             "message": plan.title,
         }
@@ -120,8 +122,12 @@ class LadderActions:
     def _clinic(self, args: Mapping[str, object]) -> Clinic:
         from engine.diagnostics.clinic import Access, Clinic
 
-        admin = args.get("admin")
-        access = Access(admin=admin if isinstance(admin, str) else "")
+        # A login that a person typed lives as long as this one action.
+        admin, password = args.get("admin"), args.get("password")
+        access = Access(
+            admin=admin if isinstance(admin, str) else "",
+            password=password if isinstance(password, str) and password else None,
+        )
         return Clinic(self._config(), self._clock, access, with_container=bool(args.get("container", False)))
 
 

@@ -47,7 +47,7 @@ class AdminLogin:
         """
         connection = await self._open(target)
         try:
-            result = await self._as_root(connection, target, script, timeout_s)
+            result = await self._as_root(connection, target, _whole(script), timeout_s)
         finally:
             await connection.close(2.0)
         return self._checked(target, result)
@@ -59,6 +59,7 @@ class AdminLogin:
                 f"on {target.address} as {self.username}: status {result.exit_status}: {said or 'no message'}",
                 exit_status=result.exit_status,
                 stderr=said,
+                stdout=result.stdout,
             )
         return result.stdout
 
@@ -66,7 +67,7 @@ class AdminLogin:
         """Run a shell script as this account itself. Raises as ``run_as_root`` does."""
         connection = await self._open(target)
         try:
-            result = await self._run(connection, target, "sh -s", script.encode(), timeout_s)
+            result = await self._run(connection, target, "sh -s", _whole(script).encode(), timeout_s)
         finally:
             await connection.close(2.0)
         return self._checked(target, result)
@@ -134,3 +135,8 @@ class AdminLogin:
             )
         except ConnectionGoneError:
             raise failures.outcome_unknown(target) from None
+
+
+def _whole(script: str) -> str:
+    """A shell reads its script as it goes: read whole first, no program in it can take the rest for its own input."""
+    return f"basilica_script() {{\n{script}\n}}\nbasilica_script </dev/null\n"

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import HostKeysUnusable
+from engine.ownership import make_private_directory, take_after_directory
 from engine.ssh.target import NodeTarget
 
 
@@ -241,12 +242,13 @@ def _write_atomically(path: Path, lines: list[str]) -> None:
     """Temporary file (created 0600), fsync, rename: a crash leaves the old or the new pins."""
     temporary = ""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(path.parent)
         descriptor, temporary = tempfile.mkstemp(prefix=".known_hosts.", dir=path.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write("".join(line + "\n" for line in lines))
             file.flush()
             os.fsync(file.fileno())
+        take_after_directory(Path(temporary))
         Path(temporary).replace(path)
     except OSError as error:
         if temporary:

@@ -147,6 +147,7 @@ class NodePool:
                 f"a command on {target.label} ended with status {result.exit_status}: {stderr or 'no message'}",
                 exit_status=result.exit_status,
                 stderr=stderr,
+                stdout=result.stdout,
             )
         return result
 

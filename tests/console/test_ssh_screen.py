@@ -57,6 +57,13 @@ class ClimbingClient(TestClient):
         if verb == "ssh.ladder":
             return {"rungs": RUNGS}
         if verb == "ssh.plan":
+            if self._engine.verbs and "needs-admin" in self._engine.verbs:
+                return {"fix": "node_create_user", "title": "create the account", "text": "1. useradd", "account": "",
+                        "needs_admin": True, "needs_password": False, "is_reversible": True}  # fmt: skip
+            if self._engine.verbs and "needs-password" in self._engine.verbs:
+                return {"fix": "node_authorize", "title": "add the key", "text": "1. append one line",
+                        "account": "basilica", "needs_admin": False, "needs_password": True,
+                        "is_reversible": True}  # fmt: skip
             return {"fix": "node_authorize", "title": "add the key", "text": "1. append one line", "needs_admin": False,
                     "is_reversible": True}  # fmt: skip
         return {"message": "repaired"}
@@ -181,3 +188,60 @@ def test_ladders_read_well_in_text() -> None:
     assert row_of_progress("working") is None
     assert row_of_progress('{"node_id": 3}') is None
     assert rungs_of({}) == ()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_a_repair_by_an_administrator_asks_for_the_login_once(
+    make_app: MakeApp, engine: TestEngine, size: tuple[int, int]
+) -> None:
+    """F asks for name and password, looks again as the administrator, shows the plan, and hands the password on."""
+    engine.verbs = (engine.verbs or frozenset()) | {"needs-admin"}
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await pilot.press("5", "t")
+        await settle(pilot)
+        await settle(pilot)
+        await pilot.press("F")
+        await settle(pilot)
+        assert "administrator" in text_of(app)
+        await pilot.press(*"se cret".replace(" ", ""))
+        assert "secret" not in text_of(app)
+        await pilot.press("shift+tab", "ctrl+u", *"ops", "enter", "enter")
+        await settle(pilot)
+        await settle(pilot)
+        assert "1. useradd" in text_of(app)
+        checks = [args for verb, args in engine.acted if verb == "ssh.check"]
+        assert checks[-1] == {"node_id": node_id(1), "admin": "ops", "password": "secret"}
+        assert [args.get("password", "") for verb, args in engine.acted if verb == "ssh.plan"] == ["", ""]
+        await pilot.press("y")
+        await settle(pilot)
+        await settle(pilot)
+        (fixed,) = [args for verb, args in engine.acted if verb == "ssh.fix"]
+        assert (fixed["admin"], fixed["password"], fixed["fix"]) == ("ops", "secret", "node_create_user")
+
+
+async def test_the_accounts_own_password_is_enough_for_its_key(make_app: MakeApp, engine: TestEngine) -> None:
+    """Without a name the password is the account's, as for ssh-copy-id; esc asks nothing of the engine."""
+    engine.verbs = (engine.verbs or frozenset()) | {"needs-password"}
+    app = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(pilot)
+        await pilot.press("5", "t")
+        await settle(pilot)
+        await settle(pilot)
+        await pilot.press("F")
+        await settle(pilot)
+        assert "empty: basilica itself" in text_of(app)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert "ssh.fix" not in [verb for verb, _ in engine.acted]
+        await pilot.press("F")
+        await settle(pilot)
+        await pilot.press("enter", *"secret", "enter")
+        await settle(pilot)
+        await pilot.press("y")
+        await settle(pilot)
+        await settle(pilot)
+        (fixed,) = [args for verb, args in engine.acted if verb == "ssh.fix"]
+        assert (fixed["admin"], fixed["password"]) == ("", "secret")

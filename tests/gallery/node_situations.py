@@ -22,6 +22,15 @@ def sshd(*lines: str) -> Break:
     return lambda machine: machine.sshd_lines.extend(lines)
 
 
+def drop_in(name: str, text: str) -> Break:
+    """Another file of sshd's settings."""
+
+    def write(machine: Machine) -> None:
+        (machine.etc / "ssh" / "sshd_config.d" / name).write_text(text + "\n")
+
+    return write
+
+
 def mode(path: str, bits: int) -> Break:
     """The mode of something in the account's home."""
     return lambda machine: (machine.home / path).chmod(bits)
@@ -214,6 +223,17 @@ def _half_full_gb() -> float:
     return (usage.free + usage.total) / 2e9
 
 
+def wrong_clock(offset: str) -> Break:
+    """Another time for every program of the account: the machine's own clock is everybody's."""
+
+    def change(machine: Machine) -> None:
+        library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+        sshd(f"SetEnv LD_PRELOAD={library} FAKETIME={offset}")(machine)
+
+    return change
+
+
+NTP = "the wrong clock is a library's here, which no NTP sets; tests/gallery/test_booted.py runs the fix itself"
 REBOOT = "a driver needs a reboot, or a person at the hardware"
 NODE_SITUATIONS = (
     # the way
@@ -634,6 +654,10 @@ NODE_SITUATIONS = (
         node=', extra_mount_path = "/data"',
     ),
     NodeSituation(
+        "a clock ten minutes ahead", "node.clock", "ahead", "node.ntp", wrong_clock("+10m"), None, False, NTP
+    ),
+    NodeSituation("a clock behind", "node.clock", "behind", "node.ntp", wrong_clock("-10m"), None, False, NTP),
+    NodeSituation(
         "passwords are accepted", "node.hardening", "password_login", "node.harden", sshd("PasswordAuthentication yes")
     ),
     NodeSituation(
@@ -654,8 +678,13 @@ NODE_SITUATIONS = (
         "startups",
         "node.harden",
         sshd("MaxStartups 2:90:2"),
-        repaired=False,
-        why_not="OpenSSH 9.2 takes the last MaxStartups line, so a drop-in loses; it is taken back",
+    ),
+    NodeSituation(
+        "MaxStartups 2 in a drop-in of another's",
+        "node.capacity",
+        "startups",
+        "node.harden",
+        both(sshd("MaxStartups 30:30:100"), drop_in("50-cloud.conf", "  maxstartups 2:90:2")),
     ),
     NodeSituation("leftovers of the deployed miner", "node.leftovers", "keys", "node.remove_leftovers", _leftovers),
 )

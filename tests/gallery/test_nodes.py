@@ -160,14 +160,19 @@ async def test_the_first_key_goes_in_with_the_accounts_own_password(practice: Pr
 
 
 async def test_a_fix_that_does_not_help_is_taken_back(practice: Practice, machine: Machine) -> None:
-    """A Match block stands against the drop-in: the check still fails, so the drop-in goes again."""
+    """A Match block stands against the drop-in: the check still fails, so the drop-in goes, and lines come back."""
     _fresh(practice)
-    machine.sshd_lines += [f"Match User {ACCOUNT}", "    MaxSessions 0"]
+    machine.sshd_lines += ["MaxStartups 9:90:9", f"Match User {ACCOUNT}", "    MaxSessions 0"]
+    other = machine.etc / "ssh" / "sshd_config.d" / "50-cloud.conf"
+    other.write_text("MaxStartups 8:90:8\n")
     machine.start()
+    before = (machine.etc / "ssh" / "sshd_config").read_text()
     practice.configure([machine])
 
     outcomes, left = await repair(practice.clinic())
 
     assert [(one.plan.fix, one.ending) for one in outcomes] == [("node.harden", "not_helped")]
     assert [(one.check, one.cause) for one in left] == [("node.shell", "no_channel")]
+    assert (machine.etc / "ssh" / "sshd_config").read_text() == before
+    assert other.read_text() == "MaxStartups 8:90:8\n"
     assert not (machine.etc / "ssh" / "sshd_config.d" / "00-basilica.conf").exists()

@@ -1,5 +1,7 @@
 """Fixes of a node's sshd: one drop-in file, checked by ``sshd -t``, proved by a second login.
 
+A line of another file that would win against the drop-in is commented out, and comes back with the undo.
+
 A change that locks us out could not be taken back by us. So the node itself takes it back unless somebody who got in
 confirms it in time, also when this program or its host dies in between.
 """
@@ -23,6 +25,9 @@ _RELOAD = """reload() {
 _BACK = """back() {
   if [ -e "$f.before" ]; then mv "$f.before" "$f"; else rm -f "$f"; fi
   cat "$main.before-basilica" >"$main"
+  for o in /etc/ssh/sshd_config.d/*.conf.before-basilica; do
+    if [ -e "$o" ]; then cat "$o" >"${o%.before-basilica}"; rm -f "$o"; fi
+  done
 }
 """
 _HEAD = f"""set -e
@@ -40,6 +45,17 @@ END
 chmod 644 "$f.new"; mv "$f.new" "$f"
 grep -qiE '^[[:space:]]*Include[[:space:]]+/etc/ssh/sshd_config.d/' "$main" || {
   { echo 'Include /etc/ssh/sshd_config.d/*.conf'; cat "$main.before-basilica"; } >"$main"; }
+rm -f /etc/ssh/sshd_config.d/*.conf.before-basilica
+# Of MaxStartups some versions take the last line, of everything else all take the first: other lines give way.
+wanted=$(sed -n 's/^MaxStartups //p' "$f")
+if [ -n "$wanted" ] && [ "$(sshd -T 2>/dev/null | sed -n 's/^maxstartups //p')" != "$wanted" ]; then
+  for o in "$main" /etc/ssh/sshd_config.d/*.conf; do
+    [ "$o" != "$f" ] && [ -f "$o" ] && grep -qiE '^[[:space:]]*MaxStartups[[:space:]=]' "$o" || continue
+    [ "$o" = "$main" ] || cp -p "$o" "$o.before-basilica"
+    sed -E 's/^[[:space:]]*[Mm][Aa][Xx][Ss][Tt][Aa][Rr][Tt][Uu][Pp][Ss][[:space:]=]/# basilica-tui: &/' "$o" >"$f.new"
+    cat "$f.new" >"$o"; rm -f "$f.new"
+  done
+fi
 if ! problem=$(sshd -t 2>&1); then back; echo "sshd -t refuses: $problem" >&2; exit 1; fi
 id=$$; echo "$id" >TOKEN; export f main id
 nohup sh -c "$(cat <<'END'

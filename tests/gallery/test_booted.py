@@ -1,0 +1,269 @@
+"""Fixes that need a whole machine: packages, Docker, the clock's service, systemd units, the deployed miner.
+
+The doctor's command runs inside a machine that boots its own systemd; the node is that machine's own sshd.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.booted import BootedHost, why_not_booted
+
+ROOT = Path(__file__).parents[2]
+CONFIG = "/home/miner/basilica/miner.toml"
+UNIT = "basilica-tui@miner.service"
+# Packages are fetched while there is still a network; apt finds them when the fix asks for them.
+FETCH = (
+    "rm -f usr/local/bin/docker; "
+    'chroot . sh -c "apt-get update -q && apt-get install -y -q --no-install-recommends --download-only '
+    'docker.io chrony ca-certificates curl gnupg && touch /packages-are-here" >/dev/null 2>&1 </dev/null || :'
+)
+
+pytestmark = [
+    pytest.mark.sshd,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(bool(why_not_booted()), reason=why_not_booted()),
+]
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[BootedHost]:
+    """A machine that is miner's host and node in one."""
+    host = BootedHost(before=FETCH)
+    host.start()
+    try:
+        host.shell("systemctl start ssh")
+        host.shell(f"cd {ROOT} && {sys.executable} -m tests.support.booted_miner")
+        yield host
+    finally:
+        host.stop()
+
+
+@pytest.fixture
+def packages(host: BootedHost) -> None:
+    """Skips where Debian's packages could not be fetched."""
+    if not (host.root / "packages-are-here").exists():
+        pytest.skip("Debian's packages cannot be reached from here")
+
+
+def doctor(host: BootedHost, *words: str) -> dict[str, Any]:
+    """``doctor --json`` with root's own login on the node."""
+    command = (sys.executable, "-m", "basilica_tui", "doctor", "--json", "--config", CONFIG, "--admin", "root", *words)
+    done = host.run(*command, check=False, timeout_s=400)
+    assert done.stdout.startswith("{"), done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def result(document: dict[str, Any], check: str) -> dict[str, Any]:
+    """One check's result."""
+    found: dict[str, Any] = next(one for one in document["results"] if one["check"] == check)
+    return found
+
+
+def fixed(document: dict[str, Any], fix: str) -> dict[str, Any]:
+    """How one fix ended."""
+    found: dict[str, Any] | None = next((one for one in document["fixes"] if one["fix"] == fix), None)
+    assert found is not None, document["fixes"]
+    return found
+
+
+def test_docker_is_installed_and_used(host: BootedHost, packages: None) -> None:
+    """No Docker: the distribution's is installed, a real daemon answers, and the miner's account reaches it."""
+    assert result(doctor(host, "--scope", "node"), "node.docker")["cause"] == "absent"
+
+    after = doctor(host, "--scope", "node", "--fix", "--yes")
+
+    assert fixed(after, "node.install_docker")["ending"] == "repaired", after["fixes"]
+    assert result(after, "node.docker")["verdict"] == "ok"
+    assert "Server" in host.run("runuser", "-u", "gpu", "--", "docker", "version").stdout
+
+
+def test_the_service_is_installed_by_the_doctor(host: BootedHost) -> None:
+    """No unit: the fix installs and starts it; the engine is then active by its own word."""
+    assert result(doctor(host, "--scope", "service"), "service.unit")["cause"] == "absent"
+
+    after = doctor(host, "--scope", "service", "--fix", "--yes")
+
+    assert fixed(after, "service.install")["ending"] == "repaired", after["fixes"]
+    assert host.run("systemctl", "is-active", UNIT).stdout.strip() == "active"
+
+
+def test_a_stopped_service_is_started_by_the_doctor(host: BootedHost) -> None:
+    """Stopped, then not enabled: each is named, and each time it runs and starts at boot afterwards."""
+    host.shell(f"systemctl is-enabled {UNIT} && systemctl stop {UNIT}")
+    assert result(doctor(host, "--scope", "service"), "service.active")["cause"] == "stopped"
+    after = doctor(host, "--scope", "service", "--fix", "--yes")
+    assert fixed(after, "service.start")["ending"] == "repaired", after["fixes"]
+
+    host.shell(f"systemctl disable {UNIT}")
+    assert result(doctor(host, "--scope", "service"), "service.active")["cause"] == "not_enabled"
+    after = doctor(host, "--scope", "service", "--fix", "--yes")
+
+    assert fixed(after, "service.start")["ending"] == "repaired", after["fixes"]
+    assert host.run("systemctl", "is-enabled", UNIT).stdout.strip() == "enabled"
+
+
+WRONG_CLOCK = """set -e
+timedatectl set-ntp false
+printf 'SetEnv LD_PRELOAD=%s FAKETIME=+10m\\n' "$(find /usr/lib -name libfaketime.so.1 | head -n 1)" \\
+  >/etc/ssh/sshd_config.d/late.conf
+systemctl reload ssh
+"""
+
+
+def test_the_clock_is_kept_by_ntp_and_the_fix_taken_back_where_it_does_not_help(host: BootedHost) -> None:
+    """A node ten minutes ahead: NTP is switched on for real, the clock is still wrong, so NTP is off again.
+
+    The wrong clock is a library in front of the account's programs: the machine's own clock is everybody's.
+    """
+    host.shell(WRONG_CLOCK)
+    try:
+        assert result(doctor(host, "--scope", "node"), "node.clock")["cause"] == "ahead"
+        after = doctor(host, "--scope", "node", "--fix", "--yes")
+    finally:
+        host.shell("rm /etc/ssh/sshd_config.d/late.conf; systemctl reload ssh")
+
+    done = fixed(after, "node.ntp")
+    assert (done["ending"], "taken back" in done["message"]) == ("not_helped", True)
+    assert host.run("timedatectl", "show", "-p", "NTP", "--value").stdout.strip() == "no"
+
+
+TOOLKIT = """set -e
+# A stand-in for NVIDIA's package server: the same addresses and formats, a key and a certificate of its own.
+cd "$(mktemp -d)"
+gpg --batch --quiet --passphrase '' --quick-gen-key toolkit@example.org rsa3072 sign 0
+mkdir -p site/libnvidia-container/stable/deb/amd64 tree/usr/bin tree/DEBIAN
+cp {stand_in}/nvidia-ctk tree/usr/bin/nvidia-ctk && chmod 755 tree/usr/bin/nvidia-ctk
+printf 'Package: nvidia-container-toolkit\nVersion: 1.0\nArchitecture: all\nMaintainer: t <t@example.org>\n\
+Description: stand-in\n' >tree/DEBIAN/control
+d=site/libnvidia-container/stable/deb/amd64
+dpkg-deb -b --root-owner-group tree $d/toolkit.deb >/dev/null
+cd $d
+sum() {{ sha256sum "$1" | cut -d' ' -f1; }}
+{{ cat "$OLDPWD/tree/DEBIAN/control"; echo "Filename: ./toolkit.deb"; echo "Size: $(stat -c %s toolkit.deb)"
+  echo "SHA256: $(sum toolkit.deb)"; }} >Packages
+{{ echo "Date: $(date -Ru)"; echo SHA256:; echo " $(sum Packages) $(stat -c %s Packages) Packages"; }} >Release
+gpg --batch --quiet --clearsign -o InRelease Release
+cd "$OLDPWD"
+gpg --armor --export toolkit@example.org >site/libnvidia-container/gpgkey
+echo 'deb https://nvidia.github.io/libnvidia-container/stable/deb/$(ARCH) /' \
+  >site/libnvidia-container/stable/deb/nvidia-container-toolkit.list
+openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out /usr/local/share/ca-certificates/stand-in.crt \
+  -days 2 -subj /CN=nvidia.github.io -addext subjectAltName=DNS:nvidia.github.io 2>/dev/null
+update-ca-certificates >/dev/null 2>&1
+echo 127.0.0.1 nvidia.github.io >>/etc/hosts
+cat >serve.py <<END
+import functools, http.server, ssl
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory="site")
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 443), handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/usr/local/share/ca-certificates/stand-in.crt", "key.pem")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+END
+systemd-run --quiet --unit toolkit-site --working-directory="$PWD" {python} "$PWD/serve.py"
+"""
+
+
+def test_the_toolkit_is_installed_from_its_packages(host: BootedHost, packages: None) -> None:
+    """Without NVIDIA's site the half-made change is taken back; with it apt checks the signature and Docker knows the
+    runtime. The packages are a stand-in's: NVIDIA's cannot be reached."""
+    source = "/etc/apt/sources.list.d/nvidia-container-toolkit.list"
+    if host.run("sh", "-c", "command -v docker", check=False).returncode:
+        pytest.skip("Docker was not installed before")
+    after = doctor(host, "--scope", "node", "--fix", "--yes")
+    done = fixed(after, "node.install_toolkit")
+    assert (done["ending"], "taken back" in done["message"]) == ("failed", True), done
+    assert not (host.root / source.lstrip("/")).exists()
+
+    host.shell(TOOLKIT.format(stand_in=ROOT / "tests/gallery/stand_in", python=sys.executable))
+    assert result(doctor(host, "--scope", "node"), "node.nvidia_runtime")["cause"] == "no_toolkit"
+    after = doctor(host, "--scope", "node", "--fix", "--yes")
+
+    assert fixed(after, "node.install_toolkit")["ending"] == "repaired", after["fixes"]
+    assert "nvidia" in host.run("docker", "info", "--format", "{{json .Runtimes}}").stdout
+
+
+OLD_MINER = """set -e
+mkdir -p /opt/basilica/config /opt/basilica/bin /opt/basilica/keys /root/.bittensor/wallets
+cp /home/miner/basilica/node_key /opt/basilica/keys/node_key
+cp -r /home/miner/basilica/wallets/miner /root/.bittensor/wallets/
+chown -R root: /opt/basilica /root/.bittensor
+cat >/opt/basilica/config/miner.toml <<END
+[bittensor]
+wallet_name = "miner"
+hotkey_name = "default"
+network = "local"
+chain_endpoint = "file:/home/miner/basilica/chain.db"
+netuid = 39
+external_ip = "127.0.0.1"
+axon_port = {port}
+[validator_comms]
+host = "127.0.0.1"
+port = {port}
+[ssh_session]
+miner_node_key_path = "/opt/basilica/keys/node_key"
+[node_management]
+nodes = [ {{ host = "127.0.0.1", port = 22, username = "gpu" }} ]
+END
+cp {python} /opt/basilica/bin/basilica-miner
+cat >/etc/systemd/system/basilica-miner.service <<END
+[Service]
+Environment=PYTHONHOME={home}
+ExecStart=/opt/basilica/bin/basilica-miner -c "import socket,time; s=socket.socket(); s.bind(('127.0.0.1',{port})); \
+s.listen(); time.sleep(9999)" --config /opt/basilica/config/miner.toml
+Restart=always
+[Install]
+WantedBy=multi-user.target
+END
+systemctl daemon-reload
+systemctl enable --now basilica-miner
+sleep 1
+systemctl is-active basilica-miner
+"""
+
+
+def test_the_deployed_miner_is_stopped_for_good(host: BootedHost) -> None:
+    """It starts at the next boot: the fix disables it; it runs and holds the port: it is stopped and stays stopped."""
+    host.shell(f"systemctl disable --now {UNIT} 2>/dev/null || true")
+    start_old_miner(host)
+    host.shell("systemctl stop basilica-miner")
+    found = result(doctor(host, "--scope", "host"), "host.old_miner")
+    assert (found["cause"], found["fixes"][:1]) == ("enabled", ["host.stop_old_miner"])
+
+    after = doctor(host, "--scope", "host", "--fix", "--yes")
+
+    assert fixed(after, "host.stop_old_miner")["ending"] == "repaired", after["fixes"]
+    assert host.run("systemctl", "is-enabled", "basilica-miner", check=False).stdout.strip() == "disabled"
+
+
+def test_the_deployed_miner_is_taken_over(host: BootedHost) -> None:
+    """It runs: its set-up is read, it is stopped for good, and this engine serves the same nodes on the same port."""
+    port = start_old_miner(host)
+    found = result(doctor(host, "--scope", "host"), "host.old_miner")
+    assert (found["cause"], found["fixes"][:1]) == ("running", ["host.take_over"])
+
+    after = doctor(host, "--scope", "host", "--fix", "--yes")
+
+    assert fixed(after, "host.take_over")["ending"] == "repaired", after["fixes"]
+    assert host.run("systemctl", "is-active", "basilica-miner", check=False).stdout.strip() != "active"
+    assert host.run("systemctl", "is-active", UNIT).stdout.strip() == "active"
+    assert "--daemon" in host.shell(f"tr '\\0' ' ' </proc/$(systemctl show {UNIT} -p MainPID --value)/cmdline")
+    assert f":{port} " in host.run("ss", "-ltn").stdout
+
+
+def start_old_miner(host: BootedHost) -> int:
+    """The deployed miner's unit and files, with a program of that name which holds the door's port."""
+    import tomllib
+
+    port = int(tomllib.loads((host.root / CONFIG.lstrip("/")).read_text())["validator_comms"]["port"])
+    python = str(Path(sys.executable).resolve())
+    host.shell(OLD_MINER.format(port=port, python=python, home=sys.base_prefix))
+    return port

@@ -1,0 +1,126 @@
+"""``python -m tests.image``: build the image from its Dockerfile and run the engine in it under compose.
+
+No registry is asked: the base is a Debian made by ``debootstrap`` and imported under the name that the Dockerfile
+uses, with the wheels of requirements.lock inside. A real Docker Engine runs in a machine that boots its own systemd
+(``tests.support.booted``), without a network. Needs root, Debian's and Python's package servers, and some minutes.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from tests.support.booted import BootedHost, why_not_booted
+
+ROOT = Path(__file__).parents[1]
+CONFIG = "/home/miner/basilica/miner.toml"
+PREPARE = f"""
+echo 'exit 101' >usr/sbin/policy-rc.d; chmod +x usr/sbin/policy-rc.d
+mount --rbind /proc proc; mount --rbind /dev dev
+chroot . sh -euc 'export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+apt-get install -y -q --no-install-recommends docker.io docker-compose debootstrap
+debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates bookworm /base
+cp /etc/resolv.conf /base/etc/resolv.conf
+cp {ROOT}/requirements.lock /base/requirements.lock
+cp -L /etc/ssl/certs/ca-certificates.crt /base/trusted.crt
+chroot /base pip download --quiet --cert /trusted.crt --dest /wheels -r /requirements.lock hatchling
+rm -rf /base/var/cache/apt /base/var/lib/apt/lists /base/requirements.lock /base/trusted.crt' </dev/null 1>&2
+umount -lR proc dev; rm usr/sbin/policy-rc.d
+"""
+COMPOSE = "/home/miner/compose/compose.yaml"
+
+
+def base_name() -> str:
+    """What the Dockerfile builds from."""
+    found = re.search(r"^ARG BASE=(\S+)$", (ROOT / "deploy/docker/Dockerfile").read_text(), re.MULTILINE)
+    assert found is not None
+    return found[1].removeprefix("docker.io/library/")
+
+
+def main() -> int:
+    """Every step with its seconds; 0 when the engine in the container was healthy."""
+    reason = why_not_booted()
+    if reason:
+        print(f"not checked: {reason}")
+        return 3
+    host = BootedHost(before=PREPARE, patience_s=900)
+    began = time.monotonic()
+
+    def tell(words: str) -> None:
+        print(f"{time.monotonic() - began:6.0f} s  {words}", flush=True)
+
+    try:
+        host.start()
+        tell("a machine with Docker and a base image's files")
+        _build(host)
+        size = host.shell("docker image ls basilica-tui:latest --format '{{.Size}}'").strip()
+        tell(f"an image of {size}, built from {base_name()}")
+        _check_compose_file(host)
+        tell("deploy/docker/compose.yaml is valid")
+        _serve(host)
+        tell("the engine serves in its container: " + host.shell("docker ps --format '{{.Status}}'").strip())
+        _survive(host)
+        tell("killed, it came back; stopped, it ended in order")
+    finally:
+        host.stop()
+    return 0
+
+
+def _build(host: BootedHost) -> None:
+    host.shell("mount -t tmpfs tmpfs /var/lib/docker; systemctl start containerd docker", timeout_s=120)
+    host.shell(
+        'tar -C /base -c . | docker import --change "ENV PATH=/usr/local/bin:/usr/bin:/bin PIP_NO_INDEX=1 '
+        f'PIP_FIND_LINKS=/wheels" - {base_name()} >/dev/null',
+        timeout_s=300,
+    )
+    version = host.shell(f"{sys.executable} -c 'from engine.version import __version__; print(__version__)'").strip()
+    host.shell(
+        f"cd {ROOT} && DOCKER_BUILDKIT=1 /usr/bin/docker build --network none -f deploy/docker/Dockerfile "
+        f"-t basilica-tui -t basilica-tui:{version} .",
+        timeout_s=900,
+    )
+
+
+def _check_compose_file(host: BootedHost) -> None:
+    host.shell(f"WALLET_UID=1:1 docker-compose -f {ROOT}/deploy/docker/compose.yaml config --quiet")
+    refused = host.run("docker-compose", "-f", f"{ROOT}/deploy/docker/compose.yaml", "config", "--quiet", check=False)
+    assert refused.returncode, "without WALLET_UID it must be refused"
+
+
+def _serve(host: BootedHost) -> None:
+    host.shell(f"systemctl start ssh; cd {ROOT} && {sys.executable} -m tests.support.booted_miner")
+    # The chain's file is one of a test's network; the engine needs it where it may write.
+    host.shell(
+        "cd /home/miner/basilica && mkdir -p data && mv chain.db* data/ && chown -R miner: data && "
+        "sed -i 's#basilica/chain.db#basilica/data/chain.db#' miner.toml"
+    )
+    host.shell(
+        f"{sys.executable} -m basilica_tui service install --config {CONFIG} --compose {Path(COMPOSE).parent} "
+        f"--no-start --yes && docker-compose -f {COMPOSE} config --quiet && docker-compose -f {COMPOSE} up -d"
+    )
+    host.until("docker ps --format '{{.Status}}' | grep -q '(healthy)'", "the container is healthy", seconds=240)
+    port = host.shell(f"sed -n 's/^axon_port = //p' {CONFIG}").strip()
+    host.shell(f"ss -ltn | grep -q ':{port} '")
+
+
+def _survive(host: BootedHost) -> None:
+    name = host.shell("docker ps --format '{{.Names}}'").strip()
+    host.shell("kill -KILL $(pgrep -f -o 'basilica-tui --daemon')")
+    host.until(
+        f"[ $(docker inspect -f '{{{{.RestartCount}}}}' {name}) = 1 ]; docker ps --format '{{{{.Status}}}}' | "
+        "grep -q '(healthy)'",
+        "the container came back",
+        seconds=240,
+    )
+    host.shell(f"docker-compose -f {COMPOSE} stop", timeout_s=90)
+    status = host.shell(f"docker inspect -f '{{{{.State.ExitCode}}}}' {name}").strip()
+    assert status in {"0", "143"}, f"it ended with {status}"
+
+
+if __name__ == "__main__":
+    assert shutil.which("nsenter"), "util-linux is not here"
+    sys.exit(main())
