@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -84,6 +85,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         bell: Bell = "off",
         pace_s: float = NORMAL_S,
         edge: str = "",
+        is_remote: bool = False,
     ) -> None:
         """``feed`` makes what fills the store where that is no engine; ``refusal`` is what a read-only console says."""
         self.edge = edge  # read by the style sheet, which super's constructor makes
@@ -121,6 +123,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._watch: TerminalWatch | None = None
         self._notice: tuple[str, str, float] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.is_remote = is_remote
+        """Whether the engine's files are on another host."""
+        self._is_aside = False
         self._acts = Acts(self)
         self._opening: asyncio.Task[None] | None = None
         self._bell, self._ear = bell, AlertEar()
@@ -192,9 +197,25 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._ticks = self.set_interval(seconds, self.flush)
         self.say(f"drawn every {seconds:g} s; + more often, _ less")
 
+    @property
+    def can_step_aside(self) -> bool:
+        """Whether the terminal can be given to somebody else; a browser cannot."""
+        return self._driver is not None and self._driver.can_suspend
+
+    @contextlib.contextmanager
+    def stepping_aside(self) -> Iterator[None]:
+        """The terminal belongs to another program for the block; what the engine tells is taken in and not drawn."""
+        self._is_aside = True
+        try:
+            with self.suspend():
+                yield
+        finally:
+            self._is_aside = False
+        self.redraw()
+
     def suspend_to_shell(self) -> None:
         """Give the terminal back to the shell until ``fg``; a console in a browser has no shell."""
-        if self._driver is None or not self._driver.can_suspend:
+        if not self.can_step_aside:
             self.say("there is no shell to go back to here", "warn")
             return
         self.action_suspend_process()
@@ -251,7 +272,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Textual's way to the terminal, narrowed to the cells that differ; a screen not drawn yet is not shown."""
-        if isinstance(screen, ConsoleScreen) and not screen.is_drawn:
+        if self._is_aside or (isinstance(screen, ConsoleScreen) and not screen.is_drawn):
             return
         update: object = renderable
         if isinstance(update, CompositorUpdate):
@@ -271,7 +292,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def write_raw(self, sequence: str) -> None:
         """A control sequence for the terminal that shows nothing."""
-        if self._driver is not None and sequence:
+        if self._driver is not None and sequence and not self._is_aside:
             self._driver.write(sequence)
 
     # --- flushing ---------------------------------------------------------------------------------------------
@@ -319,7 +340,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.store = ConsoleStore()
         self.store.profile = name
         self.socket, self.read_only = way.where, self._is_read_only or way.read_only
-        self._ear, self.edge = AlertEar(), way.edge
+        self._ear, self.edge, self.is_remote = AlertEar(), way.edge, way.is_remote
         self.theme = way.theme or self._theme_wanted
         self.refresh_css(animate=False)
         self.link = Link(

@@ -76,6 +76,8 @@ BINDINGS: tuple[KeyBinding, ...] = (
     _screen(8, "config", "Effective configuration"),
     _screen(9, "setup", "Setup"),
     _screen(0, "engines", "All engines that have a name in console.toml"),
+    KeyBinding("screen.tree", (), "What belongs to what: nodes, GPUs, keys (validator: miners, nodes, GPUs)",
+               command="tree", group="Screens"),
     KeyBinding("screen.last", ("minus",), "Back to the view before this one", group="Screens"),
     KeyBinding("nav.down", ("j", "down"), "Next row", scope=(TABLES,), group="Moving"),
     KeyBinding("nav.up", ("k", "up"), "Previous row", scope=(TABLES,), group="Moving"),
@@ -214,13 +216,16 @@ BINDINGS: tuple[KeyBinding, ...] = (
                label="backups", danger=True, group="Actions", needs="config.restore"),
     KeyBinding("config.set", (), "Change a setting: :set KEY VALUE; enter does it for the selected one",
                scope=("config",), command="set", danger=True, group="Actions", needs="config.set"),
+    KeyBinding("config.edit", ("O",), "Open the file in $EDITOR; shows the difference and asks before it is saved",
+               scope=("config",), label="editor", command="config edit", danger=True, group="Actions",
+               needs="config.set"),
     KeyBinding("engine.reload", (), "Read the engine's configuration file again (asks)", command="engine reload",
                danger=True, group="Actions"),
     KeyBinding("engine.stop", (), "Stop the engine; asks for its name", command="engine stop", danger=True,
                group="Actions"),
 )  # fmt: skip
 
-TABLE_SCREENS = frozenset({*_ITEMS, "logs"})
+TABLE_SCREENS = frozenset({*_ITEMS, "logs", "tree"})
 OTHER_SCREENS = frozenset({"node", "session", "plot", "record", "help"})
 """Screens that are reached from others and are no table."""
 

@@ -145,6 +145,44 @@ def diff(
         typer.echo("  no difference")
 
 
+@config_app.command("edit")
+def edit(context: typer.Context, config: FileOption = None) -> None:
+    """Open a copy in $VISUAL or $EDITOR; what the engine would accept is shown, asked about, and replaces the file."""
+    import subprocess
+
+    from basilica_tui.config_edit import copy_to_edit, editor_of, judge_copy, put_in_place
+    from engine.errors import ConfigInvalid
+
+    path = config_path(context, config)
+    words = editor_of(os.environ)
+    if not words:
+        raise ConfigInvalid("no editor is named", hint="set EDITOR, as in: EDITOR=nano basilica-tui config edit")
+    with copy_to_edit(path) as (copy, sha256):
+        while True:
+            try:
+                status = subprocess.run([*words, str(copy)], check=False).returncode
+            except OSError as error:
+                raise ConfigInvalid(f"{words[0]} cannot be started: {error.strerror}") from error
+            if status:
+                raise ConfigInvalid(f"{words[0]} ended with status {status}; nothing was changed")
+            edited = judge_copy(path, copy)
+            if not edited.diff:
+                typer.echo("nothing was changed")
+                return
+            typer.echo("\n".join(edited.diff))
+            for problem in edited.problems:
+                typer.echo(f"problem: {problem}", err=True)
+            if not edited.problems:
+                break
+            typer.confirm("The engine would refuse it. Edit again?", default=True, abort=True, err=True)
+        for warning in edited.warnings:
+            typer.echo(f"warning: {warning}", err=True)
+        typer.confirm(f"Save {path}?", abort=True, err=True)
+        kept = put_in_place(path, edited.text, sha256)
+    typer.echo(f"{path}: saved" + (f"; what was there is kept as {kept}" if kept else ""))
+    typer.echo("an engine that runs takes it over with :engine reload or SIGHUP", err=True)
+
+
 @config_app.command("backup")
 def backup(context: typer.Context, config: FileOption = None) -> None:
     """Copy the file as it is to NAME.bak-TIME beside it, as every change by this program does first."""

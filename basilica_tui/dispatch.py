@@ -9,6 +9,7 @@ from basilica_tui.bindings import REPLAY
 from basilica_tui.command_line import open_palette
 from basilica_tui.pace import next_pace, parse_pace
 from basilica_tui.screens.base import ConsoleScreen
+from basilica_tui.screens.config_editing import edit_config
 from basilica_tui.screens.engine_actions import choose_theme, reload_engine, set_weights, stop_engine
 from basilica_tui.screens.help import HelpScreen
 from basilica_tui.screens.info import InfoScreen
@@ -67,6 +68,7 @@ def own_commands(desk: ConsoleApp, screen: ConsoleScreen, argument: str) -> Mapp
         "theme": lambda: choose_theme(desk, argument),
         "plot": lambda: open_plot(desk, argument),
         "engine.switch": lambda: desk.switch_engine(argument.removeprefix("@")),
+        "config.edit": lambda: desk.start(edit_config(desk)),
         "engine.reload": lambda: reload_engine(desk),
         "verify.now": lambda: desk.act("verify.now", {}, "verify now"),
         "reach.check": lambda: desk.act("reach.check", {}, "a call from outside"),

@@ -45,7 +45,7 @@ def run_console(
         # Who only looks, or looks from a browser, is not called by the bell unless they say so.
         options["bell"] = options["bell"] or ("off" if only_looks or _in_browser() else "bell")
         return ConsoleApp(
-            to.where, connect=to.connect, read_only=only_looks, profile=to.name, edge=to.edge,
+            to.where, connect=to.connect, read_only=only_looks, profile=to.name, edge=to.edge, is_remote=to.is_remote,
             **{**options, **({"theme": to.theme} if to.theme and theme is None else {})},
         )  # fmt: skip
 

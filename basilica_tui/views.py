@@ -17,6 +17,7 @@ from basilica_tui.screens.nodes import NodesScreen
 from basilica_tui.screens.scores import ScoresScreen
 from basilica_tui.screens.sessions import SessionsScreen
 from basilica_tui.screens.ssh import SshScreen
+from basilica_tui.screens.tree import TreeScreen
 from basilica_tui.screens.verifications import VerificationsScreen
 from basilica_tui.screens.weights import WeightsScreen
 
@@ -38,6 +39,7 @@ SCREENS: Mapping[str, Callable[[], ConsoleScreen]] = {
     "miners": MinersScreen,
     "verifications": VerificationsScreen,
     "weights": WeightsScreen,
+    "tree": TreeScreen,
 }
 
 

@@ -20,6 +20,8 @@ class Way:
     read_only: bool = False
     theme: str = ""
     edge: str = ""
+    is_remote: bool = False
+    """Whether its files are on another host."""
 
 
 def way_to(profile: EngineProfile, *, ask: Callable[[str], str] | None = None) -> Way:
@@ -28,7 +30,7 @@ def way_to(profile: EngineProfile, *, ask: Callable[[str], str] | None = None) -
         from basilica_tui.remote import RemoteEngine  # noqa: PLC0415 - asyncssh takes 0.3 s to load
 
         remote = RemoteEngine(profile.ssh, profile.socket, ask=ask)
-        return Way(profile.name, remote.where, remote.connect, profile.read_only, profile.theme, profile.edge)
+        return Way(profile.name, remote.where, remote.connect, profile.read_only, profile.theme, profile.edge, True)
     assert profile.socket is not None, "a profile has a socket or ssh"
     return Way(profile.name, profile.socket, connect_to_engine, profile.read_only, profile.theme, profile.edge)
 

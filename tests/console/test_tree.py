@@ -1,0 +1,82 @@
+"""The tree: what hangs on what, folding, and where a line leads."""
+
+from __future__ import annotations
+
+import pytest
+
+from basilica_tui.tree import miner_branches, unfolded, validator_branches
+from engine.control.models import MinerView, NodeView, VerificationView
+from tests.console.conftest import MakeApp, make_engine
+from tests.console.screen import settle, text_of
+from tests.console.world import node_id
+
+NODES = [
+    NodeView("b", label="node-2", state="stopped", gpu_uuids=("GPU-x",)),
+    NodeView("a", label="node-1", state="healthy", gpus=('{"index": 0, "model": "H100"}', "nonsense"),
+             keys=('{"kind": "drift", "fingerprint": "SHA256:f", "comment": "who"}',)),
+]  # fmt: skip
+
+
+def test_a_miners_tree() -> None:
+    """Nodes by name, their GPUs, the keys on them; what nobody knows is a problem."""
+    found = miner_branches(NODES)
+    assert [(b.level, b.name) for b in found] == [
+        (0, "node-1"), (1, "GPU 0"), (1, "key: nobody knows"), (0, "node-2"), (1, "GPU"),
+    ]  # fmt: skip
+    assert [b.is_problem for b in found] == [False, False, True, True, False]
+
+
+def test_a_validators_tree() -> None:
+    """Miners by uid, their nodes, the GPUs; a miner without nodes has nothing to unfold."""
+    miners = [MinerView("m2", hotkey="m2", uid=9), MinerView("m1", hotkey="m1", uid=3)]
+    nodes = [VerificationView("n", miner_hotkey="m1", endpoint="x@1:22", gpu_uuids=("GPU-1", "GPU-2"))]
+    found = validator_branches(miners, nodes)
+    assert [(b.level, b.name, b.has_more) for b in found] == [
+        (0, "uid 3", True), (1, "x@1:22", True), (2, "GPU", False), (2, "GPU", False), (0, "uid 9", False),
+    ]  # fmt: skip
+
+
+def test_a_fold_hides_everything_below_it() -> None:
+    """Also what is unfolded inside of it."""
+    found = validator_branches(
+        [MinerView("m1", hotkey="m1", uid=3)], [VerificationView("n", miner_hotkey="m1", gpu_uuids=("GPU-1",))]
+    )
+    assert list(unfolded(found, lambda _: True)) == ["m1", "n", "n/gpu/GPU-1"]
+    assert list(unfolded(found, lambda i: i == "m1")) == ["m1", "n"]
+    assert list(unfolded(found, lambda i: i == "n")) == ["m1"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_the_tree_by_keyboard(make_app: MakeApp, size: tuple[int, int]) -> None:
+    """:tree shows it, h folds and climbs, l unfolds, enter opens the node, esc comes back."""
+    app = make_app(connect=make_engine(with_ramp=True).connect)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await pilot.press("colon", *"tree", "enter")
+        await settle(pilot)
+        assert "TREE" in text_of(app)
+        assert "- node-01" in text_of(app) and "GPU 0" in text_of(app)
+        await pilot.press("j", "h", "h")
+        await settle(pilot)
+        assert "+ node-01" in text_of(app)
+        assert text_of(app).index("+ node-01") < text_of(app).index("- node-02")
+        await pilot.press("l")
+        await settle(pilot)
+        assert "- node-01" in text_of(app)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "tree › node-01" in text_of(app) or node_id(1) in text_of(app)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert "TREE" in text_of(app)
+
+
+async def test_a_validators_tree_on_the_screen(make_app: MakeApp) -> None:
+    """Miners, and under them the nodes that were verified."""
+    app = make_app(connect=make_engine(role="validator").connect)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        app.run_command("tree")
+        await settle(pilot)
+        assert "- uid 117" in text_of(app)
+        assert "basilica@10.0.0.1:22" in text_of(app)
