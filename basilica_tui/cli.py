@@ -107,6 +107,9 @@ def attach(
             fail(f"{context.invoked_subcommand} works on this host", "log in there, or leave --ssh and @NAME away")
         return
     if daemon:
+        from engine.lean import load_structlog
+
+        load_structlog()
         from engine.app import run_daemon
 
         raise typer.Exit(run_daemon(config, revoke_on_exit=revoke_on_exit))

@@ -31,6 +31,7 @@ from engine.errors import ConfigInvalid, ControlRefused
 from engine.events import EngineStarted, EngineStopping, EventBus
 from engine.heap import keep_heap_small
 from engine.identity.wallets import OpenWallet, open_wallet
+from engine.lean import load_sdk
 from engine.lifecycle.plan import Area
 from engine.lifecycle.reload import Applier, Reloader
 from engine.miner.role import MinerParts, MinerRole
@@ -75,6 +76,7 @@ def run_daemon(config_path: Path | None, *, revoke_on_exit: bool = False) -> int
     log.info(f"Loaded configuration from: {loaded.path}")
     for warning in loaded.warnings:
         log.warning("config.warning", message=warning)
+    load_sdk()
     section = config.bittensor
     wallet = open_wallet(
         section.wallet_path,

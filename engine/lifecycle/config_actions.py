@@ -11,7 +11,6 @@ from typing import Any
 from engine.config import Loaded, mask_config
 from engine.config.common import RoleConfig
 from engine.config.masking import mask_value
-from engine.config.save import save_config, write_config
 from engine.config.shape import leaves
 from engine.config.show import text_of
 from engine.control.actions import ActionTable
@@ -73,6 +72,8 @@ class ConfigActions:
             raise ControlRefused(
                 "'value' is missing", hint="a TOML value, or nothing for the default", reason="bad_argument"
             )
+        from engine.config.save import save_config  # noqa: PLC0415 - TOML with comments is read when somebody writes
+
         path = await self._file()
         value = parse_value(text)
         report(f"saving {path.name}, after a backup")
@@ -94,6 +95,8 @@ class ConfigActions:
         chosen = next((p for p in await asyncio.to_thread(backups_of, path) if p.name == name), None)
         if chosen is None:
             raise ControlRefused("there is no such backup", hint="config.backups lists them", reason="unknown_backup")
+
+        from engine.config.save import write_config  # noqa: PLC0415 - as above
 
         def put_back() -> Path | None:
             if chosen.stat().st_size > FILE_LIMIT_BYTES:
