@@ -34,8 +34,10 @@ def import_set_up(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Read a deployed miner's set-up, show the differences, and write a miner.toml with --write."""
-    from engine.lifecycle.imports import find_deployment, plan_import, render_import, report_json, report_text
-    from engine.lifecycle.imports.write import problems_of, write_import
+    from engine.lifecycle.imports.find import find_deployment
+    from engine.lifecycle.imports.plan import plan_import
+    from engine.lifecycle.imports.report import report_json, report_text
+    from engine.lifecycle.imports.write import problems_of, render_import, write_import
 
     deployment = find_deployment(source, root=root)
     plan = plan_import(deployment, target=to, honour_assignment=honour_assignment)

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from engine.errors import ImportFailed
-from engine.lifecycle.imports import find_deployment
 from engine.lifecycle.imports.deployment import normal
+from engine.lifecycle.imports.find import find_deployment
 from engine.lifecycle.imports.systemd import config_argument
 from engine.lifecycle.imports.yaml_subset import parse_yaml
 

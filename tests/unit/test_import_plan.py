@@ -11,11 +11,11 @@ from engine.config import load_miner_config
 from engine.config.toml_file import read_toml
 from engine.errors import ImportFailed
 from engine.identity import node_id_for
-from engine.lifecycle.imports import plan_import, render_import, report_json, report_text
 from engine.lifecycle.imports.deployment import Deployment, Mount, Surroundings
 from engine.lifecycle.imports.era import detect_era
-from engine.lifecycle.imports.plan import ImportPlan, Kind
-from engine.lifecycle.imports.write import problems_of, write_import
+from engine.lifecycle.imports.plan import ImportPlan, Kind, plan_import
+from engine.lifecycle.imports.report import report_json, report_text
+from engine.lifecycle.imports.write import problems_of, render_import, write_import
 from tests.unit.test_config_eras import D1, D2, D3, E0, R2
 
 ERAS = {"E0": E0, "D1": D1, "D2": D2, "D3": D3, "R2": R2}
