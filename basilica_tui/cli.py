@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from basilica_tui.cli_act import act
 from basilica_tui.cli_api_keys import api_keys_app
 from basilica_tui.cli_audit import audit_app
 from basilica_tui.cli_backup import backup_app
@@ -64,6 +65,7 @@ app.command("info")(info)
 app.command("support-bundle")(support_bundle)
 app.command()(serve)
 app.command()(show)
+app.command()(act)
 
 SocketOption = Annotated[
     Path | None, typer.Option("--socket", help="The engine's control socket; default: the one engine running here.")

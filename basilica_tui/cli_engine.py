@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from basilica_tui.ways import Way
     from engine.control.client import ControlClient
 
-ATTACHING = frozenset({"show", "keys", "config", "serve"})
+ATTACHING = frozenset({"show", "act", "keys", "config", "serve"})
 """Verbs that work on an engine wherever it is: with ``--ssh`` and ``@NAME`` as the console itself."""
 
 

@@ -12,8 +12,7 @@ from basilica_tui.commands import ActionCall, Vocabulary, command_list, parse_co
 from basilica_tui.screens.chooser import Choice, Chooser
 from basilica_tui.screens.menus import act_on_rows, confirm
 from basilica_tui.screens.table_screen import TableScreen
-from basilica_tui.tables import item_name
-from basilica_tui.text import clean
+from basilica_tui.vocabulary import names_of
 
 if TYPE_CHECKING:
     from basilica_tui.app import ConsoleApp
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
 def vocabulary_of(desk: ConsoleApp) -> Vocabulary:
     """What commands may name now."""
     store = desk.store
-    names: dict[str, dict[str, str]] = {
-        name: {clean(item_name(row)).replace(" ", "-"): key for key, row in store.collection(name).items()}
-        for name in ("nodes", "sessions")
-    }
-    names["alerts"] = {alert.id: alert.id for alert in store.alerts.values() if alert.active}
     words: dict[str, Sequence[str]] = {
         "engine": [f"@{name}" for name in desk.ways],
         "theme": desk.theme_names,
@@ -37,7 +31,7 @@ def vocabulary_of(desk: ConsoleApp) -> Vocabulary:
     if isinstance(desk.screen, TableScreen):
         columns = [c.id for c in desk.screen.TABLE.columns]
         words |= {"sort": columns, "columns": columns}
-    return Vocabulary(store.engine.role or "miner", store.verbs, names, words)
+    return Vocabulary(store.engine.role or "miner", store.verbs, names_of(store.collection), words)
 
 
 def run_command(desk: ConsoleApp, text: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from basilica_tui.cli import with_names
 from basilica_tui.cli_complete import complete_engines, complete_nodes, complete_shown
 from tests.console.test_attached import Engine, serving
+from tests.console.world import ASSIGNED
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,3 +121,19 @@ async def test_a_named_engine_is_shown_by_its_name(tmp_path: Path) -> None:
         assert (status, "works on this host" in err) == (2, True)
         status, _, err = await run(*here, "@home", "config", "show", **env)
         assert (status, "works on this host" in err) == (2, True)
+
+
+async def test_any_action_can_be_asked_for_by_its_name(tmp_path: Path) -> None:
+    """Danger asks first; a verb or an argument that means nothing is a sentence with what there is."""
+    socket = tmp_path / "run" / "engine.sock"
+    engine = Engine(socket)
+    here = (sys.executable, "-m", "basilica_tui", "act")
+    async with serving(engine):
+        status, _, err = await run(*here, "session.close", "x", "--socket", str(socket))
+        assert (status, "it knows: session.end" in err) == (2, True)
+        status, _, err = await run(*here, "session.end", "nobody", "--socket", str(socket))
+        assert (status, "no session called nobody" in err) == (2, True)
+        status, _, err = await run(*here, "session.end", ASSIGNED, "--socket", str(socket))
+        assert (status, engine.ended) == (1, [])
+        status, out, err = await run(*here, "session.end", ASSIGNED, "--yes", "--socket", str(socket))
+        assert (status, out.strip(), engine.ended) == (0, "access is over", [ASSIGNED]), err
