@@ -16,8 +16,9 @@ from engine.events import AxonChecked, AxonServed, ChainFailed, EventSink
 
 log = structlog.get_logger()
 
-RATE_LIMIT_PAUSE_S = 600.0
-"""After the chain's serving rate limit refused us: one discovery turn, not a restart loop."""
+FIRST_PAUSE_S = 600.0
+LONGEST_PAUSE_S = 4 * 3600.0
+"""After the chain's serving rate limit refused us: first one discovery turn, then twice as long each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +70,43 @@ class AxonPublisher:
         self._clock = clock
         self._emit = emit
         self._not_before = 0.0
+        self._refusals = 0
 
-    async def check(self, metagraph: Metagraph) -> None:
-        """Compare and serve if needed; a refusal is an event, tried again at a later turn."""
+    async def check(self, metagraph: Metagraph) -> str:
+        """Compare and serve if needed; what came of it in words. A refusal is an event, tried again at a later turn."""
         neuron = metagraph.by_hotkey(self._hotkey)
         axon = None if neuron is None else neuron.axon
         on_chain = "" if axon is None else axon.endpoint
         endpoint = self._wanted
-        wanted = "" if endpoint is None else str(endpoint)
-        is_early = self._clock.monotonic() < self._not_before
-        if endpoint is None or neuron is None or is_early or (axon and axon.is_at(endpoint.ip, endpoint.port)):
+        if endpoint is None:
+            self._report(on_chain, "")
+            return "this host's public address is not known: set bittensor.external_ip"
+        wanted = str(endpoint)
+        if axon is not None and axon.is_at(endpoint.ip, endpoint.port):
+            self._report(wanted, wanted)
+            return f"the chain says {wanted} already"
+        wait_s = self._not_before - self._clock.monotonic()
+        if neuron is None or wait_s > 0:
             self._report(on_chain, wanted)
-            return
+            if neuron is None:
+                return f"this hotkey has no uid on subnet {metagraph.netuid}: register it first"
+            return f"the chain takes an axon only now and then; tried again in {wait_s:.0f} s"
         try:
             await self._chain.serve_axon(endpoint.ip, endpoint.port)
         except (ChainRefused, ChainUnavailable) as error:
             if isinstance(error, ChainRateLimited):
-                self._not_before = self._clock.monotonic() + RATE_LIMIT_PAUSE_S
+                pause_s = min(FIRST_PAUSE_S * 2.0**self._refusals, LONGEST_PAUSE_S)
+                self._refusals += 1
+                self._not_before = self._clock.monotonic() + pause_s
             self._emit(
                 ChainFailed(at=self._clock.now(), operation="serve_axon", error=str(error), metagraph_age_s=None)
             )
             self._report(on_chain, wanted)
-        else:
-            self._emit(AxonServed(at=self._clock.now(), endpoint=wanted))
-            self._report(wanted, wanted)
+            return f"not published: {error}"
+        self._refusals = 0
+        self._emit(AxonServed(at=self._clock.now(), endpoint=wanted))
+        self._report(wanted, wanted)
+        return f"published {wanted}"
 
     def _report(self, on_chain: str, wanted: str) -> None:
         self._emit(AxonChecked(at=self._clock.now(), on_chain=on_chain, bound=self._bound, advertised=wanted))

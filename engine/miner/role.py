@@ -292,8 +292,9 @@ class MinerRole:
 
     async def _act_publish(self, args: Mapping[str, object], report: Callable[[str], None]) -> Mapping[str, object]:
         report("reading the metagraph")
-        await self._axon.check(await self._parts.metagraph.refresh())
-        return {}
+        said = await self._axon.check(await self._parts.metagraph.refresh())
+        report(said)
+        return {"message": said}
 
 
 def _policy(config: MinerConfig) -> Policy:
