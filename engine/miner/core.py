@@ -6,10 +6,8 @@ It never touches a node itself: it writes grant rows and lets the reconciler mak
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from engine.chain.cached import MetagraphCache
 from engine.clock import Clock
@@ -21,13 +19,9 @@ from engine.events import (
     GrantEnded,
     GrantRestored,
     GrantWritten,
-    NodeAdded,
-    NodeRemoved,
-    NodeStateChanged,
     SessionEnded,
     SessionRestored,
 )
-from engine.identity.node_ids import node_id_from_text
 from engine.identity.public_keys import PublicKey
 from engine.miner.assignment import NOBODY, Assignment, Policy, assignment_from_json, choose
 from engine.miner.certifying import Certifying, Papers
@@ -43,18 +37,17 @@ from engine.miner.grants import (
     key_held_by_other,
     plan_grants,
 )
+from engine.miner.membership import Membership
 from engine.miner.ports import Access, Permit, ReadyNode
 from engine.miner.reconciler import NodeOutcome, Reconciler
-from engine.ssh.target import NodeTarget
 from engine.store import Store
-from engine.store.records import Grant, KnownNode, Session
+from engine.store.records import Grant, Session
 from engine.wire.messages import Dialect
 
 PERMIT_RECHECK_AFTER_S = 60.0
 """A caller without permit in a metagraph older than this gets one fresh read before it is refused."""
 
 ASSIGNMENT_KEY = "miner.assignment"
-LEAVING = "no longer configured; its keys are being removed"
 
 
 class MinerCore:
@@ -76,7 +69,7 @@ class MinerCore:
         emit: EventSink,
         session_lifetime_s: float,
     ) -> None:
-        self._nodes = {n.node_id: n for n in nodes}
+        self._members = Membership(nodes, store, reconciler, clock=clock, emit=emit)
         self._store = store
         self._metagraph = metagraph
         self._reconciler = reconciler
@@ -90,7 +83,11 @@ class MinerCore:
         self._session_lifetime_s = session_lifetime_s
         self._assignment = NOBODY
         self._last_reason: dict[str, str] = {}
-        self._membership = asyncio.Lock()
+
+    @property
+    def members(self) -> Membership:
+        """The nodes that the configuration names, and those that have left it with keys on them."""
+        return self._members
 
     @property
     def assignment(self) -> Assignment:
@@ -100,8 +97,8 @@ class MinerCore:
     async def restore(self) -> None:
         """Take over what the last run knew: nodes, grants of nodes that left the config, the assignment."""
         now = self._clock.now()
-        async with self._membership:
-            await self._register_nodes(now)
+        async with self._members.lock:
+            await self._members.register(now)
             open_grants = await self._store.grants.open()
             self._say_restored(open_grants, await self._store.sessions.all(), now)
             await self._end_on_gone_nodes(open_grants)
@@ -114,10 +111,10 @@ class MinerCore:
 
     async def replace_nodes(self, nodes: Sequence[FleetNode]) -> None:
         """Serve these nodes from the next discovery on; access to those that left ends and their keys are removed."""
-        async with self._membership:
+        async with self._members.lock:
             # Set before the rows are read: a discovery under way ends what it still writes for a node that left.
-            self._nodes = {n.node_id: n for n in nodes}
-            await self._register_nodes(self._clock.now())
+            self._members.take(nodes)
+            await self._members.register(self._clock.now())
             await self._end_on_gone_nodes(await self._store.grants.open())
 
     def set_policy(self, policy: Policy) -> None:
@@ -132,63 +129,9 @@ class MinerCore:
         """Grant for another time, from the next discovery on; what was granted keeps its end."""
         self._session_lifetime_s = seconds
 
-    async def forget_clean_nodes(self) -> list[NodeTarget]:
-        """Let go of nodes that left the configuration and hold no key of ours any more; returns those."""
-        async with self._membership:
-            gone = [n for n in await self._store.nodes.all() if n.node_id not in self._nodes]
-            if not gone:
-                return []
-            with_keys = {g.node_id for g in await self._store.grants.open()}
-            clean = [n for n in gone if n.node_id not in with_keys]
-            await self._store.nodes.forget([n.node_id for n in clean])
-            for node in clean:
-                self._reconciler.forget(node.node_id)
-                self._emit(NodeRemoved(at=self._clock.now(), node_id=node.node_id))
-            return [_target(n) for n in clean]
-
-    async def _register_nodes(self, now: float) -> None:
-        known = {n.node_id: n for n in await self._store.nodes.all()}
-        for node in self._nodes.values():
-            before = known.get(node.node_id)
-            if before is not None and _target(before) != node.target:
-                known |= await self._leave_address(before, node.target, now)
-        await self._store.nodes.put_many([_known_node(n, known.get(n.node_id), now) for n in self._nodes.values()])
-        gone = [n for n in known.values() if n.node_id not in self._nodes]
-        await self._store.nodes.mark_removed([n.node_id for n in gone if n.removed_at is None], now)
-        self._reconciler.manage(n.target for n in self._nodes.values())
-        self._reconciler.manage(_target(n) for n in gone)
-        self._say_leaving(gone, await self._store.grants.open(), now)
-
-    async def _leave_address(self, node: KnownNode, new: NodeTarget, now: float) -> dict[str, KnownNode]:
-        """An id moved to another host: what is open at the former one goes on under an id of its own, and ends."""
-        former = former_address(node, now)
-        async with self._reconciler.hold(node.node_id):
-            rows = await self._store.grants.open_for_node(node.node_id)
-            if rows:
-                await self._store.nodes.put_many([former])
-                await self._store.grants.put_many([replace(g, node_id=former.node_id) for g in rows])
-            self._reconciler.manage([new])
-        self._emit(NodeRemoved(at=now, node_id=node.node_id))
-        self._say_added(node.node_id, self._nodes[node.node_id].label, new, now)
-        return {former.node_id: former} if rows else {}
-
     async def _end_on_gone_nodes(self, open_grants: Sequence[Grant]) -> None:
-        orphaned = [g for g in open_grants if g.node_id not in self._nodes and g.ended_at is None]
+        orphaned = [g for g in open_grants if g.node_id not in self._members.nodes and g.ended_at is None]
         await self._end(orphaned, END_NODE_REMOVED)
-
-    def _say_leaving(self, gone: Sequence[KnownNode], open_grants: Sequence[Grant], now: float) -> None:
-        with_keys = {g.node_id for g in open_grants}
-        for node in gone:
-            if node.node_id in with_keys:
-                self._say_added(node.node_id, node.label, _target(node), now)
-                self._emit(NodeStateChanged(at=now, node_id=node.node_id, old="unknown", new="unknown", reason=LEAVING))
-
-    def _say_added(self, node_id: str, label: str, target: NodeTarget, now: float) -> None:
-        self._emit(
-            NodeAdded(
-                at=now, node_id=node_id, label=label, host=target.host, port=target.port, username=target.username
-            )
-        )
 
     # --- what the door asks -----------------------------------------------------------------------------------
 
@@ -213,7 +156,7 @@ class MinerCore:
 
     async def admit(self, hotkey: str, key: PublicKey, dialect: Dialect, *, certificates: bool = False) -> Access:
         """See ``Admission.admit``. Raises PublicKeyRefused."""
-        nodes = {i: n for i, n in self._nodes.items() if not self._is_out(i)}
+        nodes = {i: n for i, n in self._members.nodes.items() if not self._is_out(i)}
         certified = certificates and self._certifying.is_on
         grants = await self.grant(hotkey, key, dialect, tuple(nodes), certified=certified)
         outcomes = await self._reconciler.reconcile_many(tuple(nodes))
@@ -221,7 +164,7 @@ class MinerCore:
 
     def is_served(self, node_id: str) -> bool:
         """Whether the configuration names this node."""
-        return node_id in self._nodes
+        return node_id in self._members.nodes
 
     async def grant(
         self, hotkey: str, key: PublicKey, dialect: Dialect, node_ids: Sequence[str], *, certified: bool = False
@@ -249,7 +192,7 @@ class MinerCore:
         )
         await self._store.grants.put_many(plan.put)
         await self._end(plan.end, END_REPLACED)
-        await self._end([g for g in plan.put if g.node_id not in self._nodes], END_NODE_REMOVED)
+        await self._end([g for g in plan.put if g.node_id not in self._members.nodes], END_NODE_REMOVED)
         known = {g.id for g in open_grants}
         for grant in plan.put:
             self._emit(
@@ -272,7 +215,7 @@ class MinerCore:
         refused_keys = 0
         for grant in grants:
             outcome = outcomes.get(grant.node_id) or NodeOutcome(grant.node_id)
-            if grant.id in outcome.in_place and grant.node_id in self._nodes:
+            if grant.id in outcome.in_place and grant.node_id in self._members.nodes:
                 papers = outcome.papers.get(grant.id)
                 ready.append(_ready_node(nodes[grant.node_id], papers))
                 if papers is not None:
@@ -398,31 +341,6 @@ class MinerCore:
                 reason=chosen.reason,
             )
         )
-
-
-def _known_node(node: FleetNode, before: KnownNode | None, now: float) -> KnownNode:
-    target = node.target
-    return KnownNode(
-        node_id=node.node_id,
-        host=target.host,
-        port=target.port,
-        username=target.username,
-        label=node.label,
-        added_at=now if before is None else before.added_at,
-        removed_at=None,
-    )
-
-
-def former_address(node: KnownNode, now: float) -> KnownNode:
-    """The place that an id has left, as a node of its own: known until the keys there are gone."""
-    address = f"{node.username}@{node.host}:{node.port}"
-    label = f"{node.label} (was {address})"
-    # The derived id of the address may be the very id that moved on, so this one comes from another text.
-    return replace(node, node_id=node_id_from_text(f"former {address}"), label=label, removed_at=now)
-
-
-def _target(node: KnownNode) -> NodeTarget:
-    return NodeTarget(node_id=node.node_id, host=node.host, port=node.port, username=node.username)
 
 
 def _ready_node(node: FleetNode, papers: Papers | None) -> ReadyNode:

@@ -231,7 +231,7 @@ class MinerRole:
             await self._session_check.wait()
             self._session_check.clear()
             await self.core.close_finished_sessions()
-            for target in await self.core.forget_clean_nodes():
+            for target in await self.core.members.forget_clean():
                 await self.pool.drop(target)
 
     async def _keep_pruning(self) -> None:
