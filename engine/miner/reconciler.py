@@ -7,7 +7,7 @@ still what was read, read back, record. A crash at any point leaves rows that sa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -16,19 +16,17 @@ from engine.errors import BasilicaError, KeyFileRefused, SshChannelFailed, SshFa
 from engine.events import (
     EventSink,
     ForeignKeysSeen,
-    GrantEnded,
-    KeyDeployed,
     KeyFailed,
-    KeyRemoved,
     LeftoversAdopted,
 )
 from engine.miner.backoff import Backoff
 from engine.miner.capabilities import CapabilitySource, Enrolled, split_rows
 from engine.miner.certifying import Certifying, Papers
 from engine.miner.drift import DriftWatch, SeenLine
-from engine.miner.grants import END_EXPIRED, expired, expiry_second, needs_work, next_change_at
+from engine.miner.grant_book import GrantBook
+from engine.miner.grants import expiry_second, needs_work, next_change_at
 from engine.miner.live_sessions import LiveSessions
-from engine.ssh.authorized_keys import RefusedKey, WantedKey, inventory, plan_change
+from engine.ssh.authorized_keys import WantedKey, inventory, plan_change
 from engine.ssh.canary import canary_ids
 from engine.ssh.capability import Deadline, deadlines
 from engine.ssh.keyfile import Edited, edit_key_file, read_key_file, read_second_file
@@ -110,6 +108,7 @@ class Reconciler:
         self._drift = drift
         self._sessions = sessions
         self._certifying = certifying
+        self._book = GrantBook(grants, clock=clock, emit=emit)
         self._clock = clock
         self._emit = emit
         self._node_deadline_s = node_deadline_s
@@ -246,7 +245,7 @@ class Reconciler:
             raise SshTimeout(f"{target.address} did not show its keys within {self._node_deadline_s:g} s") from None
 
     async def _match(self, target: NodeTarget, work: _Work, adopt_leftovers: bool) -> _Matched:
-        rows = await self._end_expired(target.node_id)
+        rows = await self._book.end_expired(target.node_id)
         now = self._clock.now()
         live = [g for g in rows if g.is_wanted(now)]
         enrolled, refusal = await self._enrol(target, rows, live)
@@ -273,14 +272,14 @@ class Reconciler:
             refused |= {g.id: replace(why, grant_id=g.id) for g in wanted.certified}
         placed = [g for g in wanted_rows if g.id not in refused]
         form = "none" if enrolled is None else enrolled.capability.expiry_form
-        await self._record_deployed(target.node_id, placed, form, {g.id for g in wanted.certified})
-        await self._record_refused(target.node_id, [g for g in wanted_rows if g.id in refused], refused)
+        await self._book.deployed(target.node_id, placed, form, {g.id for g in wanted.certified})
+        await self._book.refused(target.node_id, [g for g in wanted_rows if g.id in refused], refused)
         in_place = frozenset(g.id for g in placed)
         reasons = {grant_id: key.reason for grant_id, key in refused.items()}
         step = "end sessions"
         try:
             await self._end_sessions(target, gone_rows, live, edited)
-            await self._record_removed(target.node_id, gone_rows)
+            await self._book.removed(target.node_id, gone_rows)
             step = "audit"
             await self._audit(target, work, edited, rows, live)
         except SshFailure as failure:
@@ -356,78 +355,6 @@ class Reconciler:
         own = self._pool.own_blobs
         known = {*(g.id for g in rows), *canary_ids(own, target), self._certifying.line_id(target.node_id)}
         return await self._drift.see(target, data, own, known, second=second)
-
-    async def _end_expired(self, node_id: str) -> list[Grant]:
-        rows = await self._grants.open_for_node(node_id)
-        now = self._clock.now()
-        over = expired(rows, now)
-        if over:
-            await self._grants.end([g.id for g in over], now, END_EXPIRED)
-            for grant in over:
-                self._say_ended(grant, now, END_EXPIRED)
-            rows = await self._grants.open_for_node(node_id)
-        return list(rows)
-
-    async def _record_deployed(
-        self, node_id: str, grants: Sequence[Grant], expiry_form: str, certified: Collection[str]
-    ) -> None:
-        now = self._clock.now()
-        for grant in grants:
-            exp = expiry_second(grant)
-            if grant.deployed_exp == exp:
-                continue
-            await self._grants.mark_deployed(grant.id, exp, now)
-            self._emit(
-                KeyDeployed(
-                    at=now,
-                    grant_id=grant.id,
-                    node_id=node_id,
-                    validator_hotkey=grant.hotkey,
-                    expires_at=grant.expires_at,
-                    expiry_form=expiry_form,
-                    renewed=grant.deployed_exp is not None,
-                    certified=grant.id in certified,
-                )
-            )
-
-    async def _record_refused(self, node_id: str, grants: Sequence[Grant], why: Mapping[str, RefusedKey]) -> None:
-        now = self._clock.now()
-        for grant in grants:
-            refused = why[grant.id]
-            await self._grants.end([grant.id], now, refused.message)
-            await self._grants.mark_removed([grant.id], now)
-            self._say_ended(grant, now, refused.message)
-            self._emit(
-                KeyFailed(
-                    at=now,
-                    node_id=node_id,
-                    operation="deploy",
-                    error_code=refused.reason,
-                    message=f"the key of {grant.hotkey} was not deployed: {refused.message}",
-                    hint="a validator needs a key of its own; nothing was changed for this one",
-                )
-            )
-
-    async def _record_removed(self, node_id: str, grants: Sequence[Grant]) -> None:
-        if not grants:
-            return
-        now = self._clock.now()
-        await self._grants.mark_removed([g.id for g in grants], now)
-        for grant in grants:
-            self._emit(
-                KeyRemoved(
-                    at=now,
-                    grant_id=grant.id,
-                    node_id=node_id,
-                    validator_hotkey=grant.hotkey,
-                    reason=grant.end_reason,
-                )
-            )
-
-    def _say_ended(self, grant: Grant, now: float, reason: str) -> None:
-        self._emit(
-            GrantEnded(at=now, grant_id=grant.id, node_id=grant.node_id, validator_hotkey=grant.hotkey, reason=reason)
-        )
 
     def _is_due(self, node_id: str, grants: Sequence[Grant], now: float) -> bool:
         work = self._work.get(node_id)
