@@ -18,7 +18,7 @@ from engine.errors import ControlRefused
 from tests.support.miner_subnet import MinerSubnet, create_subnet, operator_line, ssh_login
 from tests.support.sshd import NodeSshd
 
-pytestmark = pytest.mark.sshd
+pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
 Nodes = Callable[..., NodeSshd]
 Subnets = Callable[..., MinerSubnet]
 
