@@ -82,11 +82,6 @@ class Rotation:
         self._old: ClientKey | None = None
         self._new: ClientKey | None = None
 
-    @property
-    def is_under_way(self) -> bool:
-        """Whether some nodes still know the former key only, or both."""
-        return self._state is not None
-
     async def restore(self) -> None:
         """Take up what the last run left: both keys are used again. Raises ClientKeyUnusable."""
         state = _read_state(await self._keyvalue.get(STATE_KEY))

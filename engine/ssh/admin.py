@@ -77,10 +77,6 @@ class AdminLogin:
         connection = await self._open(target)
         await connection.close(2.0)
 
-    def own_lines(self) -> tuple[str, ...]:
-        """Public halves of the administrator's keys."""
-        return tuple(key.public_line for key in self._keys)
-
     async def _open(self, target: NodeTarget) -> NodeConnection:
         own = replace(target, username=self.username, node_id=f"{target.node_id}#admin")
         try:
