@@ -6,12 +6,14 @@ It never touches a node itself: it writes grant rows and lets the reconciler mak
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 
+from engine.chain import Metagraph
 from engine.chain.cached import MetagraphCache
 from engine.clock import Clock
-from engine.errors import PublicKeyRefused
+from engine.errors import ChainUnavailable, PublicKeyRefused
 from engine.events import (
     AssignmentChanged,
     CertificateIssued,
@@ -83,6 +85,8 @@ class MinerCore:
         self._session_lifetime_s = session_lifetime_s
         self._assignment = NOBODY
         self._last_reason: dict[str, str] = {}
+        self._deciding = asyncio.Lock()
+        """Held from reading the open grants to writing what follows from them."""
 
     @property
     def members(self) -> Membership:
@@ -158,7 +162,10 @@ class MinerCore:
         """See ``Admission.admit``. Raises PublicKeyRefused."""
         nodes = {i: n for i, n in self._members.nodes.items() if not self._is_out(i)}
         certified = certificates and self._certifying.is_on
-        grants = await self.grant(hotkey, key, dialect, tuple(nodes), certified=certified)
+        async with self._deciding:
+            if not self._is_let_in(hotkey):  # the chain was read since the door asked
+                return Access((), 0, None)
+            grants = await self._grant(hotkey, key, dialect, tuple(nodes), certified=certified)
         outcomes = await self._reconciler.reconcile_many(tuple(nodes))
         return self._access(grants, outcomes, nodes)
 
@@ -173,11 +180,42 @@ class MinerCore:
 
         Raises PublicKeyRefused.
         """
+        async with self._deciding:
+            return await self._grant(hotkey, key, dialect, node_ids, certified=certified)
+
+    def _is_let_in(self, hotkey: str) -> bool:
+        try:
+            neuron = self._metagraph.current()[0].by_hotkey(hotkey)
+        except ChainUnavailable:
+            return self.is_assigned(hotkey)  # what the door was told a moment ago stands
+        return neuron is not None and neuron.validator_permit and self.is_assigned(hotkey)
+
+    async def _grant(
+        self, hotkey: str, key: PublicKey, dialect: Dialect, node_ids: Sequence[str], *, certified: bool
+    ) -> tuple[Grant, ...]:
         if key.blob_base64 in self._own_blobs():
             raise PublicKeyRefused("this is the miner's own node key", hint="send a key of your own")
         open_grants = await self._store.grants.open()
         if key_held_by_other(open_grants, hotkey, key.blob_base64) is not None:
             raise PublicKeyRefused("this key is in use by another validator", hint="send a key of your own")
+        written = await self._write_plan(open_grants, hotkey, key, dialect, node_ids, certified=certified)
+        left = set(node_ids) - {grant.node_id for grant in written}
+        if left:  # their grants ended while this was decided: new ones
+            open_grants = await self._store.grants.open()
+            again = [i for i in node_ids if i in left]
+            written += await self._write_plan(open_grants, hotkey, key, dialect, again, certified=certified)
+        return written
+
+    async def _write_plan(
+        self,
+        open_grants: Sequence[Grant],
+        hotkey: str,
+        key: PublicKey,
+        dialect: Dialect,
+        node_ids: Sequence[str],
+        *,
+        certified: bool,
+    ) -> tuple[Grant, ...]:
         now = self._clock.now()
         plan = plan_grants(
             open_grants,
@@ -190,11 +228,13 @@ class MinerCore:
             wrapped=is_wrapped(self._wrapping, dialect),
             certified=certified,
         )
-        await self._store.grants.put_many(plan.put)
-        await self._end(plan.end, END_REPLACED)
-        await self._end([g for g in plan.put if g.node_id not in self._members.nodes], END_NODE_REMOVED)
         known = {g.id for g in open_grants}
-        for grant in plan.put:
+        new = [g for g in plan.put if g.id not in known]
+        prolonged = await self._store.grants.grant(new, [g for g in plan.put if g.id in known])
+        written = tuple(g for g in plan.put if g.id not in known or g.id in prolonged)
+        await self._end(plan.end, END_REPLACED)
+        await self._end([g for g in written if g.node_id not in self._members.nodes], END_NODE_REMOVED)
+        for grant in written:
             self._emit(
                 GrantWritten(
                     at=now,
@@ -206,7 +246,7 @@ class MinerCore:
                     renewed=grant.id in known,
                 )
             )
-        return plan.put
+        return written
 
     def _access(
         self, grants: Sequence[Grant], outcomes: dict[str, NodeOutcome], nodes: Mapping[str, FleetNode]
@@ -247,6 +287,10 @@ class MinerCore:
         Raises ChainUnavailable; the last choice stands then.
         """
         metagraph = await self._metagraph.refresh()
+        async with self._deciding:
+            await self._reassign(metagraph)
+
+    async def _reassign(self, metagraph: Metagraph) -> None:
         chosen = choose(self._policy, metagraph.validators())
         if chosen != self._assignment:
             self._assignment = chosen
@@ -261,8 +305,9 @@ class MinerCore:
 
     async def end_access(self, reason: str, *, only: Callable[[Grant], bool] = lambda grant: True) -> int:
         """End every wanted grant that ``only`` accepts; returns how many. The reconciler removes the keys."""
-        ending = [g for g in await self._store.grants.open() if g.ended_at is None and only(g)]
-        await self._end(ending, reason)
+        async with self._deciding:
+            ending = [g for g in await self._store.grants.open() if g.ended_at is None and only(g)]
+            await self._end(ending, reason)
         return len(ending)
 
     async def _end(self, grants: Sequence[Grant], reason: str) -> None:

@@ -70,7 +70,7 @@ class Membership:
             rows = await self._store.grants.open_for_node(node.node_id)
             if rows:
                 await self._store.nodes.put_many([former])
-                await self._store.grants.put_many([replace(g, node_id=former.node_id) for g in rows])
+                await self._store.grants.move([g.id for g in rows], former.node_id)
             self._reconciler.manage([new])
         self._emit(NodeRemoved(at=now, node_id=node.node_id))
         self._say_added(node.node_id, self.nodes[node.node_id].label, new, now)

@@ -13,6 +13,9 @@ from engine.store.records import Grant
 from engine.store.rows import from_row, in_chunks, to_row
 from engine.store.tables import grants
 
+_RENEWED = ("renewed_at", "expires_at", "wrapped", "certified")
+"""What a renewal decides."""
+
 
 class GrantRepository:
     """All grants whose line may still be on a node, and the history of the others."""
@@ -30,6 +33,33 @@ class GrantRepository:
             await connection.execute(upsert(self._database.dialect, grants), rows)
 
         await self._database.write(run)
+
+    async def grant(self, new: Sequence[Grant], renewed: Sequence[Grant]) -> frozenset[str]:
+        """Store new grants and put off the end of others, all or none; the ids of those that were still open to it.
+
+        A renewal writes what a renewal decides and nothing else: since its row was read, the grant may have been ended,
+        or its line read back from the node. One that has ended stays ended.
+        """
+        rows = [to_row(record) for record in new]
+
+        async def run(connection: AsyncConnection) -> frozenset[str]:
+            if rows:
+                await connection.execute(upsert(self._database.dialect, grants), rows)
+            prolonged: set[str] = set()
+            for values, ids in _renewals(renewed).items():
+                for chunk in in_chunks(ids):
+                    still_open = grants.c.id.in_(chunk) & grants.c.ended_at.is_(None) & grants.c.removed_at.is_(None)
+                    found = await connection.execute(sa.select(grants.c.id).where(still_open))
+                    prolonged.update(row.id for row in found)
+                    changed = dict(zip(_RENEWED, values, strict=True))
+                    await connection.execute(sa.update(grants).where(still_open).values(changed))
+            return frozenset(prolonged)
+
+        return await self._database.write(run)
+
+    async def move(self, ids: Sequence[str], node_id: str) -> None:
+        """These grants are another node's from now on."""
+        await self._update(ids, {"node_id": node_id})
 
     async def open(self) -> list[Grant]:
         """Grants whose line has not been confirmed gone, oldest first."""
@@ -83,3 +113,11 @@ class GrantRepository:
 
         # What happened on a node must be on record even when the disk is full.
         await self._database.write(run, is_urgent=True)
+
+
+def _renewals(renewed: Iterable[Grant]) -> dict[tuple[Any, ...], list[str]]:
+    """Ids by what is to be written: one statement for a whole plan, whose renewals are all alike."""
+    found: dict[tuple[Any, ...], list[str]] = {}
+    for grant in renewed:
+        found.setdefault(tuple(getattr(grant, name) for name in _RENEWED), []).append(grant.id)
+    return found

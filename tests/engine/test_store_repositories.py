@@ -63,6 +63,33 @@ def verification(number: int, node_id: str = "n1") -> Verification:
     )
 
 
+async def test_a_renewal_writes_what_it_decides_and_nothing_else(store: Store) -> None:
+    """What became of a grant since its row was read stays: the line on the node, an end, a removal."""
+    await store.grants.put_many([grant("placed"), grant("ended"), grant("gone"), grant("quiet")])
+    stale = await store.grants.open()
+    await store.grants.mark_deployed("placed", 3601, 5.0)
+    await store.grants.end(["ended", "gone"], 6.0, "no permit")
+    await store.grants.mark_removed(["gone"], 7.0)
+
+    later = [dataclasses.replace(one, renewed_at=9.0, expires_at=9999.0, wrapped=True) for one in stale]
+    assert await store.grants.grant([grant("new", "n2")], later) == {"placed", "quiet"}
+
+    found = {}
+    for name in ("placed", "ended", "gone", "quiet", "new"):
+        row = await store.grants.get(name)
+        assert row is not None
+        found[name] = (row.expires_at, row.deployed_exp, row.ended_at, row.end_reason, row.removed_at)
+    assert found == {
+        "placed": (9999.0, 3601, None, "", None),
+        "ended": (3601.0, None, 6.0, "no permit", None),
+        "gone": (3601.0, None, 6.0, "no permit", 7.0),
+        "quiet": (9999.0, None, None, "", None),
+        "new": (3601.0, None, None, "", None),
+    }
+    await store.grants.move(["quiet"], "elsewhere")
+    assert [one.id for one in await store.grants.open_for_node("elsewhere")] == ["quiet"]
+
+
 async def test_grants_come_back_as_they_were_put(store: Store) -> None:
     """Every field of a grant survives, and a second put of the same id replaces the first."""
     full = dataclasses.replace(grant(), deployed_exp=2**40, deployed_at=2.0, ended_at=3.0, end_reason="expired")

@@ -147,6 +147,8 @@ class Baseline:
 
     subnet: MinerSubnet
     content: dict[int, bytes] = field(default_factory=dict)
+    stated: dict[str, float] = field(default_factory=dict)
+    """The latest end that a grant's row was ever seen to state."""
 
     def __post_init__(self) -> None:
         for node in self.subnet.nodes:
@@ -192,12 +194,18 @@ def violations_now(baseline: Baseline) -> list[str]:
             slack_s = CLOCK_SLACK_S if way.is_certified else 0  # a guest's end is in the node's time
             if row is None:
                 found.append(f"a line without a row on {port}: {way.grant_id}")
-            # A renewal by a shorter lifetime brings the row's end forward; the node keeps what it was told until then.
-            elif way.ends > max(row.expires_at, row.deployed_exp or 0) + slack_s:
-                found.append(f"a line outlives its row on {port}: {way.ends} > {row.expires_at}")
+            # A renewal by a shorter lifetime brings the row's end forward; the node keeps what it was told until then,
+            # also when the kill came between the telling and its record.
+            elif way.ends > max(row.expires_at, row.deployed_exp or 0, baseline.stated.get(row.id, 0.0)) + slack_s:
+                found.append(
+                    f"a line outlives its row on {port}: {way.grant_id} {way.ends} > {row.expires_at}, "
+                    f"deployed {row.deployed_exp}, once stated {baseline.stated.get(row.id)}"
+                )
             text = datetime.strptime(line.expiry_text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
             if text > line.expires_at_unix + CLOCK_SLACK_S:
                 found.append(f"expiry-time {line.expiry_text} is later than {line.expires_at_unix} on {port}")
+    for row in rows.values():
+        baseline.stated[row.id] = max(row.expires_at, baseline.stated.get(row.id, 0.0))
     return found
 
 

@@ -1,0 +1,166 @@
+"""The core's decisions while the world moves on between reading the rows and writing them, over a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.chain.models import Metagraph, Neuron
+from engine.clock import ManualClock
+from engine.errors import PublicKeyRefused
+from engine.events import Event, KeyFailed
+from engine.identity.public_keys import PublicKey, parse_public_key
+from engine.miner.assignment import Policy
+from engine.miner.core import MinerCore
+from engine.miner.fleet import FleetNode
+from engine.miner.grants import END_NO_PERMIT
+from engine.miner.reconciler import NodeOutcome
+from engine.ssh.target import NodeTarget
+from engine.store import Grant, Store, open_store
+from tests.engine.door_support import ed25519_line
+
+NODES = [FleetNode(NodeTarget(f"n{i}", "192.0.2.7", 22 + i, "u"), f"node-{i}") for i in range(3)]
+NEURON = Neuron(
+    uid=1, hotkey="5V", coldkey="5C", stake_tao=9.0, validator_permit=True, axon=None, active=True, incentive=0.0,
+    dividends=0.0, trust=0.0, consensus=0.0, emission_tao=0.0, last_update=0,
+)  # fmt: skip
+OTHER = dataclasses.replace(NEURON, uid=2, hotkey="5W")
+
+
+@dataclass
+class StillNodes:
+    """In the reconciler's place: every grant is in place at once, and no node is touched."""
+
+    store: Store
+
+    async def reconcile_many(self, node_ids: tuple[str, ...]) -> dict[str, NodeOutcome]:
+        rows = await self.store.grants.open()
+        return {i: NodeOutcome(i, frozenset(g.id for g in rows if g.node_id == i)) for i in node_ids}
+
+    def wake(self) -> None:
+        """Nobody sleeps."""
+
+
+@dataclass
+class KnownChain:
+    """In the metagraph's place: what a test says."""
+
+    neurons: tuple[Neuron, ...] = (NEURON, OTHER)
+
+    def current(self) -> tuple[Metagraph, float]:
+        return Metagraph(39, 1, self.neurons), 0.0
+
+    async def refresh(self) -> Metagraph:
+        return self.current()[0]
+
+
+@dataclass
+class World:
+    """A core with open access."""
+
+    store: Store
+    chain: KnownChain = field(default_factory=KnownChain)
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        metagraph: Any = self.chain
+        reconciler: Any = StillNodes(self.store)
+        certifying: Any = None
+        self.core = MinerCore(
+            NODES, self.store, metagraph, reconciler, frozenset, certifying, lambda _: False, wrapping="off",
+            policy=Policy(False, "highest_stake", None, 0.0), clock=ManualClock(), emit=self.events.append,
+            session_lifetime_s=3600.0,
+        )  # fmt: skip
+
+    async def meanwhile(self, monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
+        """Let this happen right after the next reading of the open grants."""
+        read = self.store.grants.open
+        done: list[bool] = []
+
+        async def open_then_act() -> list[Grant]:
+            rows = await read()
+            if not done:
+                done.append(True)
+                await act(rows)
+            return rows
+
+        monkeypatch.setattr(self.store.grants, "open", open_then_act)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    store = await open_store(f"sqlite:{tmp_path / 'miner.db'}", clock=ManualClock())
+    made = World(store)
+    await made.core.reassign()
+    yield made
+    await store.close()
+
+
+def key(seed: int = 1) -> PublicKey:
+    return parse_public_key(ed25519_line(seed))
+
+
+async def test_a_renewal_leaves_what_the_node_showed_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line was read back between the renewal's reading and writing: the row goes on knowing it."""
+    await world.core.admit("5V", key(), "A")
+
+    async def read_back(rows: list[Grant]) -> None:
+        for row in rows:
+            await world.store.grants.mark_deployed(row.id, 77, 1.0)
+
+    await world.meanwhile(monkeypatch, read_back)
+    await world.core.admit("5V", key(), "A")
+    assert [row.deployed_exp for row in await world.store.grants.open()] == [77] * 3
+
+
+async def test_a_grant_that_ends_meanwhile_stays_ended_and_a_new_one_is_given(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One node's grant runs out under the renewal: the validator gets another there, the others are prolonged."""
+    await world.core.admit("5V", key(), "A")
+    before = await world.store.grants.open()
+
+    async def run_out(rows: list[Grant]) -> None:
+        await world.store.grants.end([rows[0].id], 5.0, "expired")
+
+    await world.meanwhile(monkeypatch, run_out)
+    access = await world.core.admit("5V", key(), "A")
+    assert len(access.nodes) == 3
+    rows = await world.store.grants.open()
+    assert Counter(row.node_id for row in rows if row.ended_at is None) == {"n0": 1, "n1": 1, "n2": 1}
+    (over,) = [row for row in rows if row.ended_at is not None]
+    assert (over.id, over.end_reason) == (before[0].id, "expired")
+
+
+async def test_a_permit_lost_since_the_door_asked_gives_nothing(world: World) -> None:
+    """The chain is read between the door's question and the core's answer: no row is written, none comes back."""
+    await world.core.admit("5V", key(), "A")
+    assert (await world.core.permit("5V")).permitted
+    world.chain.neurons = (OTHER,)
+    await world.core.reassign()
+    access = await world.core.admit("5V", key(), "A")
+    assert access.nodes == ()
+    assert {row.end_reason for row in await world.store.grants.open()} == {END_NO_PERMIT}
+
+
+async def test_two_discoveries_at_once_leave_one_grant_per_node(world: World) -> None:
+    """The same validator calls twice in the same moment."""
+    await asyncio.gather(*(world.core.admit("5V", key(), "A") for _ in range(4)))
+    assert Counter(row.node_id for row in await world.store.grants.open()) == {"n0": 1, "n1": 1, "n2": 1}
+
+
+async def test_two_validators_with_one_key_at_once(world: World) -> None:
+    """Exactly one of them gets in; the other is told to bring a key of its own."""
+    results = await asyncio.gather(
+        *(world.core.admit(hotkey, key(), "A") for hotkey in ("5V", "5W")), return_exceptions=True
+    )
+    assert [type(result) for result in results if isinstance(result, BaseException)] == [PublicKeyRefused]
+    assert len({row.hotkey for row in await world.store.grants.open()}) == 1
+    assert not [event for event in world.events if isinstance(event, KeyFailed)]
