@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from engine.clock import Clock
@@ -19,6 +20,7 @@ class DrainBook:
         self._clock = clock
         self._emit = emit
         self._since: dict[str, float] = {}
+        self._changing = asyncio.Lock()
 
     async def restore(self, known: Iterable[str]) -> None:
         """Take over what the last run knew about nodes that are configured still. Raises StoreUnusable."""
@@ -35,18 +37,20 @@ class DrainBook:
 
     async def drain(self, node_id: str) -> bool:
         """Take a node out; False when it was out already. Raises StoreUnusable; then nothing changed."""
-        if self.is_out(node_id):
-            return False
-        now = self._clock.now()
-        await self._store({**self._since, node_id: now})
+        async with self._changing:
+            if self.is_out(node_id):
+                return False
+            now = self._clock.now()
+            await self._store({**self._since, node_id: now})
         self._emit(NodeDrained(at=now, node_id=node_id, since=now))
         return True
 
     async def enable(self, node_id: str) -> bool:
         """Take a node back into service; False when it was in. Raises StoreUnusable; then nothing changed."""
-        if not self.is_out(node_id):
-            return False
-        await self._store({known: since for known, since in self._since.items() if known != node_id})
+        async with self._changing:
+            if not self.is_out(node_id):
+                return False
+            await self._store({known: since for known, since in self._since.items() if known != node_id})
         self._emit(NodeEnabled(at=self._clock.now(), node_id=node_id))
         return True
 

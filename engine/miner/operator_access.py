@@ -111,6 +111,8 @@ class OperatorAccess:
         report(f"writing {len(grants)} keys")
         outcomes = await self._reconciler.reconcile_many(node_ids)
         until = grants[0].expires_at
+        # The validator may have authenticated anew while the nodes were written: its newest session is the one to keep.
+        session = self._store.sessions.known(session.hotkey) or session
         await self._store.sessions.put(replace(session, access_until=until))
         self._emit(AccessRenewed(at=self._clock.now(), validator_hotkey=session.hotkey, access_until=until))
         placed = sum(any(g.id in o.in_place for g in grants) for o in outcomes.values())

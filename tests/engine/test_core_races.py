@@ -1,4 +1,4 @@
-"""The core's decisions while the world moves on between reading the rows and writing them, over a real store."""
+"""Decisions of the miner while the world moves on between reading the rows and writing them, over a real store."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from engine.events import Event, KeyFailed
 from engine.identity.public_keys import PublicKey, parse_public_key
 from engine.miner.assignment import Policy
 from engine.miner.core import MinerCore
+from engine.miner.drain import DrainBook
 from engine.miner.fleet import FleetNode
 from engine.miner.grants import END_NO_PERMIT
 from engine.miner.reconciler import NodeOutcome
@@ -164,3 +165,16 @@ async def test_two_validators_with_one_key_at_once(world: World) -> None:
     assert [type(result) for result in results if isinstance(result, BaseException)] == [PublicKeyRefused]
     assert len({row.hotkey for row in await world.store.grants.open()}) == 1
     assert not [event for event in world.events if isinstance(event, KeyFailed)]
+
+
+async def test_nodes_drained_at_once_are_all_out(world: World) -> None:
+    """A console drains all marked nodes in one go: none is forgotten, over a restart neither."""
+    names = [f"n{number}" for number in range(8)]
+    book = DrainBook(world.store.keyvalue, clock=ManualClock(), emit=world.events.append)
+    assert all(await asyncio.gather(*(book.drain(name) for name in names)))
+    assert not any(await asyncio.gather(*(book.drain(name) for name in names)))
+    await asyncio.gather(*(book.enable(name) for name in names[:3]))
+    again = DrainBook(world.store.keyvalue, clock=ManualClock(), emit=world.events.append)
+    await again.restore(names)
+    for one in (book, again):
+        assert [name for name in names if one.is_out(name)] == names[3:]
