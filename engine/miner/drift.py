@@ -6,11 +6,13 @@ held against what stood there when the node was first read; what is new is repor
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from weakref import WeakValueDictionary
 
 from engine.clock import Clock
 from engine.errors import ControlRefused
@@ -130,6 +132,8 @@ class DriftWatch:
         self._keyvalue = keyvalue
         self._clock = clock
         self._emit = emit
+        self._changing: WeakValueDictionary[NodeTarget, asyncio.Lock] = WeakValueDictionary()
+        """One per node, held from reading its baseline to storing what follows from it."""
         self._baselines: dict[NodeTarget, Baseline] = {}
         self._reported: dict[NodeTarget, frozenset[str]] = {}
         self._lines: dict[NodeTarget, tuple[SeenLine, ...]] = {}
@@ -149,22 +153,23 @@ class DriftWatch:
 
         The first reading of a node sets its baseline.
         """
-        baseline = await self.baseline(target)
-        lines = explain(data, baseline, own_blobs, known_grants)
-        if second is not None:
-            self._second[target] = explain(second, baseline, own_blobs, (), file=SECOND_FILE)
-        lines += self._second.get(target, ())
-        self._lines[target] = lines
-        if baseline is None:
-            now = self._clock.now()
-            accepted = {line.fingerprint: now for line in lines if line.kind in {"operator", "leftover"}}
-            await self._save(target, Baseline(accepted))
-            self._emit(BaselineAccepted(at=now, node_id=target.node_id, keys=len(accepted), first=True))
-        else:
-            await self._remember(target, baseline, lines)
-        self._report(target, [line for line in lines if line.is_unexplained])
-        self._tell(target)
-        return lines
+        async with self._changing.setdefault(target, asyncio.Lock()):
+            baseline = await self.baseline(target)
+            lines = explain(data, baseline, own_blobs, known_grants)
+            if second is not None:
+                self._second[target] = explain(second, baseline, own_blobs, (), file=SECOND_FILE)
+            lines += self._second.get(target, ())
+            self._lines[target] = lines
+            if baseline is None:
+                now = self._clock.now()
+                accepted = {line.fingerprint: now for line in lines if line.kind in {"operator", "leftover"}}
+                await self._save(target, Baseline(accepted))
+                self._emit(BaselineAccepted(at=now, node_id=target.node_id, keys=len(accepted), first=True))
+            else:
+                await self._remember(target, baseline, lines)
+            self._report(target, [line for line in lines if line.is_unexplained])
+            self._tell(target)
+            return lines
 
     async def baseline(self, target: NodeTarget) -> Baseline | None:
         """What the operator answers for there; None before the first reading."""
@@ -180,32 +185,33 @@ class DriftWatch:
 
         Raises ControlRefused (``unknown_key``) for one that was not reported: nobody has seen it.
         """
-        baseline = await self.baseline(target) or Baseline()
-        reported = {line.fingerprint: line for line in self._lines.get(target, ()) if line.kind == "drift"}
-        wanted = tuple(reported) if fingerprints is None else tuple(fingerprints)
-        for fingerprint in wanted:
-            if fingerprint not in reported:
-                raise ControlRefused(
-                    f"no unexplained line with {failures.plain(fingerprint, 60)} is known there",
-                    hint="look at the node's lines again",
-                    reason="unknown_key",
-                )
-        now = self._clock.now()
-        accepted = {**baseline.accepted, **{one: baseline.since(one) or now for one in wanted}}
-        others = {one: at for one, at in baseline.others.items() if one not in accepted}
-        await self._save(target, Baseline(accepted, others))
-        names = wanted[:SHOWN_LINES]
-        self._emit(
-            BaselineAccepted(at=now, node_id=target.node_id, keys=len(accepted), first=False, fingerprints=names)
-        )
-        self._lines[target] = tuple(
-            replace(line, kind="operator") if line.kind == "drift" and line.fingerprint in wanted else line
-            for line in self._lines.get(target, ())
-        )
-        self._second[target] = tuple(line for line in self._lines[target] if line.file == SECOND_FILE)
-        self._report(target, [line for line in self._lines[target] if line.is_unexplained])
-        self._tell(target)
-        return wanted
+        async with self._changing.setdefault(target, asyncio.Lock()):
+            baseline = await self.baseline(target) or Baseline()
+            reported = {line.fingerprint: line for line in self._lines.get(target, ()) if line.kind == "drift"}
+            wanted = tuple(reported) if fingerprints is None else tuple(fingerprints)
+            for fingerprint in wanted:
+                if fingerprint not in reported:
+                    raise ControlRefused(
+                        f"no unexplained line with {failures.plain(fingerprint, 60)} is known there",
+                        hint="look at the node's lines again",
+                        reason="unknown_key",
+                    )
+            now = self._clock.now()
+            accepted = {**baseline.accepted, **{one: baseline.since(one) or now for one in wanted}}
+            others = {one: at for one, at in baseline.others.items() if one not in accepted}
+            await self._save(target, Baseline(accepted, others))
+            names = wanted[:SHOWN_LINES]
+            self._emit(
+                BaselineAccepted(at=now, node_id=target.node_id, keys=len(accepted), first=False, fingerprints=names)
+            )
+            self._lines[target] = tuple(
+                replace(line, kind="operator") if line.kind == "drift" and line.fingerprint in wanted else line
+                for line in self._lines.get(target, ())
+            )
+            self._second[target] = tuple(line for line in self._lines[target] if line.file == SECOND_FILE)
+            self._report(target, [line for line in self._lines[target] if line.is_unexplained])
+            self._tell(target)
+            return wanted
 
     def lines(self, target: NodeTarget) -> tuple[SeenLine, ...]:
         """What the last reading showed."""

@@ -20,6 +20,7 @@ from engine.identity.public_keys import PublicKey, parse_public_key
 from engine.miner.assignment import Policy
 from engine.miner.core import MinerCore
 from engine.miner.drain import DrainBook
+from engine.miner.drift import DriftWatch
 from engine.miner.fleet import FleetNode
 from engine.miner.grants import END_NO_PERMIT
 from engine.miner.reconciler import NodeOutcome
@@ -178,3 +179,22 @@ async def test_nodes_drained_at_once_are_all_out(world: World) -> None:
     await again.restore(names)
     for one in (book, again):
         assert [name for name in names if one.is_out(name)] == names[3:]
+
+
+async def test_lines_accepted_at_once_are_all_in_the_baseline(world: World) -> None:
+    """Two acceptances and a reading in the same moment: nothing is reported again, over a restart neither."""
+    target = NODES[0].target
+    operators, first, second = (f"{ed25519_line(seed)}\n".encode() for seed in (7, 8, 9))
+    watch = DriftWatch(world.store.keyvalue, clock=ManualClock(), emit=world.events.append)
+    await watch.see(target, operators, (), ())
+    lines = await watch.see(target, operators + first + second, (), ())
+    one, other = [line.fingerprint for line in lines if line.is_unexplained]
+    await asyncio.gather(
+        watch.accept(target, [one]),
+        watch.see(target, operators + first + second, (), ()),
+        watch.accept(target, [other]),
+    )
+    again = DriftWatch(world.store.keyvalue, clock=ManualClock(), emit=world.events.append)
+    for reader in (watch, again):
+        seen = await reader.see(target, operators + first + second, (), ())
+        assert [line.kind for line in seen] == ["operator"] * 3
