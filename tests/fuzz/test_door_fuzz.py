@@ -26,6 +26,8 @@ IS_FULL = os.environ.get("FUZZ") == "full"
 INPUTS = 100_000 if IS_FULL else 5_000
 SOCKET_INPUTS = 2_000 if IS_FULL else 300
 CHUNK = 500
+LIMIT_S = 3600 if IS_FULL else 240
+"""For a loaded machine; what hangs is ended by it, nothing is judged by it."""
 REFUSALS = {"INVALID_ARGUMENT", "PERMISSION_DENIED", "UNAUTHENTICATED"}
 
 
@@ -98,6 +100,7 @@ async def send(calls: DoorCalls, seed: Seed, body: bytes) -> str:
     return "OK"
 
 
+@pytest.mark.timeout(LIMIT_S)
 async def test_mutated_requests_are_refused_and_nothing_is_stored(tmp_path: Path) -> None:
     """No mutation of a correct request is accepted, crashes the door, or leaves a row behind."""
     chance = random.Random(20_260_101)
@@ -147,7 +150,7 @@ def test_fields_come_apart_as_they_were_put_together() -> None:
     assert len(split_fields(body)) == 2
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(LIMIT_S)
 async def test_the_socket_takes_the_same(tmp_path: Path) -> None:
     """Over a real connection mutated requests end in the same statuses, and the next honest call is served."""
     chance = random.Random(7)
