@@ -26,6 +26,7 @@ from engine.events import (
 )
 from engine.store.records import Verification
 from engine.validator.book import Book
+from engine.validator.breath import Breath
 from engine.validator.due import Due, check_of, event_fields, full_check_of, who
 from engine.validator.full import STEPS, FullSettings, FullVerification
 from engine.validator.lightweight import LIGHT_STEPS, Finding, check_lightly
@@ -57,6 +58,7 @@ class NodeChecks:
         sessions: Sessions,
         clock: Clock,
         emit: EventSink,
+        breath: Breath,
         full_at_once: int,
     ) -> None:
         self._settings = settings
@@ -68,6 +70,7 @@ class NodeChecks:
         self._full_slots = asyncio.Semaphore(full_at_once)
         self._answers = BriefSlots(ANSWERS_HELD, ANSWER_PATIENCE_S)
         self._judging = asyncio.Semaphore(CONCURRENT_JUDGEMENTS)
+        self._breath = breath
         self._opened_at: dict[Place, float] = {}
         self._full: dict[Place, asyncio.Task[None]] = {}
         self._light: set[Place] = set()
@@ -94,6 +97,7 @@ class NodeChecks:
         self._light.add(due.place)
         try:
             async with self._slots.taken():
+                await self._breath.drawn()
                 finding = await check_lightly(
                     due.session.pool,
                     due.target,
@@ -117,6 +121,7 @@ class NodeChecks:
 
     async def _verify_fully(self, due: Due) -> None:
         async with self._sessions.held(due.session), self._full_slots:
+            await self._breath.drawn()
             verification_id = str(uuid.uuid4())
             self._emit(
                 VerificationStarted(

@@ -21,6 +21,7 @@ from engine.ssh.pool import NodePool
 from engine.store import Store
 from engine.supervisor import Supervisor
 from engine.validator.book import Book, twice_failed
+from engine.validator.breath import Breath
 from engine.validator.checks import NodeChecks
 from engine.validator.cleanup import FAILED_WINDOW_S, plan_clean_up
 from engine.validator.due import event_fields
@@ -74,12 +75,14 @@ class ValidatorRole:
             parts.store, parts.clock, parts.bus.emit, failed_full_resets=config.scoring.failed_full_resets
         )
         self.rentals = RentalRegistry(parts.store, parts.clock, parts.bus.emit)
+        breath = Breath()
         checks = NodeChecks(
             full_settings(config),
             book=self._book,
             sessions=self._sessions,
             clock=parts.clock,
             emit=parts.bus.emit,
+            breath=breath,
             full_at_once=config.verification.max_concurrent_full_validations,
         )
         self._rounds = Rounds(
@@ -90,6 +93,7 @@ class ValidatorRole:
             book=self._book,
             signer=parts.signer,
             metagraph=parts.metagraph,
+            breath=breath,
             clock=parts.clock,
             emit=parts.bus.emit,
         )

@@ -21,6 +21,7 @@ from engine.identity import Signer
 from engine.scores.history import Tier
 from engine.store import Store
 from engine.validator.book import Book, Known
+from engine.validator.breath import Breath
 from engine.validator.checks import NodeChecks, guarded
 from engine.validator.due import Due
 from engine.validator.miner_client import ClientTimeouts, MinerClient, MinerNodes
@@ -52,6 +53,7 @@ class Rounds:
         book: Book,
         signer: Signer,
         metagraph: MetagraphCache,
+        breath: Breath,
         clock: Clock,
         emit: EventSink,
     ) -> None:
@@ -68,6 +70,7 @@ class Rounds:
         self._registry_key = f"validator.registry:{config.bittensor.netuid}"
         self._miner_slots = asyncio.Semaphore(self._config.max_concurrent_verifications)
         self._dialects: dict[str, Dialect] = {}
+        self._breath = breath
         self._visiting: dict[str, asyncio.Task[None]] = {}
         self._skipped: dict[str, Outsider] = {}
 
@@ -153,6 +156,7 @@ class Rounds:
 
     async def _visit(self, miner: MinerTarget, known: Known, *, force_full: bool) -> None:
         async with self._miner_slots, self._sessions.entered(miner.hotkey) as session:
+            await self._breath.drawn()
             offer = await self._discover(miner, session)
             offered = () if offer is None else offer.nodes
             session.opened.update(node.node_id for node in offered)

@@ -59,6 +59,8 @@ INSERT INTO engine_check_hours (hour, miner_hotkey, node_id, passed, logged_in, 
 SELECT CAST(at AS BIGINT) / 3600, miner_hotkey, node_id, sum(CASE WHEN ok THEN 1 ELSE 0 END),
        sum(CASE WHEN error_code = '' THEN 1 ELSE 0 END), count(*)
 FROM engine_verifications WHERE at >= {start} AND at < {end} GROUP BY 1, 2, 3
+ON CONFLICT (hour, miner_hotkey, node_id) DO UPDATE SET passed = engine_check_hours.passed + excluded.passed,
+    logged_in = engine_check_hours.logged_in + excluded.logged_in, total = engine_check_hours.total + excluded.total
 """
 _NEWEST = f"""
 INSERT INTO engine_latest_checks (miner_hotkey, node_id, verification_id, at, ok, failed_before_at)

@@ -1,120 +1,148 @@
-"""REST reads at a steady rate beside a validator that verifies nodes without a pause, asked by a process of its own."""
+"""REST reads at a steady rate beside rounds over a full subnet, asked by a process of its own.
+
+Three processes: the validator with its REST API, the miners and nodes of ``tests.support.miner_swarm``, and a client
+with persistent connections that asks on schedule, whatever became of the requests before.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import resource
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import tomli_w
-
+from engine import eventloop
+from engine.clock import SystemClock
+from engine.config.validator import ApiConfig
+from engine.events import EventBus, MinerAnswered, MinerDiscovered
+from engine.observe.http import HttpService
+from engine.rest import ApiKeys, RestParts, rest_app
+from engine.validator.role import ValidatorRole
 from tests.bench import Figure, at_most
-from tests.support.miner_subnet import MinerSubnet, create_subnet
+from tests.bench.validator import MINERS, NODES, validator_over
+from tests.support.miner_swarm import Swarm, miner_signer
 from tests.support.sshd import free_port
-from tests.support.stand_in_farm import StandInFarm
 
-NODES = int(os.environ.get("BENCH_REST_NODES", "64"))
 RATE = 200
 SECONDS = float(os.environ.get("BENCH_REST_S", "20"))
+SUBNET = int(os.environ.get("BENCH_REST_MINERS", str(MINERS)))
 CONNECTIONS = 16
 KEY = "bench-key-0123456789-abcdefgh"
-PATHS = ("/miners", "/miners/miner_0", "/miners/miner_0/health", "/miners/miner_0/nodes?page_size=20",
-         "/nodes?page_size=20", "/gpu-profiles", "/verification/active", "/verification/results/miner_0")  # fmt: skip
+PATHS = (
+    "/miners", "/miners?sort=-score&page={page}", "/miners/miner_{uid}", "/miners/miner_{uid}/health",
+    "/miners/miner_{uid}/nodes", "/nodes?page_size=20&page={page}", "/gpu-profiles", "/verification/active",
+    "/verification/results/miner_{uid}",
+)  # fmt: skip
 
 
 def measure() -> list[Figure]:
-    """Time from when a request was due to its last byte."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as root, StandInFarm(Path(root) / "nodes", NODES) as farm:
-        subnet = create_subnet(
-            Path(root), [], validators=1, node_entries=farm.entries,
-            node_management={"health_check_interval": 3600}, access={"node_deadline": 20},
-        )  # fmt: skip
-        farm.authorize(subnet.root / "node_key")
+    """Time from when a request was due to its last byte; processor time per request from a validator that idles."""
+    with Swarm(SUBNET, NODES) as swarm:
         port = free_port()
-        validator = _start_validator(subnet, port)
+        command = [
+            sys.executable,
+            "-m",
+            "tests.bench.rest",
+            "serve",
+            *map(str, (port, swarm.grpc_port, swarm.ssh_port)),
+        ]
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
-            subnet.start()
-            subnet.settle()
-            _wait_for_nodes(port)
-            before = _verifications(port)
-            client = subprocess.run(
-                [sys.executable, "-m", "tests.bench.rest", str(port)], capture_output=True, text=True, check=True,
-                timeout=SECONDS * 4,
-            )  # fmt: skip
-            found = json.loads(client.stdout)
-            done = _verifications(port) - before
+            _tell(server)
+            _client(port, 3.0)  # the first ones load and compile
+            before = _tell(server)
+            alone = _client(port, SECONDS / 2)
+            after = _tell(server)
+            _tell(server, "rounds")
+            beside = _client(port, SECONDS)
+            rounds = _tell(server)
         finally:
-            validator.terminate()
-            validator.wait(20)
-            subnet.stop()
-    note = (
-        f"p50 {found['p50_ms']:.1f} ms, {found['asked']} requests, {found['failed']} failed; "
-        f"{done} verifications of {NODES} nodes meanwhile"
-    )
-    return [Figure(f"REST reads at {RATE}/s beside a round, p99", found["p99_ms"], "ms", at_most(30), note)]
+            server.kill()
+            server.wait(20)
+    each_us = 1e6 * (after["cpu_s"] - before["cpu_s"]) / alone["asked"]
+    checks = rounds["checks"] - after["checks"]
+    load = os.getloadavg()[0]
+    return [
+        Figure(f"REST reads at {RATE}/s beside a round, p99", beside["p99_ms"], "ms", at_most(30),
+               f"p50 {beside['p50_ms']:.1f} ms, {beside['asked']} asked, {beside['failed']} failed; {checks} checks of "
+               f"{SUBNET} x {NODES} nodes meanwhile; p99 without a round {alone['p99_ms']:.1f} ms; load {load:.1f}"),
+        Figure("REST read, processor time of the server", each_us, "us", note=f"of {len(PATHS)} routes by turns"),
+    ]  # fmt: skip
 
 
-def _start_validator(subnet: MinerSubnet, port: int) -> subprocess.Popen[bytes]:
-    root, wallet = subnet.root, subnet.validators[0].wallet
-    document = {
-        "bittensor": {
-            "wallet_path": str(root / "wallets"), "wallet_name": wallet.name, "hotkey_name": wallet.hotkey_name,
-            "network": "local", "netuid": 39, "chain_endpoint": f"file:{root / 'chain.db'}", "external_ip": "127.0.0.1",
-        },
-        "database": {"url": f"sqlite:{root / 'v' / 'validator.db'}"},
-        "api": {"bind_address": f"127.0.0.1:{port}", "api_key": KEY, "requests_per_minute_with_key": 100_000},
-        "verification": {"verification_interval": 1, "attestation": {"enabled": False}},
-        "emission": {"gpu_allocations": {"H100": 100.0}},
-        "metrics": {"enabled": False},
-        "engine": {"name": "v", "socket": str(root / "vs" / "engine.sock"), "data_dir": str(root / "v")},
-    }  # fmt: skip
-    path = root / "validator.toml"
-    path.write_text(tomli_w.dumps(document))
-    with (root / "validator.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "basilica_tui", "--daemon", "--config", str(path)],
-            stdout=log, stderr=log, cwd=Path(__file__).parents[2],
-        )  # fmt: skip
+def _tell(server: subprocess.Popen[str], word: str = "figures") -> dict[str, Any]:
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write(word + "\n")
+    server.stdin.flush()
+    found: dict[str, Any] = json.loads(server.stdout.readline())
+    return found
 
 
-def _wait_for_nodes(port: int) -> None:
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        try:
-            if asyncio.run(_get(port, "/nodes"))["total_count"]:
-                return
-        except (OSError, KeyError, ValueError, asyncio.IncompleteReadError):
-            pass
-        time.sleep(1.0)
-    raise AssertionError("the validator verified no node")
+def _client(port: int, seconds: float) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.rest", "ask", str(port), str(seconds)],
+        capture_output=True, text=True, check=True, timeout=seconds * 6 + 60,
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
-def _verifications(port: int) -> int:
-    return sum(profile["verification_count"] for profile in asyncio.run(_get(port, "/gpu-profiles")))
+# --- the validator --------------------------------------------------------------------------------------------
 
 
-async def _get(port: int, path: str) -> Any:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        return json.loads((await _ask(reader, writer, path))[1])
-    finally:
-        writer.close()
+async def _serve(port: int, swarm: Swarm) -> None:
+    async with validator_over(swarm, known=True) as running:
+        _introduce(running.bus, swarm)
+        clock = SystemClock()
+        config = running.config.model_copy(
+            update={"api": ApiConfig(api_key=KEY, requests_per_minute=100_000, requests_per_minute_with_key=100_000)}
+        )
+        keys = ApiKeys(running.store.api_keys, clock, configured=KEY)
+        app = rest_app(RestParts(config, running.store, running.state, clock, keys, running.hotkey))
+        http = asyncio.create_task(HttpService("rest", app, "127.0.0.1", port).run())
+        loop, rounds = asyncio.get_running_loop(), None
+        while word := (await loop.run_in_executor(None, sys.stdin.readline)).strip():
+            if word == "rounds":
+                rounds = asyncio.create_task(_rounds(running.role))
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            print(json.dumps({"cpu_s": used.ru_utime + used.ru_stime, "checks": running.tally.total()}), flush=True)
+        for task in (http, rounds):
+            if task is not None:
+                task.cancel()
 
 
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str) -> tuple[int, bytes]:
+async def _rounds(role: ValidatorRole) -> None:
+    while True:
+        await role.verify_all()
+
+
+def _introduce(bus: EventBus, swarm: Swarm) -> None:
+    """The miners as an earlier round left them."""
+    now = time.time()
+    for uid in range(swarm.miners):
+        hotkey = miner_signer(uid).hotkey
+        bus.emit(MinerDiscovered(at=now, hotkey=hotkey, uid=uid, endpoint="127.0.0.1:1"))
+        bus.emit(MinerAnswered(at=now, hotkey=hotkey, uid=uid, dialect="B", nodes=swarm.nodes, duration_ms=5.0))
+
+
+# --- the client -----------------------------------------------------------------------------------------------
+
+
+async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str) -> int:
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n\r\n".encode())
     head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
     length = int(head.partition("content-length: ")[2].split("\r\n")[0])
-    return int(head.split()[1]), await reader.readexactly(length)
+    await reader.readexactly(length)
+    return int(head.split()[1])
 
 
-async def _load(port: int) -> dict[str, float]:
+async def _load(port: int, seconds: float) -> dict[str, float]:
     """Open loop: requests come when they are due, whatever became of those before."""
     pool: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
     for _ in range(CONNECTIONS):
@@ -128,14 +156,14 @@ async def _load(port: int) -> dict[str, float]:
         due = began + number / RATE
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         connection = await pool.get()
+        path = PATHS[number % len(PATHS)].format(uid=number * 7 % SUBNET, page=1 + number % 5)
         try:
-            status, _ = await _ask(*connection, PATHS[number % len(PATHS)])
-            failed += status != 200
+            failed += await _ask(*connection, path) != 200
         finally:
             pool.put_nowait(connection)
         times.append(time.perf_counter() - due)
 
-    await asyncio.gather(*(one(number) for number in range(int(RATE * SECONDS))))
+    await asyncio.gather(*(one(number) for number in range(int(RATE * seconds))))
     times.sort()
     return {
         "asked": len(times),
@@ -145,5 +173,15 @@ async def _load(port: int) -> dict[str, float]:
     }
 
 
+def _main(arguments: Sequence[str]) -> None:
+    if arguments[0] == "ask":
+        print(json.dumps(eventloop.run(_load(int(arguments[1]), float(arguments[2])))))
+    else:
+        port, grpc_port, ssh_port = map(int, arguments[1:])
+        swarm = Swarm(SUBNET, NODES, grpc_port=grpc_port, ssh_port=ssh_port)
+        eventloop.raise_open_files()
+        eventloop.run(_serve(port, swarm))
+
+
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(_load(int(sys.argv[1])))))
+    _main(sys.argv[1:])

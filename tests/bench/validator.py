@@ -12,8 +12,10 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from engine import eventloop
 from engine.chain import Axon, Metagraph, MetagraphCache, Neuron
 from engine.clock import SystemClock
 from engine.config.validator import ValidatorBittensorConfig, ValidatorConfig, ValidatorDatabaseConfig
@@ -49,9 +51,9 @@ SETTLE_S = 240.0
 def measure() -> list[Figure]:
     """The four figures of a full subnet."""
     with Swarm(MINERS, NODES) as swarm:
-        seconds, cpu_s, passed = asyncio.run(_light_round(swarm))
+        seconds, cpu_s, passed = eventloop.run(_light_round(swarm))
     with Swarm(IN_FLIGHT // NODES, NODES, holds=True) as swarm:
-        held, memory = asyncio.run(_in_flight(swarm))
+        held, memory = eventloop.run(_in_flight(swarm))
     passed_all = passed == MINERS * NODES
     note = f"{passed} of {MINERS * NODES} passed, {cpu_s:.1f} s of CPU in the validator"
     flight = f"{held} in flight"
@@ -102,8 +104,21 @@ def _neuron(uid: int, hotkey: str, port: int) -> Neuron:
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A validator role, and what is around it."""
+
+    role: ValidatorRole
+    config: ValidatorConfig
+    store: Store
+    state: LiveState
+    bus: EventBus
+    hotkey: str
+    tally: Counter[bool]
+
+
 @asynccontextmanager
-async def _validator(swarm: Swarm, *, known: bool) -> AsyncIterator[tuple[ValidatorRole, Counter[bool]]]:
+async def validator_over(swarm: Swarm, *, known: bool) -> AsyncIterator[Running]:
     """A validator role over a real store; ``known``: it has verified every node fully a moment ago."""
     clock, bus, state = SystemClock(), EventBus(), LiveState()
     tally: Counter[bool] = Counter()
@@ -127,7 +142,7 @@ async def _validator(swarm: Swarm, *, known: bool) -> AsyncIterator[tuple[Valida
         bus.subscribe(listen)
         role = ValidatorRole(ValidatorParts(config, store, chain, own, cache, clock, bus, HostKeys(None)))
         try:
-            yield role, tally
+            yield Running(role, config, store, state, bus, own.hotkey, tally)
         finally:
             await role.end_rounds()
             await cache.close()
@@ -147,15 +162,16 @@ async def _know(store: Store, swarm: Swarm, now: float) -> None:
 
 
 async def _light_round(swarm: Swarm) -> tuple[float, float, int]:
-    async with _validator(swarm, known=True) as (role, tally):
+    async with validator_over(swarm, known=True) as running:
         started, cpu = time.monotonic(), time.process_time()
-        await role.verify_all()
-        return time.monotonic() - started, time.process_time() - cpu, tally[True]
+        await running.role.verify_all()
+        return time.monotonic() - started, time.process_time() - cpu, running.tally[True]
 
 
 async def _in_flight(swarm: Swarm) -> tuple[int, float]:
     """How many were in flight, each beyond its login, and the memory of this process then."""
-    async with _validator(swarm, known=False) as (role, _):
+    async with validator_over(swarm, known=False) as running:
+        role = running.role
         round_ = asyncio.create_task(role.verify_all())
         deadline = time.monotonic() + SETTLE_S
         while role.full_in_flight < IN_FLIGHT and time.monotonic() < deadline:
