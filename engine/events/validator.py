@@ -78,6 +78,8 @@ class NodeVerified(Event):
     gpu_uuids: tuple[str, ...] = ()
     error_code: str = ""
     message: str = ""
+    login_ms: float | None = None
+    """From the first packet to the end of the login; None when there was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

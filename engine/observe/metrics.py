@@ -308,6 +308,14 @@ class ValidatorMetrics:
         self._seconds = Histogram(
             "basilica_validator_validation_duration_seconds", "Time of a verification", registry=self.registry
         )
+        self._add_ssh()
+        self._unanswered = _counter(
+            self.registry,
+            "basilica_validator_rpc_critical_failures",
+            "Miners that could not be asked, retries included",
+            ["method", "error_type"],
+        )
+        self._rented = _counter(self.registry, "basilica_validator_rentals_created", "Rentals that were entered")
 
     def listen(self, event: Event) -> None:
         """Count one event."""
@@ -315,6 +323,7 @@ class ValidatorMetrics:
         if type(event) is ev.NodeVerified:
             self._validations.inc()
             self._seconds.observe(event.duration_ms / 1000)
+            self._count_login(event)
             if not event.ok:
                 self._errors.inc()
             else:
@@ -325,6 +334,10 @@ class ValidatorMetrics:
             self._attested.inc()
         elif isinstance(event, ev.NodesCleanedUp):
             self._forget(event.forgotten)
+        elif isinstance(event, ev.MinerFailed):
+            self._unanswered.labels(event.stage, event.error_code).inc()
+        elif type(event) is ev.RentalBegan:
+            self._rented.inc()
 
     def http(self, status: int, seconds: float, size: int) -> None:
         """Count one answer of the REST API."""
@@ -338,6 +351,22 @@ class ValidatorMetrics:
             for sample in family.samples:
                 if sample.labels.get("node_id") in gone and sample.name.endswith("_total"):
                     self._passed.remove(sample.labels["miner_uid"], sample.labels["node_id"])
+
+    def _count_login(self, event: ev.NodeVerified) -> None:
+        if event.login_ms is not None:
+            self._ssh_connections.inc()
+            self._ssh_seconds.observe(event.login_ms / 1000)
+        if event.error_code.startswith("ssh_"):
+            self._ssh_failures.inc()
+
+    def _add_ssh(self) -> None:
+        self._ssh_connections = _counter(self.registry, "basilica_validator_ssh_connections", "Logins on nodes")
+        self._ssh_failures = _counter(
+            self.registry, "basilica_validator_ssh_failures", "Verifications that SSH prevented or broke off"
+        )
+        self._ssh_seconds = Histogram(
+            "basilica_validator_ssh_connection_duration_seconds", "Time of a login", registry=self.registry
+        )
 
     def _add_http(self) -> None:
         self._http = _counter(self.registry, "basilica_validator_http_requests", "Answers of the REST API", ["status"])

@@ -169,6 +169,7 @@ class ValidatorGauges(Collector):
 
     def __init__(self, state: LiveState) -> None:
         self._state = state
+        self._cpu = CpuMeter()
 
     def collect(self) -> Iterator[Metric]:
         """Everything, as it is now."""
@@ -177,13 +178,34 @@ class ValidatorGauges(Collector):
             "Miners on chain that can be called",
             sum(miner.is_called for miner in self._state.miners.values()),
         )
+        memory = resident_bytes()
+        if memory is not None:
+            yield gauge("basilica_validator_memory_usage_bytes", "Resident memory of this process", memory)
+        yield gauge(
+            "basilica_validator_cpu_usage_percent",
+            "Processor time of this process since the last scrape; 100 is one core",
+            self._cpu.percent(),
+        )
+        yield from self._of_nodes()
+        yield from common_gauges(self._state)
+
+    def _of_nodes(self) -> Iterator[Metric]:
+        who = ["node_id", "miner_uid"]
         status = GaugeMetricFamily(
             "basilica_validator_node_health_status", "1 when the last verification passed", labels=["node_id"]
         )
-        for verification in self._state.verifications.values():
-            status.add_metric([verification.id], 1.0 if verification.state == "passed" else 0.0)
-        yield status
-        yield from common_gauges(self._state)
+        banned = GaugeMetricFamily(
+            "validator_node_ban_till", "When a node's ban ends, Unix time; 0 when it is not banned", labels=who
+        )
+        rented = GaugeMetricFamily(
+            "basilica_validator_node_rental_status", "1 while somebody has rented the node", labels=[*who, "gpu_type"]
+        )
+        for view in self._state.verifications.values():
+            uid = "" if view.miner_uid is None else str(view.miner_uid)
+            status.add_metric([view.id], 1.0 if view.state == "passed" else 0.0)
+            banned.add_metric([view.id, uid], view.banned_until or 0.0)
+            rented.add_metric([view.id, uid, view.gpu_model], 1.0 if view.rental_id else 0.0)
+        yield from (status, banned, rented)
 
 
 def common_gauges(state: LiveState) -> Iterator[Metric]:

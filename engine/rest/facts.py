@@ -50,6 +50,11 @@ class FactGauges(Collector):
             "basilica_validator_node_gpu_count", "GPUs that count", labels=["miner_uid", "node_id", "gpu_model"]
         )
         miners = UnknownMetricFamily("basilica_validator_miner_gpu_count", "GPUs that count", labels=["miner_uid"])
+        profiles = GaugeMetricFamily(
+            "basilica_validator_miner_gpu_profiles",
+            "GPUs that count, by category",
+            labels=["miner_uid", "gpu_profile", "node_id"],
+        )
         weight = GaugeMetricFamily("basilica_validator_miner_weight", "Of the last vector set", labels=["miner_uid"])
         totals: dict[str, int] = {}
         snapshot = self._snapshot
@@ -60,9 +65,11 @@ class FactGauges(Collector):
             minutes.add_metric([node.id, uid], node.ramp_minutes)
             multiplier.add_metric([node.id, uid], node.ramp_multiplier)
             gpus.add_metric([uid, node.id, row.gpu_model], len(node.gpu_specs))
+            for category, count in self._views.categories(row, snapshot).items():
+                profiles.add_metric([uid, category, node.id], count)
             totals[uid] = totals.get(uid, 0) + len(node.gpu_specs)
         for uid, count in totals.items():
             miners.add_metric([uid], count)
         for number, value in self._vector.items():
             weight.add_metric([str(number)], value)
-        yield from (minutes, multiplier, gpus, miners, weight)
+        yield from (minutes, multiplier, gpus, miners, profiles, weight)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -204,16 +205,12 @@ class Views:
         return snapshot.gpu_profiles[view.hotkey]
 
     def _profile_of(self, view: MinerView, snapshot: Snapshot) -> bodies.GpuProfile:
-        name = documented_category if self._profile == "documented" else deployed_category
-        counts: dict[str, int] = {}
+        counts: Counter[str] = Counter()
         checks = 0
         nodes = snapshot.of_miner(view.hotkey)
         for node in nodes:
-            place = view.hotkey, node.node_id
-            checks += snapshot.hours.get(place, CheckCounts()).total
-            for claim in snapshot.claims.get(place, ()):
-                category = name(claim.model)
-                counts[category] = counts.get(category, 0) + 1
+            checks += snapshot.hours.get((view.hotkey, node.node_id), CheckCounts()).total
+            counts += self.categories(node, snapshot)
         score = snapshot.scores.get(view.uid) if view.uid is not None else None
         return bodies.GpuProfile(
             miner_uid=view.uid or 0,
@@ -223,6 +220,11 @@ class Views:
             last_updated=stamp(snapshot.at) or "",
             last_successful_validation=stamp(max((n.last_ok_at for n in nodes if n.last_ok_at), default=None)),
         )
+
+    def categories(self, node: ValidatedNode, snapshot: Snapshot) -> Counter[str]:
+        """A node's GPUs that count, by category."""
+        name = documented_category if self._profile == "documented" else deployed_category
+        return Counter(name(claim.model) for claim in snapshot.claims.get((node.miner_hotkey, node.node_id), ()))
 
     def logs(self, rows: Sequence[Verification]) -> list[bodies.VerificationLog]:
         """Stored verifications with their steps."""

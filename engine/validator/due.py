@@ -47,8 +47,10 @@ _FIELDS = tuple(one.name for one in fields(Verification) if one.name not in ("id
 
 
 def event_fields(row: Verification) -> dict[str, Any]:
-    """A row as the fields of its event; its steps were told before."""
-    return {"verification_id": row.id, **{name: getattr(row, name) for name in _FIELDS}}
+    """A row as the fields of its event."""
+    took = {step.step: step.duration_ms for step in row.steps if step.verdict == "ok"}
+    login_ms = took["host_key"] + took["ssh_login"] if {"host_key", "ssh_login"} <= took.keys() else None
+    return {"verification_id": row.id, "login_ms": login_ms, **{name: getattr(row, name) for name in _FIELDS}}
 
 
 def who(due: Due) -> dict[str, Any]:

@@ -287,3 +287,55 @@ def test_memory_is_this_process_s() -> None:
     resident = resident_bytes()
     assert resident is not None
     assert 10_000_000 < resident < 4_000_000_000
+
+
+def finished(number: int, *, code: str = "", login_ms: float | None = None) -> ev.NodeVerified:
+    return ev.NodeVerified(
+        at=float(number), verification_id=str(number), ok=not code, duration_ms=5.0, error_code=code, login_ms=login_ms,
+        gpu_model="H100", miner_hotkey="5M", miner_uid=7, node_id=NODE, endpoint="e", tier="lightweight",
+    )  # fmt: skip
+
+
+def test_what_a_validator_counts() -> None:
+    """Logins, SSH failures, miners that did not answer, bans and rentals, each from what happened."""
+    state = LiveState()
+    metrics = ValidatorMetrics(state)
+    seen: list[ev.Event] = [
+        finished(1, login_ms=250.0),
+        finished(2, code="ssh_timeout"),
+        finished(3, code="probe_failed", login_ms=50.0),
+        ev.MinerFailed(at=4.0, hotkey="5N", uid=8, stage="discovery", error_code="miner_unreachable", message="no"),
+        ev.NodeMisbehaved(
+            at=5.0, miner_hotkey="5M", node_id=NODE, reason="malicious_result", details="x", banned_until=99.0
+        ),
+        ev.RentalRestored(at=6.0, rental_id="r0", miner_hotkey="5M", node_id=NODE),
+        ev.RentalBegan(at=7.0, rental_id="r1", miner_hotkey="5M", node_id=NODE),
+    ]
+    for event in seen:
+        state.apply(event)
+        metrics.listen(event)
+    text = metrics.render().decode()
+    expected: tuple[tuple[str, dict[str, str], float], ...] = (
+        ("ssh_connections_total", {}, 2),
+        ("ssh_failures_total", {}, 1),
+        ("ssh_connection_duration_seconds_sum", {}, 0.3),
+        ("rentals_created_total", {}, 1),
+        ("rpc_critical_failures_total", {"method": "discovery", "error_type": "miner_unreachable"}, 1),
+        ("node_rental_status", {"node_id": NODE, "miner_uid": "7", "gpu_type": "H100"}, 1),
+    )
+    for name, labels, wanted in expected:
+        assert value(text, f"basilica_validator_{name}", **labels) == pytest.approx(wanted), name
+    assert value(text, "validator_node_ban_till", node_id=NODE, miner_uid="7") == 99.0
+
+
+def test_the_document_names_every_metric_of_a_validator() -> None:
+    """docs/metrics.md has each name of a validator's scrape as well."""
+    document = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    named = set(re.findall(r"`([a-z_]+)`", document))
+    named |= {f"basilica_validator{word}" for word in named if word.startswith("_")}
+    families = [
+        family.name for family in text_string_to_metric_families(ValidatorMetrics(LiveState()).render().decode())
+    ]
+    missing = [name for name in families if not name.startswith(("process_", "basilica_alerts", "basilica_recording"))
+               and not {name, f"{name}_total"} & named]  # fmt: skip
+    assert families and missing == []
