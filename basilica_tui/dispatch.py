@@ -53,7 +53,7 @@ def run_binding(desk: ConsoleApp, binding_id: str, argument: str = "") -> None:
 def own_commands(desk: ConsoleApp, screen: ConsoleScreen, argument: str) -> Mapping[str, Callable[[], object]]:
     """What the console does itself, whatever the screen, by binding id."""
     return {
-        "help": lambda: desk.push_screen(HelpScreen(screen.SCREEN_ID)),
+        "help": lambda: desk.push_screen(HelpScreen(screen.SCREEN_ID, screen.formula)),
         "command": screen.open_command,
         "palette": lambda: open_palette(desk),
         "back": lambda: _back(desk, screen),

@@ -37,12 +37,14 @@ def steps_of(view: VerificationView) -> tuple[Step, ...]:
 
 
 def progress_words(view: VerificationView, look: Look) -> tuple[str, str]:
-    """What happens to the node right now: queued, or how far it is."""
+    """What happens to the node right now: queued, how far it is, or that it is rented."""
     if view.phase == "queued":
         return f"queued {age(view.phase_since, look)}", "dim"
     if view.phase == "running":
         done = len(view.steps)
         return f"{bar(view.progress, 6, look.symbols)} {done}/{view.steps_total or '?'}", "accent"
+    if view.rental_id:
+        return f"rented {age(view.rented_since, look)}", "accent"
     return look.symbols.dash, "dim"
 
 
@@ -81,6 +83,9 @@ def verification_lines(view: VerificationView, look: Look) -> list[Line]:
     lines.append(_row("tally", (f"{view.passed:,} passed, {view.failed:,} failed since the engine started", "")))
     if view.banned_until is not None and view.banned_until > look.now:
         lines.append(_row("banned", (f"for {remaining(view.banned_until, look)}; it misbehaved", "bad")))
+    if view.rental_id:
+        since = ("", "dim") if view.rented_since is None else (f"   since {stamp(view.rented_since, look)}", "dim")
+        lines.append(_row("rented", (view.rental_id, "accent"), since))
     if view.phase:
         words, phase_tone = progress_words(view, look)
         lines.append(_row("now", (f"{view.phase_tier} {words}", phase_tone), (f"   {view.phase_reason}", "dim")))

@@ -73,6 +73,11 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
         """Bring the body up to date; ``dirty`` None means everything."""
         raise NotImplementedError
 
+    def formula(self, look: Look) -> list[Line]:
+        """The arithmetic behind the selected row, with which help begins; nothing where there is none."""
+        del look
+        return []
+
     def perform(self, binding_id: str) -> bool:
         """Do what a key or command means here; False when it means nothing here."""
         if binding_id == "pause":

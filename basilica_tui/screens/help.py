@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual.app import ComposeResult
 
-from basilica_tui.format import Look
+from basilica_tui.format import Line, Look
 from basilica_tui.panels.help import help_lines
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.scrolling import ScrollingLines
@@ -16,9 +18,11 @@ class HelpScreen(ConsoleScreen):
 
     SCREEN_ID = "help"
 
-    def __init__(self, about: str) -> None:
+    def __init__(self, about: str, formula: Callable[[Look], list[Line]] = lambda _look: []) -> None:
+        """``formula`` explains the row that is selected there, if there is something to explain."""
         super().__init__()
         self._about = about
+        self._formula = formula
 
     def body(self) -> ComposeResult:
         """The list."""
@@ -36,6 +40,8 @@ class HelpScreen(ConsoleScreen):
             is_validator=desk.store.is_validator,
             verbs=desk.store.verbs or frozenset(),
         )
+        if formula := self._formula(look):
+            lines = [*formula, (), *lines]
         self.query_one(ScrollingLines).show(lines)
 
     def perform(self, binding_id: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 
-from basilica_tui.format import Look
+from basilica_tui.format import Line, Look
+from basilica_tui.panels.formula import node_formula
 from basilica_tui.panels.scores import score_line, what_if_lines
 from basilica_tui.scores_table import SCORES
 from basilica_tui.screens.node_actions import NodeTableScreen
@@ -36,6 +37,11 @@ class ScoresScreen(NodeTableScreen):
     def _draw_what_if(self, look: Look) -> None:
         node = self.desk.store.nodes.get(self.table.cursor_id or "")
         self.query_one("#what-if", Lines).set_lines(what_if_lines(node, look, self.size.width), faded=self.is_faded)
+
+    def formula(self, look: Look) -> list[Line]:
+        """The selected node's arithmetic, for the help screen."""
+        node = self.desk.store.nodes.get(self.table.cursor_id or "")
+        return [] if node is None else node_formula(node, look)
 
     def perform(self, binding_id: str) -> bool:
         """The sentence below follows the cursor."""

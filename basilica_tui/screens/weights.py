@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 
-from basilica_tui.format import Look
+from basilica_tui.format import Line, Look
+from basilica_tui.panels.formula import weight_formula
 from basilica_tui.panels.weights import weight_height, weight_lines
 from basilica_tui.screens.record import RecordScreen
 from basilica_tui.screens.table_screen import TableScreen
@@ -32,6 +33,11 @@ class WeightsScreen(TableScreen[WeightView]):
         figures.set_rows(weight_height(self.desk.store))
         figures.set_lines(weight_lines(self.desk.store, look, self.size.width), faded=self.is_faded)
         super().draw(look, dirty)
+
+    def formula(self, look: Look) -> list[Line]:
+        """The selected uid's arithmetic, for the help screen."""
+        row = self.desk.store.collection("weights").get(self.table.cursor_id or "")
+        return weight_formula(row, self.desk.store.engine, look) if isinstance(row, WeightView) else []
 
     def perform(self, binding_id: str) -> bool:
         """Open a uid's record."""

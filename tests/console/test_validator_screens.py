@@ -7,11 +7,14 @@ from collections.abc import Callable
 import pytest
 from textual.pilot import Pilot
 
-from basilica_tui.panels.verification import Step, steps_of
+from basilica_tui.format import Look
+from basilica_tui.panels.formula import node_formula
+from basilica_tui.panels.verification import Step, progress_words, steps_of, verification_lines
 from basilica_tui.show import render_show
+from basilica_tui.tables import MINERS as MINERS_TABLE
 from engine import events as ev
 from engine.control.client import Snapshot
-from engine.control.models import VerificationView
+from engine.control.models import NodeView, VerificationView
 from tests.console.conftest import MakeApp, make_engine
 from tests.console.screen import settle, text_of
 from tests.console.world import MINER, NOW, TestEngine, busy_validator_events, node_id
@@ -157,3 +160,58 @@ def test_the_same_is_text(validator: TestEngine, what: str, words: str) -> None:
 def test_a_step_is_read_or_left_out(text: str, step: Step | None) -> None:
     """Text that is no step of ours is not drawn."""
     assert steps_of(VerificationView("n", steps=(text,))) == (() if step is None else (step,))
+
+
+async def test_help_begins_with_the_arithmetic_of_the_selected_uid(make_app: MakeApp, validator: TestEngine) -> None:
+    """On the weights screen: the profile in force, each part, and what it is of the whole."""
+    app = make_app(connect=validator.connect)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        for key in ("4", "question_mark"):
+            await pilot.press(key)
+            await settle(pilot)
+        text = text_of(app)
+        assert "WEIGHT OF UID" in text
+        assert f"by {validator.state.engine.weights_profile}" in text
+        assert f"of {validator.state.engine.weights_total:,}" in text
+
+
+def test_a_score_is_explained_by_both_profiles_with_the_rows_numbers() -> None:
+    """Documented numbers in full; the deployed score says what a miner cannot know; nothing known is a dash."""
+    look = Look()
+    known = NodeView(
+        "n", label="gpu-01", gpu_count=8, ssh_success_percent=98.0, estimated_score=0.99, ramp_days=7.0,
+        ramp_percent=50.0,
+    )  # fmt: skip
+    text = "\n".join("".join(part for part, _ in line) for line in node_formula(known, look))
+    times = look.symbols.times
+    for words in (
+        "by documented", "by deployed-2025-10", f"0.5 {times} 0.980 + 0.5 {times} 1 = 0.990",
+        "10,080 / 20,160 = 0.500", f"8 {times} 0.500 = 4.00", "no miner can",
+    ):  # fmt: skip
+        assert words in text
+    empty = "\n".join("".join(part for part, _ in line) for line in node_formula(NodeView("n"), look))
+    assert "None" not in empty
+    assert look.symbols.dash in empty
+
+
+def test_a_rented_node_says_so() -> None:
+    """In the column of what happens to it, and with the rental's id in its record."""
+    view = VerificationView("n", rental_id="r1", rented_since=NOW - 3600)
+    look = Look(now=NOW)
+    assert progress_words(view, look)[0].startswith("rented ")
+    assert "r1" in "\n".join("".join(part for part, _ in line) for line in verification_lines(view, look))
+
+
+def test_a_neuron_that_is_not_called_says_why() -> None:
+    """Miners screen and ``show miners`` have the reason; it does not count as trouble or as a miner that answers."""
+    state = make_engine(role="validator").state
+    state.apply(ev.MinerSkipped(at=NOW, hotkey="5X", uid=9, endpoint="10.0.0.7:80", reason="an address behind NAT"))
+    views = {name: dict(rows) for name, rows in state.collections().items()}
+    snapshot = Snapshot(views=views, counters={}, at=NOW, log_seq=0)
+    assert "not called" in render_show(snapshot, "miners")
+    assert "behind NAT" in render_show(snapshot, "miners")
+    view = state.miners["5X"]
+    assert not MINERS_TABLE.is_problem(view)
+    state.apply(ev.MinerDiscovered(at=NOW, hotkey="5X", uid=9, endpoint="203.0.113.7:80"))
+    assert (view.state, view.last_error) == ("discovered", "")
