@@ -27,7 +27,8 @@ def run_demo(
 
     ``cast`` are parts of ``engine.localnet.cast``; ``attach`` says whose console: the miner's or the first validator's.
 
-    Without a directory the subnet's files live in a temporary one that goes with it. Raises LocalnetFailed.
+    Without a directory the subnet's files live in a temporary one that goes with it, unless it never served: then its
+    log is what the operator is sent to. Raises LocalnetFailed.
     """
     home = directory or Path(tempfile.mkdtemp(prefix="basilica-demo-"))
     log = home / "demo.log"
@@ -48,12 +49,16 @@ def run_demo(
             start_new_session=True,  # a ctrl-c in the console must not reach the engines
             preexec_fn=end_with_parent,  # noqa: PLW1509 - one call into libc, and no thread runs yet
         )
+    is_kept = directory is not None
     try:
         return run_console(_wait_for_engine(subnet, home, log, attach), theme=theme)
+    except LocalnetFailed:
+        is_kept = True
+        raise
     finally:
         sys.stderr.write("stopping the subnet ...\n")
         _stop(subnet)
-        if directory is None:
+        if not is_kept:
             shutil.rmtree(home, ignore_errors=True)
 
 
