@@ -236,8 +236,9 @@ def main() -> None:
     try:
         app(args=with_names(sys.argv[1:]))
     except ConfigInvalid as error:
-        typer.echo(f"basilica-tui: {error.message}", err=True)
-        for problem in error.problems:
+        several = error.problems if len(error.problems) > 1 else ()
+        typer.echo(f"basilica-tui: {f'{len(several)} problems' if several else error.message}", err=True)
+        for problem in several:
             typer.echo(f"  - {problem}", err=True)
         if error.hint:
             typer.echo(f"  {error.hint}", err=True)
