@@ -113,7 +113,7 @@ class VerificationRepository:
         nodes are chosen by miners, and there is no other index.
         """
         columns = verifications.c
-        statement = sa.select(verifications).limit(limit)
+        statement = sa.select(columns.seq).limit(limit)
         if failed_only:
             statement = statement.where(sa.not_(columns.ok))
         if miners is not None:
@@ -123,9 +123,12 @@ class VerificationRepository:
         if before is not None:
             seq = sa.select(columns.seq).where(columns.id == before).scalar_subquery()
             statement = statement.where(columns.seq < seq)
-        # With a miner its index must be used, not the order: what is rare lies at the end of a long walk.
+        # With a miner its index must be used, not the order: what is rare lies at the end of a long walk. Only that index
+        # is sorted; rows with all their steps are read for the page.
         order = columns.seq if miners is None else columns.seq + 0
-        return await self._select(statement.order_by(order.desc()))
+        page = statement.order_by(order.desc()).subquery()
+        rows = sa.select(verifications).join(page, columns.seq == page.c.seq)
+        return await self._select(rows.order_by(columns.seq.desc()))
 
     async def miners_of(self, node_id: str) -> list[str]:
         """The hotkeys of the miners of which a node with this id was ever checked."""

@@ -119,7 +119,7 @@ async def _fill(store: Store) -> int:
     await _run(store, _CLAIMS)
     turns = int(DAYS * 86_400 / EVERY_S)
     # In parts: one statement may take a minute at most.
-    per_part = 144
+    per_part = 36
     for first in range(0, turns, per_part):
         start = NOW - (turns - first) * EVERY_S
         text = _CHECKS.format(
