@@ -123,8 +123,8 @@ class VerificationRepository:
         if before is not None:
             seq = sa.select(columns.seq).where(columns.id == before).scalar_subquery()
             statement = statement.where(columns.seq < seq)
-        # With a miner its index must be used, not the order: what is rare lies at the end of a long walk. Only that index
-        # is sorted; rows with all their steps are read for the page.
+        # With a miner its index must be used, not the order: what is rare lies at the end of a long walk. Rows with all
+        # their steps are read for the page only.
         order = columns.seq if miners is None else columns.seq + 0
         page = statement.order_by(order.desc()).subquery()
         rows = sa.select(verifications).join(page, columns.seq == page.c.seq)
