@@ -18,6 +18,7 @@ from tests.support.booted import BootedHost, why_not_booted
 ROOT = Path(__file__).parents[1]
 CONFIG = "/home/miner/basilica/miner.toml"
 PREPARE = f"""
+cp -L /etc/ssl/certs/ca-certificates.crt trusted.crt
 echo 'exit 101' >usr/sbin/policy-rc.d; chmod +x usr/sbin/policy-rc.d
 mount --rbind /proc proc; mount --rbind /dev dev
 chroot . sh -euc 'export DEBIAN_FRONTEND=noninteractive
@@ -26,8 +27,9 @@ apt-get install -y -q --no-install-recommends docker.io docker-compose debootstr
 debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates bookworm /base
 cp /etc/resolv.conf /base/etc/resolv.conf
 cp {ROOT}/requirements.lock /base/requirements.lock
-cp -L /etc/ssl/certs/ca-certificates.crt /base/trusted.crt
-chroot /base pip download --quiet --cert /trusted.crt --dest /wheels -r /requirements.lock hatchling
+cp /trusted.crt /base/trusted.crt
+pip="pip download --quiet --cert /trusted.crt --dest /wheels"
+chroot /base env -i PATH=/usr/bin:/bin $pip -r /requirements.lock hatchling
 rm -rf /base/var/cache/apt /base/var/lib/apt/lists /base/requirements.lock /base/trusted.crt' </dev/null 1>&2
 umount -lR proc dev; rm usr/sbin/policy-rc.d
 """
@@ -47,7 +49,7 @@ def main() -> int:
     if reason:
         print(f"not checked: {reason}")
         return 3
-    host = BootedHost(before=PREPARE, patience_s=900)
+    host = BootedHost(before=PREPARE, patience_s=1800)
     began = time.monotonic()
 
     def tell(words: str) -> None:

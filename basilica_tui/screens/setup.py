@@ -28,6 +28,8 @@ from engine.setup.phases import FIELDS, ORDER, TITLES, Phase, Setup, answer, fin
 from engine.setup.state_file import save_state
 
 CHECK_AFTER_S = 0.5
+SAVE_AFTER_S = 0.5
+"""After the last key: a setup that is killed loses no more than that."""
 KEPT_LINES = 400
 HELP: dict[Phase, str] = {
     Phase.KEYS: "enter next · ctrl+o hosts of ~/.ssh/config · ctrl+n make the key and put it on the nodes",
@@ -89,6 +91,7 @@ class SetupScreen(Screen[bool]):
         self._busy = ""
         self._blocked = False
         self._timer: Timer | None = None
+        self._save_timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """Head, form, price, output, keys."""
@@ -219,6 +222,9 @@ class SetupScreen(Screen[bool]):
             return
         self.setup = answer(self.setup, replace(self.setup.answers, **{key: value}))  # type: ignore[arg-type]
         self.draw()
+        if self._save_timer is not None:
+            self._save_timer.stop()
+        self._save_timer = self.set_timer(SAVE_AFTER_S, self._save)
         if self.setup.phase in (Phase.KEYS, Phase.CONFIG):
             if self._timer is not None:
                 self._timer.stop()

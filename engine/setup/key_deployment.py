@@ -140,7 +140,12 @@ class KeyDeployment:
         except SshAuthFailed as error:
             if way.password is None:
                 return Deployed(target, "needs_password", "takes none of your keys", "give the account's password")
-            return Deployed(target, "failed", error.message, error.hint or "is the password that of this account?")
+            return Deployed(
+                target,
+                "failed",
+                f"{target.label} refuses the password",
+                f"is it that of {target.username}, and does sshd there allow passwords (PasswordAuthentication)?",
+            )
         except BasilicaError as error:
             return Deployed(target, "failed", error.message, error.hint)
         return Deployed(target, "deployed", "the miner's key is in place, and a login with it works")

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,13 +29,14 @@ from basilica_tui.setup_app import SetupApp
 from basilica_tui.widgets.lines import Lines
 from engine.setup.answers import Answers
 from engine.setup.phases import ORDER, Phase, Setup
-from engine.setup.state_file import load_state
+from engine.setup.state_file import load_state, save_state
 from engine.setup.work import is_serving
 from tests.console.screen import settle
 from tests.console.screen import text_of as screen_text
 from tests.support.empty_server import empty_server
 
 SIZE = (80, 24)
+SnapCompare = Callable[..., bool]
 
 
 def text_of(screen: SetupScreen) -> str:
@@ -147,6 +158,81 @@ async def test_back_keeps_answers_and_leaving_keeps_them_for_next_time(tmp_path:
     kept = load_state(file)
     assert kept is not None
     assert (kept.phase, kept.answers.network) == (Phase.CONFIG, "test")
+
+
+@pytest.mark.timeout(200)
+def test_a_killed_setup_goes_on_where_it_was(tmp_path: Path) -> None:
+    """SIGKILL in the middle of a page: what was typed is there, and the next setup opens the same page with it."""
+    state = tmp_path / "setup.json"
+    save_state(
+        state, Setup(Answers(nodes="10.0.0.1", directory=str(tmp_path / "b")), Phase.CONFIG, frozenset({Phase.KEYS}))
+    )
+    for is_first in (True, False):
+        with setup_on_a_terminal(state, tmp_path) as (process, terminal):
+            wait_for(terminal, b"Network and access")
+            if is_first:
+                os.write(terminal, b"t")  # the test network
+                wait_for_file(state, '"network": "test"', terminal)
+            process.kill()
+    kept = load_state(state)
+    assert kept is not None
+    assert (kept.phase, kept.answers.network, kept.answers.nodes) == (Phase.CONFIG, "test", "10.0.0.1")
+    assert kept.done == frozenset({Phase.KEYS})
+
+
+@contextmanager
+def setup_on_a_terminal(state: Path, home: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The command in a process of its own, and the terminal's other end."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "basilica_tui", "setup", "--state", str(state)],
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        env={**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "HOME": str(home)},
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def wait_for(terminal: int, wanted: bytes) -> None:
+    """Read until that appears."""
+    seen = b""
+    deadline = time.monotonic() + 80
+    while wanted not in seen:
+        assert time.monotonic() < deadline, seen[-2000:]
+        if select.select([terminal], [], [], 1.0)[0]:
+            seen += os.read(terminal, 65536)
+
+
+def wait_for_file(path: Path, wanted: str, terminal: int) -> None:
+    """Wait until the file says that, and read on meanwhile: a terminal that nobody reads stops its program."""
+    deadline, seen = time.monotonic() + 80, b""
+    while wanted not in path.read_text():
+        assert time.monotonic() < deadline, (path.read_text(), seen[-1500:])
+        if select.select([terminal], [], [], 0.05)[0]:
+            seen += os.read(terminal, 65536)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("phase", [Phase.KEYS, Phase.CONFIG, Phase.INSTALL], ids=str)
+def test_pages_look_as_before(snap_compare: SnapCompare, tmp_path: Path, size: tuple[int, int], phase: Phase) -> None:
+    """Pictures of pages that name nothing of this machine."""
+    answers = Answers(
+        network="test", nodes="10.0.0.1-3", wallet_path="/nowhere/wallets", external_ip="203.0.113.7",
+        directory="/nowhere/basilica", service="none",
+    )  # fmt: skip
+    app = SetupApp(Setup(answers, phase), tmp_path / "setup.json", theme="dark")
+
+    async def prepare(pilot: Pilot[bool]) -> None:
+        await until(pilot, lambda: "ctrl+" in text_of(app.wizard), "the page")
+        await pilot.pause(0.5)
+
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
 
 
 async def test_hosts_of_the_ssh_configuration_become_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 
 from basilica_tui.format import Look
 from basilica_tui.lines import plain
@@ -117,6 +118,28 @@ async def test_one_node_is_climbed_and_repaired(make_app: MakeApp, engine: TestE
         fixed = [args for verb, args in engine.acted if verb == "ssh.fix"]
         assert [args["fix"] for args in fixed] == ["node_authorize"]
         assert [verb for verb, _ in engine.acted].count("ssh.check") == 2  # checked again after the repair
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("keys", [("5", "t"), ("5", "t", "F")], ids=["ladder", "login"])
+def test_it_looks_as_before(
+    snap_compare: Callable[..., bool],
+    make_app: MakeApp,
+    engine: TestEngine,
+    size: tuple[int, int],
+    keys: tuple[str, ...],
+) -> None:
+    """One node that was climbed, and the dialog that asks for an administrator's login."""
+    engine.verbs = (engine.verbs or frozenset()) | {"needs-admin"}
+
+    async def prepare(pilot: Pilot[int]) -> None:
+        for key in keys:
+            await settle(pilot)
+            await pilot.press(key)
+        await settle(pilot)
+        await settle(pilot)
+
+    assert snap_compare(make_app(), terminal_size=size, run_before=prepare)
 
 
 async def test_all_nodes_at_once_and_the_whole_ladder(make_app: MakeApp, engine: TestEngine) -> None:

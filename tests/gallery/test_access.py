@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ from engine.clock import SystemClock
 from engine.diagnostics import Scope
 from engine.diagnostics.clinic import Clinic
 from engine.localnet import stand_in_node
+from engine.ssh.keys import ClientKey
 from tests.gallery.clinic import Practice, examine, repair
 from tests.support.miner_subnet import MinerSubnet, create_subnet, ssh_command
 from tests.support.sshd import NodeSshd
@@ -163,6 +166,25 @@ async def test_an_sshd_without_expiry(tmp_path: Path, monkeypatch: pytest.Monkey
     finally:
         await node.stop()
     assert [(one.check, one.cause) for one in found] == [("access.expiry", "old_sshd")]
+
+
+def test_the_miners_own_key_is_rotated_by_command(subnet: MinerSubnet, node: NodeSshd) -> None:
+    """``keys rotate`` asks first; with --yes the node gets a new key and loses the old one, and all others stay."""
+    key = subnet.root / "node_key"
+    old, before = ClientKey.from_file(key), node.keys()
+    words = [sys.executable, "-m", "basilica_tui", "keys", "rotate", "--socket", str(subnet.socket)]
+    unasked = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert (unasked.returncode, ClientKey.from_file(key).fingerprint) == (1, old.fingerprint)
+
+    done = subprocess.run([*words, "--yes", "--json"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    new = ClientKey.from_file(key)
+    assert json.loads(done.stdout)["fingerprint"] == new.fingerprint != old.fingerprint
+    lines = node.keys().decode()
+    assert (new.public_line.split()[1] in lines, old.public_line.split()[1] in lines) == (True, False)
+    others = {line for line in before.decode().splitlines() if old.public_line.split()[1] not in line}
+    assert others <= set(lines.splitlines())
 
 
 def end_grants(subnet: MinerSubnet) -> None:
