@@ -99,6 +99,7 @@ class Clinic:
         """Work through the findings until none is left that was not tried; returns the report as it then is."""
         tried: set[tuple[str, str, str]] = set()
         outcomes: list[Outcome] = []
+        asked = frozenset(one.scope for one in report.results)
         for _ in range(ROUNDS):
             result = next((one for one in report.findings if _key(one) not in tried), None)
             if result is None:
@@ -109,7 +110,7 @@ class Clinic:
                 continue
             outcome = await self.run(plan, result)
             outcomes.append(outcome)
-            report = await self._again(report, result)
+            report = await self._again(report, result, asked)
         return report, outcomes
 
     async def run(self, plan: Plan, before: Result) -> Outcome:
@@ -137,13 +138,13 @@ class Clinic:
             if pool is not None:
                 await pool.close()
 
-    async def _again(self, report: Report, result: Result) -> Report:
-        """The report with this subject's results replaced by new ones."""
+    async def _again(self, report: Report, result: Result, asked: frozenset[Scope]) -> Report:
+        """The report with this subject's results replaced by new ones; of scopes that nobody asked for it says none."""
         scopes, nodes = _around(result)
         new = await self.examine(scopes, nodes)
         is_old = {(one.scope, one.subject.id) for one in new.results}
         kept = tuple(one for one in report.results if (one.scope, one.subject.id) not in is_old)
-        return replace(report, results=kept + new.results)
+        return replace(report, results=kept + tuple(one for one in new.results if one.scope in asked))
 
     def _plan(self, result: Result) -> Plan | str:
         node = next((one for one in self._patient.nodes() if one.target.node_id == result.subject.id), None)

@@ -137,7 +137,7 @@ class KeyDeployment:
             await pool.drop(target)
             pool.resume(target)
             await pool.connect(target)
-        except SshAuthFailed as error:
+        except SshAuthFailed:
             if way.password is None:
                 return Deployed(target, "needs_password", "takes none of your keys", "give the account's password")
             return Deployed(
