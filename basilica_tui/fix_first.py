@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from basilica_tui.format import Look, age, ago, duration, gpus, plural, remaining
-from basilica_tui.tables import node_name
+from basilica_tui.node_table import node_name
 from engine.control.models import AlertView, EngineView, MinerView, NodeView, ServiceView, SessionView
 from engine.control.remedies import fix_for
 

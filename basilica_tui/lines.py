@@ -43,6 +43,47 @@ def fit_line(line: Line, width: int, ellipsis: str = "…") -> Line:
     return tuple(kept)
 
 
+def fold_line(line: Line, width: int) -> list[Line]:
+    """The line as one or more that fit; what goes on is set in to where the part that did not fit began."""
+    if line_width(line) <= width:
+        return [line]
+    lines: list[Line] = []
+    now: list[Span] = []
+    used, indent = 0, -1
+    for raw, tone in line:
+        text = clean(raw)
+        if used + cell_len(text) <= width:
+            now.append((text, tone))
+            used += cell_len(text)
+            continue
+        if indent < 0:
+            indent = used if used <= width // 2 else 4
+        first, *rest = _broken(text, width - used, width - indent)
+        now.append((first, tone))
+        for part in rest:
+            lines.append(tuple(now))
+            now = [(" " * indent, ""), (part, tone)]
+        used = sum(cell_len(text) for text, _ in now)
+    return [*lines, tuple(now)]
+
+
+def _broken(text: str, first: int, others: int) -> list[str]:
+    """Pieces of the text: the first of at most that width, broken at a space where there is one in its second half."""
+    pieces: list[str] = []
+    room = first
+    while cell_len(text) > room:
+        kept = cut(text, room, "") if room > 0 else ""
+        at = kept.rfind(" ")
+        if at > len(kept) // 2:
+            kept = kept[: at + 1]
+        pieces.append(kept.rstrip())
+        text = text[len(kept) :].lstrip()
+        room = max(others, 1)
+        if not kept and room == 1 and pieces[-2:] == ["", ""]:
+            break  # a wide character in one cell
+    return [*pieces, text]
+
+
 def spread(left: Line, right: Line, width: int, ellipsis: str = "…") -> Line:
     """One line with ``left`` at its start and ``right`` at its end; the left one is cut where both do not fit."""
     room = width - line_width(right)

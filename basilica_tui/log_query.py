@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from basilica_tui.columns import Query, select
 from basilica_tui.filters import Filter
 from basilica_tui.format import Look
-from basilica_tui.tables import LOGS, log_line
+from basilica_tui.log_table import LOGS, log_line
 from engine.control.models import LogRecord
 
 LEVELS = ("all", "info", "warning", "error")

@@ -8,8 +8,8 @@ import time
 from basilica_tui import format as f
 from basilica_tui.columns import Column, Table
 from basilica_tui.format import Look, Span
+from basilica_tui.node_table import node_name, node_state_span, node_state_words
 from basilica_tui.states import NODE_STATES, look_of
-from basilica_tui.tables import node_name, node_state_span, node_state_words
 from engine.control.models import NodeView, view_to_json
 
 BAR = 14

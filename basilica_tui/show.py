@@ -12,6 +12,7 @@ from basilica_tui.exports import log_text
 from basilica_tui.fix_first import rank_fixes
 from basilica_tui.format import Line, Look, plural
 from basilica_tui.lines import safe
+from basilica_tui.log_table import LOGS
 from basilica_tui.panels.boxes import box_lines
 from basilica_tui.panels.fixes import fix_lines
 from basilica_tui.panels.node_card import node_lines
@@ -22,7 +23,7 @@ from basilica_tui.scores_table import SCORES
 from basilica_tui.ssh_table import SSH, ladder_lines, row_of, rungs_of
 from basilica_tui.store import ConsoleStore
 from basilica_tui.symbols import UNICODE, Symbols
-from basilica_tui.tables import ALL_TABLES, LOGS
+from basilica_tui.tables import ALL_TABLES
 from basilica_tui.text import fit
 from engine.control.models import LogRecord, NodeView, View, view_to_json
 

@@ -15,7 +15,7 @@ def _tones(*colours: str) -> dict[str, str]:
     return {f"tone-{name}": colour for name, colour in zip(TONES, colours, strict=True)}
 
 
-DARK_TONES = _tones("#7fc98f", "#e5b567", "#f07178", "#7d8590", "#79b8ff", "#f0f3f6", "#b392f0")
+DARK_TONES = _tones("#7fc98f", "#e5b567", "#f07178", "#8b949e", "#79b8ff", "#f0f3f6", "#b392f0")
 
 THEMES: tuple[Theme, ...] = (
     Theme(
@@ -28,7 +28,7 @@ THEMES: tuple[Theme, ...] = (
         background="#ffffff", surface="#ffffff", panel="#f3f4f6", success="#116329", warning="#7d4e00",
         error="#b3151f", dark=False,
         variables={
-            **_tones("#116329", "#7d4e00", "#b3151f", "#636c76", "#0550ae", "#0d1117", "#6639ba"),
+            **_tones("#116329", "#7d4e00", "#b3151f", "#59626c", "#0550ae", "#0d1117", "#6639ba"),
             "cursor-row": "#dbe9f9", "edge": "#d0d7de",
         },
     ),
@@ -38,7 +38,7 @@ THEMES: tuple[Theme, ...] = (
         error="#ff6666", dark=True,
         variables={
             **_tones("#00ff66", "#ffff00", "#ff6666", "#d0d0d0", "#00ffff", "#ffffff", "#ffff00"),
-            "cursor-row": "#003a8c", "edge": "#ffffff",
+            "cursor-row": "#00285f", "edge": "#ffffff",
         },
     ),
     Theme(
@@ -46,7 +46,7 @@ THEMES: tuple[Theme, ...] = (
         background="#10131a", surface="#10131a", panel="#1a1f29", success="#56b4e9", warning="#f0e442",
         error="#ff9e4a", dark=True,
         variables={
-            **_tones("#6cb6ff", "#f0e442", "#ff9e4a", "#8a919c", "#a8d1ff", "#f5f7fa", "#d6a5e0"),
+            **_tones("#6cb6ff", "#f0e442", "#ff9e4a", "#969da8", "#a8d1ff", "#f5f7fa", "#d6a5e0"),
             "cursor-row": "#24314a", "edge": "#3a414d",
         },
     ),

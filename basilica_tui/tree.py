@@ -11,8 +11,8 @@ from basilica_tui import format as f
 from basilica_tui.columns import Column, Table
 from basilica_tui.format import Look, Span
 from basilica_tui.key_inventory import KINDS, keys_of
+from basilica_tui.node_table import node_name, node_state_span
 from basilica_tui.states import MINER_STATES, VERIFICATION_STATES, state_span
-from basilica_tui.tables import node_name, node_state_span
 from engine.control.models import MinerView, NodeView, VerificationView, gpus_of
 
 FEW = 30

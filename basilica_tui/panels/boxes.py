@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from basilica_tui import format as f
 from basilica_tui.format import Line, Look, Span, ago
 from basilica_tui.lines import beside, fit_line, join
+from basilica_tui.node_table import node_name
 from basilica_tui.states import MINER_STATES, NODE_STATES, VERIFICATION_STATES, StateLook, look_of
 from basilica_tui.store import ConsoleStore
-from basilica_tui.tables import node_name
 from basilica_tui.text import fit
 from engine.control.models import NodeView
 

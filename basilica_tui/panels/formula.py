@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from basilica_tui.format import Line, Look, plural
-from basilica_tui.tables import node_name
+from basilica_tui.node_table import node_name
 from engine.control.models import EngineView, NodeView, WeightView
 
 FULL_MINUTES = 20_160

@@ -5,8 +5,8 @@ from __future__ import annotations
 from basilica_tui import format as f
 from basilica_tui.format import Line, Look
 from basilica_tui.lines import beside, field
+from basilica_tui.node_table import keys_cell, node_name, node_state_span
 from basilica_tui.scores_table import full_day, next_full, ramp_bar, resets
-from basilica_tui.tables import keys_cell, node_name, node_state_span
 from engine.control.models import GpuView, NodeView, gpus_of
 
 NAME_WIDTH = 15

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from basilica_tui.columns import Table
 from basilica_tui.fix_first import Fix, rank_fixes
 from basilica_tui.format import Line, Look
+from basilica_tui.node_table import NODES
 from basilica_tui.panels.boxes import box_lines
 from basilica_tui.panels.fixes import fix_lines
 from basilica_tui.panels.reach import reach_line
@@ -19,8 +20,8 @@ from basilica_tui.screens.node_actions import act_on_nodes
 from basilica_tui.screens.record import RecordScreen
 from basilica_tui.screens.table_screen import TableScreen
 from basilica_tui.store import Dirty
-from basilica_tui.tables import MINERS, NODES
 from basilica_tui.text import wrap
+from basilica_tui.validator_tables import MINERS
 from basilica_tui.widgets.lines import Lines
 
 TALL = 32

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from basilica_tui.actions import find_action
 from basilica_tui.key_inventory import KINDS, KeyOnNode, key_name
+from basilica_tui.node_table import node_name
 from basilica_tui.screens.menus import confirm
-from basilica_tui.tables import node_name
 from basilica_tui.text import clean
 from engine.control.models import NodeView
 

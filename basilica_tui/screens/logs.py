@@ -8,11 +8,11 @@ from basilica_tui.exports import log_text, parse_export
 from basilica_tui.filters import parse_filter
 from basilica_tui.format import Line, Look, clock_time, plural
 from basilica_tui.log_query import LEVELS, LogLines, LogQuery, count_matches, find, line_at, parse_time
+from basilica_tui.log_table import LOGS
 from basilica_tui.preferences import ViewPreferences
 from basilica_tui.screens.record import RecordScreen
 from basilica_tui.screens.table_screen import TableScreen
 from basilica_tui.store import Dirty
-from basilica_tui.tables import LOGS
 from basilica_tui.widgets.prompt import Prompt
 from engine.control.models import LogRecord
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from basilica_tui.screens.record import RecordScreen
 from basilica_tui.screens.table_screen import TableScreen
-from basilica_tui.tables import MINERS
+from basilica_tui.validator_tables import MINERS
 from engine.control.models import MinerView
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from basilica_tui.actions import find_action
+from basilica_tui.node_table import node_name
 from basilica_tui.screens.confirm import Confirm
 from basilica_tui.screens.menus import act_on_rows
 from basilica_tui.screens.table_screen import TableScreen
-from basilica_tui.tables import node_name
 from engine.control.models import NodeView
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 
 from basilica_tui.format import Line, Look
 from basilica_tui.key_inventory import KeyOnNode, key_lines, keys_of
+from basilica_tui.node_table import NODES, node_name
 from basilica_tui.panels.node_card import node_lines
 from basilica_tui.screens.asking import Asking
 from basilica_tui.screens.base import ConsoleScreen
@@ -15,7 +16,7 @@ from basilica_tui.screens.node_actions import act_on_nodes
 from basilica_tui.screens.record import RecordScreen
 from basilica_tui.screens.scrolling import ScrollingLines
 from basilica_tui.store import Dirty
-from basilica_tui.tables import NODES, item_words, node_name
+from basilica_tui.tables import item_words
 from basilica_tui.text import clean
 from basilica_tui.timeline import NODE_EVENTS, Record, timeline_lines
 from engine.errors import BasilicaError

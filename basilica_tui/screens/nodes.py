@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from basilica_tui.node_table import NODES
 from basilica_tui.screens.node_actions import NodeTableScreen
-from basilica_tui.tables import NODES
 
 
 class NodesScreen(NodeTableScreen):

@@ -11,11 +11,11 @@ from basilica_tui.charts import SPANS, Chart, Plotted, charts_for, find_chart, v
 from basilica_tui.exports import export_name
 from basilica_tui.format import Line, Look
 from basilica_tui.lines import join, spread
+from basilica_tui.node_table import node_name
 from basilica_tui.plot_files import FILE_FORMS, plot_file
 from basilica_tui.screens.asking import Asking
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.store import Dirty
-from basilica_tui.tables import node_name
 from basilica_tui.text import clean
 from basilica_tui.widgets.lines import Lines
 from engine.errors import BasilicaError

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from basilica_tui.format import Line
+from basilica_tui.lines import fold_line
 from basilica_tui.widgets.lines import Lines
 
 
 class ScrollingLines(Lines):
-    """Takes the height it gets and shows a window onto its lines."""
+    """Takes the height it gets and shows a window onto its lines; what is longer than the screen goes on below."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(None, id=id)
@@ -18,7 +19,8 @@ class ScrollingLines(Lines):
 
     def show(self, lines: Sequence[Line], *, faded: bool = False) -> None:
         """Show these lines from where the window stands."""
-        self._all = tuple(lines)
+        width = self.size.width
+        self._all = tuple(part for line in lines for part in (fold_line(line, width) if width else [line]))
         limit = max(len(self._all) - self.size.height, 0)
         self._top = min(self._top, limit)
         self.set_lines(self._all[self._top : self._top + max(self.size.height, 1)], faded=faded)

@@ -32,9 +32,9 @@ SAVE_AFTER_S = 0.5
 """After the last key: a setup that is killed loses no more than that."""
 KEPT_LINES = 400
 HELP: dict[Phase, str] = {
-    Phase.KEYS: "enter next · ctrl+o hosts of ~/.ssh/config · ctrl+n make the key and put it on the nodes",
+    Phase.KEYS: "enter next · ctrl+o ssh config · ctrl+n make, place key",
     Phase.CONFIG: "enter next · left right choose · ctrl+n next page · esc back",
-    Phase.VERIFY: "enter check again · ctrl+n go on · ctrl+f go on in spite of failures · esc back",
+    Phase.VERIFY: "enter check · ctrl+n go on · ctrl+f in spite of it · esc",
     Phase.INSTALL: "ctrl+n write these files · esc back",
     Phase.DEPLOY: "left right choose · ctrl+n do this · esc back",
     Phase.START: "ctrl+n start and wait until it serves · esc back",

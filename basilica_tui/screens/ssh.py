@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from basilica_tui.format import Line, Look
+from basilica_tui.node_table import node_name
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.login import AskLogin, NodeLogin
 from basilica_tui.screens.repair import ask_plan
@@ -26,7 +27,6 @@ from basilica_tui.ssh_table import (
     rungs_of,
 )
 from basilica_tui.store import Dirty
-from basilica_tui.tables import node_name
 from basilica_tui.widgets.lines import Lines
 from engine.errors import BasilicaError
 
@@ -95,6 +95,8 @@ class SshScreen(TableScreen[SshRow]):
         row = self._rows.get(node_id)
         if not lines and row is not None and row.verdict == "checking":
             lines = [((" climbing the ladder ...", "accent"),)]
+        elif not lines and node_id and (row is None or not row.rungs):
+            lines = [((" Not checked yet. t climbs this node's ladder, from its address to its clock.", "dim"),)]
         self.query_one("#ladder", Lines).set_lines([(), *lines], faded=self.is_faded)
 
     # --- keys -------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.scrolling import ScrollingLines
 from basilica_tui.screens.table_screen import TableScreen
 from basilica_tui.store import Dirty
-from basilica_tui.tables import VERIFICATIONS
+from basilica_tui.validator_tables import VERIFICATIONS
 from engine.control.models import VerificationView
 
 

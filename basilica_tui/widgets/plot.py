@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.text import Text
+from textual.color import Color
 from textual_plotext import PlotextPlot
 
 from basilica_tui.charts import Plotted, pieces, scale, time_ticks, value_text
 
-_COLOURS = ("cyan+", "orange+", "green+")
+_TONES = ("accent", "warn", "good")
+"""Of the curves, in their order."""
 _ANSI_COLOURS = ("cyan", "yellow", "green")
 _TO_ASCII = str.maketrans({
     "┌": "+", "┐": "+", "└": "+", "┘": "+", "├": "+", "┤": "+", "┬": "+", "┴": "+", "┼": "+", "─": "-", "│": "|",
@@ -46,11 +50,19 @@ class Plot(PlotextPlot):
             drawn.plain = drawn.plain.translate(_TO_ASCII)
         return drawn
 
+    def _colours(self) -> Sequence[str | tuple[int, int, int]]:
+        """The theme's own, so that a curve can be seen on any ground."""
+        theme = self.app.current_theme
+        if theme.ansi:
+            return _ANSI_COLOURS
+        known = self.app.get_css_variables()
+        return [Color.parse(known[f"tone-{tone}"]).rgb for tone in _TONES]
+
     def _compose_plot(self, plotted: Plotted) -> None:
         plt, chart = self.plt, plotted.chart
         plt.clear_figure()
         low, high = scale(chart, plotted.points)
-        colours = _ANSI_COLOURS if self.app.current_theme.ansi else _COLOURS
+        colours = self._colours()
         for number, (label, points) in enumerate(plotted.curves):
             name: str | None = label if len(plotted.curves) > 1 else None
             for piece in pieces(points, plotted.span):

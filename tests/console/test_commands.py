@@ -16,11 +16,12 @@ from basilica_tui.exports import export_path, parse_export, table_text, write_ex
 from basilica_tui.filters import is_subsequence
 from basilica_tui.format import Look
 from basilica_tui.log_query import LogLines, LogQuery, find, parse_time
+from basilica_tui.node_table import NODES, keys_cell
 from basilica_tui.preferences import Preferences, ViewPreferences, state_folder
 from basilica_tui.scores_table import SCORES, effective_gpus, resets, what_if
 from basilica_tui.screens.chooser import Choice, best_matches, with_letters
 from basilica_tui.settings import load_settings
-from basilica_tui.tables import NODES, item_words, keys_cell
+from basilica_tui.tables import item_words
 from engine.control.models import NodeView
 from tests.console.world import NOW, some_logs
 from tests.support.registered import registered_actions

@@ -97,35 +97,47 @@ async def test_no_screen_lets_hostile_text_through(
 ) -> None:
     """Everything that the driver is given is ours or harmless, every line keeps its width, markup is plain text."""
     app = make_app(connect=hostile_engine(role).connect)
-    written: list[str] = []
     seen = ""
     async with app.run_test(size=size) as pilot:
-        assert app._driver is not None
-        monkeypatch.setattr(app._driver, "write", written.append)
-        difference = app.painter.difference
-
-        def recorded(update: CompositorUpdate, space: Size, console: Console) -> str | None:
-            text = difference(update, space, console)
-            assert text is not None, "a frame went past the painter"
-            written.append(text)
-            return text
-
-        monkeypatch.setattr(app.painter, "difference", recorded)
+        written = overheard(app, monkeypatch)
         await settle(pilot)
         for key in walk:
             await pilot.press(key)
             await settle(pilot)
             text = text_of(app)
             seen += text
-            assert all(cell_len(line) == size[0] for line in text.splitlines()), f"after {key}"
-            assert not _RAW.search(text.replace("\n", "")), f"after {key}"
-        _is_harmless(app, written)
+            check_text(text, size[0], key)
+        check_output(written)
     assert "[red]A" in seen
 
 
-def _is_harmless(app: ConsoleApp, written: list[str]) -> None:
+def overheard(app: ConsoleApp, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Everything that the driver of a running console is given from now on."""
+    written: list[str] = []
+    assert app._driver is not None
+    monkeypatch.setattr(app._driver, "write", written.append)
+    difference = app.painter.difference
+
+    def recorded(update: CompositorUpdate, space: Size, console: Console) -> str | None:
+        text = difference(update, space, console)
+        assert text is not None, "a frame went past the painter"
+        written.append(text)
+        return text
+
+    monkeypatch.setattr(app.painter, "difference", recorded)
+    return written
+
+
+def check_text(text: str, width: int, after: str) -> None:
+    """Every line is as wide as the screen, and nothing in it steers a terminal."""
+    assert all(cell_len(line) == width for line in text.splitlines()), f"after {after}"
+    assert not _RAW.search(text.replace("\n", "")), f"after {after}"
+
+
+def check_output(written: list[str], least: int = 5000) -> None:
+    """The output is ours or harmless."""
     output = "".join(written)
-    assert len(output) > 5000
+    assert len(output) > least
     assert "\x1b[38;5;199m" not in output
     rest = _OURS.sub("", output)
     found = _RAW.search(rest)

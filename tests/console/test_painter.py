@@ -138,9 +138,9 @@ async def test_no_key_costs_more_than_its_budget(size: tuple[int, int]) -> None:
 
 
 async def still(app: CountingApp, pilot: Pilot[int]) -> None:
-    """Wait until everything that was asked for is painted, however slow the machine is."""
-    painted = -1
-    while painted != app.written:
+    """Wait until everything that was asked for is painted, however slow the machine is; the first picture counts."""
+    painted = 0
+    while painted == 0 or painted != app.written:
         painted = app.written
         await settle(pilot)
 
@@ -157,8 +157,8 @@ async def test_a_first_visit_costs_no_more_than_one_picture() -> None:
         visit, before = app.written - before, app.written
         app.redraw()
         await still(app, pilot)
-        # On a busy machine the new screen comes in two steps, and moving to the second takes some 70 bytes.
-        assert visit <= app.written - before + 128
+        # The cells that both screens share are not written again; the scroll bar comes with the second frame.
+        assert visit <= (app.written - before) // 2
 
 
 @pytest.mark.parametrize("nodes", [100, 1000])

@@ -14,13 +14,16 @@ from basilica_tui.columns import Query, place_columns, select
 from basilica_tui.filters import parse_filter
 from basilica_tui.fix_first import gpus_at_stake, rank_fixes
 from basilica_tui.format import Look
+from basilica_tui.log_table import LOGS
+from basilica_tui.node_table import NODES
 from basilica_tui.scores_table import SCORES
 from basilica_tui.settings import load_settings
 from basilica_tui.show import SHOWABLE, render_config, render_logs, render_show
 from basilica_tui.store import ConsoleStore
 from basilica_tui.symbols import ASCII
-from basilica_tui.tables import ALL_TABLES, LOGS, NODES, VERIFICATIONS
+from basilica_tui.tables import ALL_TABLES
 from basilica_tui.thresholds import Threshold, Thresholds
+from basilica_tui.validator_tables import VERIFICATIONS
 from engine.control.client import Batch, Snapshot
 from engine.control.models import AlertView, EngineView, LogRecord, NodeView, ServiceView, VerificationView
 from tests.console.world import NOW, TestEngine, miner_events, some_logs

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from basilica_tui.format import Line
+from basilica_tui.lines import fold_line, line_width, plain
 from basilica_tui.text import REPLACEMENT, clean, cut, fit, to_ascii, wrap
 
 
@@ -68,3 +70,20 @@ def test_long_sentences_break_at_spaces() -> None:
     assert wrap("pinned     SHA", 20) == ["pinned     SHA"]
     assert wrap("one two three", 7) == ["one two", "three"]
     assert wrap("", 7) == [""]
+
+
+@pytest.mark.parametrize(
+    ("line", "width", "wanted"),
+    [
+        ((("name  ", "dim"), ("short", "")), 20, ["name  short"]),
+        ((("name  ", "dim"), ("one two three four", "")), 14, ["name  one two", "      three", "      four"]),
+        ((("a-long-word-without-a-space", ""),), 10, ["a-long-wor", "d-without-", "a-space"]),
+        ((("0123456789", ""), (" abcdefgh", "")), 12, ["0123456789 a", "    bcdefgh"]),
+        ((("漢字漢字漢字", ""),), 5, ["漢字", "漢字", "漢字"]),
+    ],
+)
+def test_a_line_that_is_too_long_goes_on_below(line: Line, width: int, wanted: list[str]) -> None:
+    """Set in to where the part that did not fit began; nothing is lost and nothing is wider than the screen."""
+    folded = fold_line(line, width)
+    assert [plain(part).rstrip() for part in folded] == wanted
+    assert all(line_width(part) <= width for part in folded)

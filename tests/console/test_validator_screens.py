@@ -11,7 +11,7 @@ from basilica_tui.format import Look
 from basilica_tui.panels.formula import node_formula
 from basilica_tui.panels.verification import Step, progress_words, steps_of, verification_lines
 from basilica_tui.show import render_show
-from basilica_tui.tables import MINERS as MINERS_TABLE
+from basilica_tui.validator_tables import MINERS as MINERS_TABLE
 from engine import events as ev
 from engine.control.client import Snapshot
 from engine.control.models import NodeView, VerificationView

@@ -1,0 +1,45 @@
+"""The table of log lines. Pure, no Textual."""
+
+from __future__ import annotations
+
+from basilica_tui import format as f
+from basilica_tui.cells import state_cell
+from basilica_tui.columns import Column, Table
+from basilica_tui.states import (
+    LOG_LEVELS,
+    look_of,
+)
+from engine.control.models import (
+    LogRecord,
+)
+
+
+def log_fields(record: LogRecord) -> str:
+    """The structured part of a log line as ``key=value`` words."""
+    return "  ".join(f"{key}={value}" for key, value in record.fields.items())
+
+
+def log_line(record: LogRecord) -> str:
+    """A log line as one text: what a search looks through and what is copied."""
+    return f"{f.clock_time(record.at)} {record.level} {record.event} {log_fields(record)}".rstrip()
+
+
+def _quiet(record: LogRecord) -> str:
+    return "dim" if record.level == "debug" else ""
+
+
+LOGS: Table[LogRecord] = Table(
+    collection="logs",
+    noun="line",
+    first_sort="seq",
+    is_problem=lambda r: r.level in {"warning", "error", "critical"},
+    copy_text=log_line,
+    columns=(
+        Column("seq", "time", 8, lambda r, k: (f.clock_time(r.at), "dim"), lambda r: float(r.seq), 1),
+        Column("stamp", "date and time", 23, lambda r, k: (f.exact_time(r.at), "dim"), lambda r: r.at, 9),
+        Column("level", "level", 9, lambda r, k: state_cell(LOG_LEVELS, r.level, k),
+               lambda r: look_of(LOG_LEVELS, r.level).rank, 2, value=lambda r: r.level),
+        Column("event", "event", 26, lambda r, k: (r.event, _quiet(r)), lambda r: r.event, 1),
+        Column("fields", "details", 24, lambda r, k: (log_fields(r), _quiet(r)), log_fields, 1, grow=4, comfort=140),
+    ),
+)  # fmt: skip
