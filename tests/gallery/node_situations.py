@@ -22,15 +22,6 @@ def sshd(*lines: str) -> Break:
     return lambda machine: machine.sshd_lines.extend(lines)
 
 
-def drop_in(name: str, text: str) -> Break:
-    """Another file of sshd's settings."""
-
-    def write(machine: Machine) -> None:
-        (machine.etc / "ssh" / "sshd_config.d" / name).write_text(text + "\n")
-
-    return write
-
-
 def mode(path: str, bits: int) -> Break:
     """The mode of something in the account's home."""
     return lambda machine: (machine.home / path).chmod(bits)
@@ -678,13 +669,6 @@ NODE_SITUATIONS = (
         "startups",
         "node.harden",
         sshd("MaxStartups 2:90:2"),
-    ),
-    NodeSituation(
-        "MaxStartups 2 in a drop-in of another's",
-        "node.capacity",
-        "startups",
-        "node.harden",
-        both(sshd("MaxStartups 30:30:100"), drop_in("50-cloud.conf", "  maxstartups 2:90:2")),
     ),
     NodeSituation("leftovers of the deployed miner", "node.leftovers", "keys", "node.remove_leftovers", _leftovers),
 )
