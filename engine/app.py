@@ -426,6 +426,7 @@ class Engine:
             ],
             clock=self._clock,
             emit=self.bus.emit,
+            name=lambda peer: (nodes[peer.node_id].label if peer.node_id in nodes else "") or peer.host,
         )
         self._supervisor.add("outside", watch.run)
         self._actions.register("reach.check", watch.act, help="let a node call the axon from outside", danger=False)

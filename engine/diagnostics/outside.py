@@ -93,9 +93,11 @@ class OutsideWatch:
         *,
         clock: Clock,
         emit: EventSink,
+        name: Callable[[NodeTarget], str] = lambda peer: peer.label,
     ) -> None:
+        """``name`` is what the operator calls a node."""
         self._pool, self._advertised, self._peers = pool, advertised, peers
-        self._clock, self._emit = clock, emit
+        self._clock, self._emit, self._name = clock, emit, name
         self._turn = 0
         self._last: Reach | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -128,7 +130,7 @@ class OutsideWatch:
             calls: list[Call] = []
             for peer in callers(self._peers(), parts[0], self._turn):
                 view = await call_from(self._pool, peer, *parts)
-                calls.append(Call(view.peer, peer.host, view.outcome))
+                calls.append(Call(self._name(peer), peer.host, view.outcome))
                 if view.outcome == "open":
                     break
             self._turn += 1
