@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.binding import BindingType
+from textual.events import Key
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.timer import Timer
@@ -373,6 +374,12 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.do("log.filter", words)
 
     # --- keys and commands ------------------------------------------------------------------------------------
+
+    def on_key(self, event: Key) -> None:
+        """What is typed in one go after ``:`` or ``/`` reached the screen before the prompt had the keyboard."""
+        screen, character = self.screen, event.character if event.is_printable else None
+        if character and isinstance(screen, ConsoleScreen) and screen.type_ahead(character):
+            event.prevent_default()
 
     async def action_press(self, key: str) -> None:
         """What every key leads to: on each screen the binding that means something there."""

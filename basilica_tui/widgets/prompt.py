@@ -124,7 +124,13 @@ class Prompt(Horizontal):
         field = self.query_one(PromptInput)
         field.start(text, history, completions)
         field.suggester = FirstOf(completions) if kind == ":" else None
-        field.focus()
+        self.screen.set_focus(field)  # at once: the next key may be here already
+
+    def take(self, character: str) -> bool:
+        """Put in a character that went another way; False when it is not open."""
+        if self.is_open:
+            self.query_one(PromptInput).insert_text_at_cursor(character)
+        return self.is_open
 
     def close(self) -> None:
         """Hide it and give the keyboard back."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual import events
 
 from basilica_tui.bindings import BINDINGS
 from basilica_tui.preferences import Preferences
@@ -319,3 +320,19 @@ async def test_no_binding_crashes_on_any_screen(make_app: MakeApp, engine: TestE
                     app.pop_screen()
             await settle(pilot)
             assert app.is_running
+
+
+async def test_a_command_typed_in_one_go_reaches_the_prompt(make_app: MakeApp, engine: TestEngine) -> None:
+    """As a quick typist or a paste over a slow link sends it: no letter of it is a key of the screen."""
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        names = {":": "colon", " ": "space"}
+        for char in ":sort gpus":
+            app.post_message(events.Key(names.get(char, char), char))
+        await settle(pilot)
+        assert text_of(app).splitlines()[-1].split() == [":", "sort", "gpus"]
+        assert engine.acted == []
+        app.post_message(events.Key("enter", None))
+        await settle(pilot)
+        assert table_screen(app).view_query.sort == "gpus"
