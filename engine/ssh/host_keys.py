@@ -109,12 +109,18 @@ class HostKeys:
         name = host_name(target)
         async with self._writing:
             self._reload()
-            kept = [line for line in self._lines if not _is_plain_pin(line, name)]
-            lines = [*kept, f"{name} {key.algorithm} {base64.b64encode(key.blob).decode('ascii')}"]
+            line = f"{name} {key.algorithm} {base64.b64encode(key.blob).decode('ascii')}"
+            replaces = bool(self._keys_of(target))
+            kept = [one for one in self._lines if not _is_plain_pin(one, name)] if replaces else self._lines
+            lines = [*kept, line]
             if self._path is not None and not self._is_looker:
                 await asyncio.to_thread(_write_atomically, self._path, lines)
                 self._stamp = _stamp(self._path)
-            self._keep(lines)
+            if replaces:
+                self._keep(lines)
+            else:
+                self._lines = lines
+                self._index(line)
         self._presented.pop(name, None)
 
     async def vouch(self, target: NodeTarget, key: PresentedKey) -> None:
@@ -182,12 +188,18 @@ class HostKeys:
         """Index the lines: a fleet of a thousand nodes asks several times per login."""
         self._lines = lines
         self._plain, self._special = {}, []
-        for entry in filter(None, map(_parse, lines)):
-            if entry.marker or "|1|" in entry.patterns:
-                self._special.append(entry)
-            else:
-                for pattern in entry.patterns.lower().split(","):
-                    self._plain.setdefault(pattern, []).append(entry)
+        for line in lines:
+            self._index(line)
+
+    def _index(self, line: str) -> None:
+        entry = _parse(line)
+        if entry is None:
+            return
+        if entry.marker or "|1|" in entry.patterns:
+            self._special.append(entry)
+        else:
+            for pattern in entry.patterns.lower().split(","):
+                self._plain.setdefault(pattern, []).append(entry)
 
 
 @dataclass(frozen=True, slots=True)
