@@ -17,9 +17,10 @@ import typer
 from basilica_tui.cli_config import config_path
 
 if TYPE_CHECKING:
-    from engine.diagnostics import Progress, Report, Scope
     from engine.diagnostics.clinic import Access, Clinic
+    from engine.diagnostics.doctor import Progress
     from engine.diagnostics.fixing import Act, Outcome
+    from engine.diagnostics.model import Report, Scope
     from engine.diagnostics.plan import Plan
 
 PASSWORD_VARIABLE = "BASILICA_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable, not a password
@@ -173,7 +174,7 @@ def _engine(path: Path) -> Act:
 
 
 def _scopes(words: list[str], nodes: list[str]) -> frozenset[Scope]:
-    from engine.diagnostics import Scope
+    from engine.diagnostics.model import Scope
     from engine.errors import ConfigInvalid
 
     known = {one.value for one in Scope}
@@ -202,7 +203,7 @@ def _nodes(clinic: Clinic, names: list[str]) -> tuple[str, ...] | None:
 
 
 def _render(report: Report, outcomes: list[Outcome], *, as_json: bool, markdown: bool, verbose: bool) -> str:
-    from engine.diagnostics import render_json, render_markdown, render_text
+    from engine.diagnostics.render import render_json, render_markdown, render_text
 
     if as_json:
         document = json.loads(render_json(report))

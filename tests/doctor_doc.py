@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from engine.diagnostics import CATALOGUE
+from engine.diagnostics.catalogue import CATALOGUE
 from engine.diagnostics.fixes import FIXES
 from engine.diagnostics.model import Cause
 from tests.gallery.host_situations import HOST_SITUATIONS

@@ -18,8 +18,9 @@ from engine.errors import ControlRefused
 
 if TYPE_CHECKING:
     from engine.config import MinerConfig
-    from engine.diagnostics import Progress, Report, Result
     from engine.diagnostics.clinic import Clinic
+    from engine.diagnostics.doctor import Progress
+    from engine.diagnostics.model import Report, Result
     from engine.diagnostics.plan import Plan
 
 Say = Callable[[str], None]
@@ -50,7 +51,7 @@ class LadderActions:
 
     async def _act_check(self, args: Mapping[str, object], say: Say) -> Mapping[str, object]:
         """Each node that was looked at is one line of progress: a small JSON object (``summary_of``)."""
-        from engine.diagnostics import Scope
+        from engine.diagnostics.model import Scope
 
         node_id = args.get("node_id")
         wanted = (node_id,) if isinstance(node_id, str) and node_id else None

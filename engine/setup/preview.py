@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from engine.clock import SystemClock
-from engine.diagnostics import Doctor, Scope, Tools, Verdict, patient_of
+from engine.diagnostics.doctor import Doctor, Tools
+from engine.diagnostics.model import Scope, Verdict
+from engine.diagnostics.patient import patient_of
 from engine.setup import work
 from engine.setup.draft import draft_config, draft_text
 from engine.setup.phases import Phase, Setup

@@ -21,7 +21,9 @@ from engine.deployment.compose import plan_compose
 from engine.deployment.install import SYSTEM_UNITS, user_units
 from engine.deployment.needs import owner_of
 from engine.deployment.status import has_systemd
-from engine.diagnostics import Doctor, Progress, Report, Scope, Tools, Verdict, patient_of
+from engine.diagnostics.doctor import Doctor, Progress, Tools
+from engine.diagnostics.model import Report, Scope, Verdict
+from engine.diagnostics.patient import patient_of
 from engine.errors import BasilicaError, ServiceFailed
 from engine.identity.node_ids import node_id_for
 from engine.setup.answers import Answers

@@ -22,7 +22,10 @@ from engine.config import Loaded, MinerConfig, ValidatorConfig
 from engine.config.show import describe
 from engine.control.client import ControlClient, Snapshot
 from engine.control.models import view_to_json
-from engine.diagnostics import Doctor, Scope, Tools, load_patient, render_json
+from engine.diagnostics.doctor import Doctor, Tools
+from engine.diagnostics.model import Scope
+from engine.diagnostics.patient import load_patient
+from engine.diagnostics.render import render_json
 from engine.errors import BasilicaError, StoreUnusable
 from engine.recording.export import export_recording
 from engine.recording.reader import open_recording

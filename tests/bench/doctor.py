@@ -15,7 +15,9 @@ from pathlib import Path
 
 from engine.clock import SystemClock
 from engine.config import MinerConfig
-from engine.diagnostics import Doctor, Report, Scope, Tools, Verdict, patient_of
+from engine.diagnostics.doctor import Doctor, Tools
+from engine.diagnostics.model import Report, Scope, Verdict
+from engine.diagnostics.patient import patient_of
 from engine.ssh.keys import ClientKey
 from tests.bench import Figure
 from tests.support.gpu_tools import furnish

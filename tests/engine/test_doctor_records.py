@@ -8,10 +8,10 @@ from pathlib import Path
 
 from engine.clock import ManualClock
 from engine.config.miner import MinerConfig, MinerDatabaseConfig
-from engine.diagnostics import Scope
 from engine.diagnostics.doctor import Doctor
 from engine.diagnostics.look_records import METAGRAPH_KEY, Records, read_records
 from engine.diagnostics.look_server import look_at_server, read_server
+from engine.diagnostics.model import Scope
 from engine.diagnostics.patient import Patient
 from engine.store import Grant, open_store
 from tests.support.postgres import Postgres

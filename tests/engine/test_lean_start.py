@@ -19,7 +19,7 @@ UNUSED = {
     # the console and its command line's colours
     *("textual", "rich", "pygments", "plotext"),
     # other roles, other databases, other edges
-    *("fastapi", "engine.validator", "engine.rest", "engine.diagnostics.clinic", "engine.localnet", "asyncpg"),
+    *("fastapi", "engine.validator", "engine.rest", "engine.diagnostics.doctor", "engine.localnet", "asyncpg"),
     *("sqlalchemy.dialects.postgresql", "alembic", "apprise", "tomlkit"),
     # what the SDK brings along for Ethereum keys and air-gapped phones
     *("eth_account", "eth_utils", "eth_abi", "eth_keys", "Crypto", "cytoolz", "pycparser", "qrcode", "PIL"),

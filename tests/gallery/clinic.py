@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.clock import SystemClock
-from engine.diagnostics import Report, Result, Scope
 from engine.diagnostics.clinic import Access, Clinic
 from engine.diagnostics.fixing import Outcome
+from engine.diagnostics.model import Report, Result, Scope
 from engine.diagnostics.plan import Plan
 from engine.ssh.keys import ClientKey
 from tests.gallery.machine import ACCOUNT, ADMIN, Machine, build_machine, let_admin_in, remove_machine

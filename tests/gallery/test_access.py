@@ -16,8 +16,8 @@ import asyncssh
 import pytest
 
 from engine.clock import SystemClock
-from engine.diagnostics import Scope
 from engine.diagnostics.clinic import Clinic
+from engine.diagnostics.model import Scope
 from engine.localnet import stand_in_node
 from engine.ssh.keys import ClientKey
 from tests.gallery.clinic import Practice, examine, repair

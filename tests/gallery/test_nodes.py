@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.diagnostics import Verdict
+from engine.diagnostics.model import Verdict
 from tests.gallery.clinic import NODE_SCOPES, Practice, examine, remove_machine, repair
 from tests.gallery.machine import ACCOUNT, SUDOER, SUDOER_PASSWORD, Machine, add_sudoer, hash_of, why_no_machines
 from tests.gallery.node_situations import NODE_SITUATIONS

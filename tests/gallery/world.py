@@ -20,10 +20,11 @@ import tomli_w
 from engine.chain import open_chain
 from engine.chain.filechain.admin import FileChainAdmin
 from engine.clock import SystemClock
-from engine.diagnostics import Scope, render_json
 from engine.diagnostics.clinic import Clinic
 from engine.diagnostics.fixing import Outcome
+from engine.diagnostics.model import Scope
 from engine.diagnostics.plan import Plan
+from engine.diagnostics.render import render_json
 from engine.identity.wallets import create_wallet, open_wallet
 from engine.ssh.keys import ClientKey
 from tests.gallery.machine import ACCOUNT, Machine

@@ -22,7 +22,9 @@ from engine.deployment.install import DROP_IN, ServiceChoice, drop_in_text
 from engine.deployment.needs import EngineNeeds, Need
 from engine.deployment.settings import quote, quote_path
 from engine.deployment.status import other_instances
-from engine.diagnostics import Verdict, look_service, patient_of
+from engine.diagnostics import look_service
+from engine.diagnostics.model import Verdict
+from engine.diagnostics.patient import patient_of
 from engine.diagnostics.service_checks import judge_hardening
 from engine.errors import ServiceFailed
 

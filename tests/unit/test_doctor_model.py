@@ -7,9 +7,25 @@ import re
 import pytest
 
 from engine.control.remedies import REMEDIES, Remedy, fix_for
-from engine.diagnostics import CATALOGUE, Report, Result, Scope, Verdict
+from engine.diagnostics.catalogue import CATALOGUE
 from engine.diagnostics.fixes import FIXES
-from engine.diagnostics.model import HOST, Cause, Check, ExitCode, Judgement, Subject, climb, fail, ok, skip, warn
+from engine.diagnostics.model import (
+    HOST,
+    Cause,
+    Check,
+    ExitCode,
+    Judgement,
+    Report,
+    Result,
+    Scope,
+    Subject,
+    Verdict,
+    climb,
+    fail,
+    ok,
+    skip,
+    warn,
+)
 from engine.observe.alerts_rules import NAMES
 
 CAUSES = (Cause("broken", "it is broken", ("node.modes",)),)
