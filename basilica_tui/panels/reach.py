@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from basilica_tui import format as f
-from basilica_tui.format import Line, Look
-from basilica_tui.lines import spread
+from basilica_tui.format import Line, Look, Span
+from basilica_tui.lines import line_width, spread
 from basilica_tui.store import ConsoleStore
 from basilica_tui.text import clean
 from engine.control.models import EngineView
 
 LABEL = " REACH  "
+GAP = 2
 UNREACHED = {"refused": "refused to", "timeout": "no answer for"}
 
 
@@ -21,9 +22,9 @@ def reach_line(store: ConsoleStore, look: Look, width: int) -> Line:
     mark, words, tone = _verdict(engine, look)
     evidence: Line = ((f"   {_evidence(engine, look)}", "dim"),) if width >= 60 else ()
     left: Line = ((LABEL, "title"), (f"{mark} {words}", tone), *evidence)
-    if width < 100:
-        return spread(left, (), width, look.symbols.ellipsis)
-    return spread(left, _last_call(engine, look), width, look.symbols.ellipsis)
+    room = width - line_width(left) - GAP
+    right = next((line for line in _last_call(engine, look) if line_width(line) <= room), ())
+    return spread(left, right if width >= 100 else (), width, look.symbols.ellipsis)
 
 
 def _verdict(engine: EngineView, look: Look) -> tuple[str, str, str]:
@@ -65,12 +66,16 @@ def _seen(engine: EngineView, look: Look) -> str:
     return f"; not known from outside ({clean(engine.reach_detail)})"
 
 
-def _last_call(engine: EngineView, look: Look) -> Line:
+def _last_call(engine: EngineView, look: Look) -> tuple[Line, ...]:
+    """The longest way to say it first: the evidence before it has the width."""
     if engine.last_called_at is None:
-        return (("no validator has called yet ", "dim"),)
+        return ((("no validator has called yet ", "dim"),), (("no call yet ", "dim"),))
+    when, who = f.ago(engine.last_called_at, look), f.short_hotkey(engine.last_called_by, look)
+    caller: Span = (f"{who} ", "accent")
     return (
-        (f"last called {f.ago(engine.last_called_at, look)} by ", "dim"),
-        (f"{f.short_hotkey(engine.last_called_by, look)} ", "accent"),
+        ((f"last called {when} by ", "dim"), caller),
+        ((f"called {when} by ", "dim"), caller),
+        ((f"called {when} ", "dim"),),
     )
 
 

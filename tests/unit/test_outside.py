@@ -113,3 +113,27 @@ def test_the_dashboard_says_it(outcome: str, words: str) -> None:
     assert [f.command for f in fixes] == (
         [("doctor.fix", "host.axon_reach", "")] if outcome in ("refused", "timeout") else []
     )
+
+
+@pytest.mark.parametrize(
+    ("width", "end"),
+    [
+        (160, "last called just now by 5CZb…fjS4"),
+        (130, "  called just now by 5CZb…fjS4"),
+        (119, "  called just now"),
+        (100, "10 s ago"),
+        (98, "10 s ago"),
+    ],
+)
+def test_the_evidence_goes_before_the_last_call(width: int, end: str) -> None:
+    """Who called last is said in what room is left, and never runs into the evidence."""
+    engine = EngineView(
+        role="miner", axon_on_chain="203.0.113.10:50051", axon_advertised="203.0.113.10:50051", reach="open",
+        axon_bound="203.0.113.10:50051", reach_peer="node-1", reach_at=90.0, last_called_at=99.9,
+        last_called_by="5CZbW1aGYTuZWjeWFWmnnhBCDAxYEped3RugdjvkRh1dfjS4",
+    )  # fmt: skip
+    store = ConsoleStore()
+    store.apply_snapshot(Snapshot({"engine": {"engine": engine}}, {}, 100.0))
+    text = plain(reach_line(store, Look(100.0), width))
+    assert "= reached from node-1 10 s ago" in text
+    assert text.rstrip().endswith(end)
