@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import time
 import traceback
@@ -19,6 +20,8 @@ from engine.version import __version__
 REPORTS_KEPT = 10
 EXIT_CODE = 70
 """EX_SOFTWARE of sysexits.h."""
+_FILE = re.compile(r'File "([^"]+)"')
+_ROOT = Path(__file__).parents[1]
 _VARIABLES = ("TERM", "COLORTERM", "LANG", "LC_ALL", "NO_COLOR", "TMUX", "SSH_TTY")
 
 
@@ -34,8 +37,16 @@ def crash_report(error: BaseException, about: Mapping[str, object], env: Mapping
         **about,
     }
     head = "\n".join(f"{name}: {' '.join(str(value).split())}" for name, value in facts.items())
-    trace = "".join(traceback.format_exception(error))
+    trace = _FILE.sub(lambda m: f'File "{_module_of(m[1])}"', "".join(traceback.format_exception(error)))
     return Pseudonyms().text(mask_text(f"basilica-tui crash report\n\n{head}\n\n{trace}"))
+
+
+def _module_of(file: str) -> str:
+    """A traceback's file below this project, below the libraries, or its name alone: folders would say whose it is."""
+    for root in (*(p for p in map(Path, sys.path) if p.name == "site-packages"), _ROOT):
+        if Path(file).is_relative_to(root):
+            return str(Path(file).relative_to(root))
+    return Path(file).name
 
 
 def last_place(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -101,6 +102,8 @@ class Doctor:
             return await self._config() if Scope.CONFIG in scopes else ()
         local = scopes - {Scope.NODE, Scope.ACCESS}
         self._done, self._total = 0, len(local) + (len(nodes) if on_nodes else 0)
+        # Several looks load the store in threads of their own, and two first imports at once find it half made.
+        await asyncio.to_thread(importlib.import_module, "engine.store")
         async with asyncio.TaskGroup() as tasks:
             fleet = tasks.create_task(self._fleet(nodes, scopes)) if on_nodes else None
             host = tasks.create_task(self._host(config)) if Scope.HOST in scopes else None
