@@ -71,7 +71,7 @@ def rank_fixes(
     told = {f.subject for f in fixes} | {f.target[1] for f in fixes}
     known = {name: n.id for n in nodes.values() for name in (n.id, n.label, n.host) if name}
     fixes += [
-        _alert_fix(a, known.get(a.subject, ""), look)
+        _alert_fix(a, nodes.get(known.get(a.subject, "")), look)
         for a in alerts.values()
         if a.active and not a.acknowledged and not {a.subject, known.get(a.subject, a.subject)} & told
     ]
@@ -215,14 +215,16 @@ def _service_fixes(service: ServiceView, fleet: float, look: Look) -> list[Fix]:
     return [Fix("warn", service.id, text, "", "6")]
 
 
-def _alert_fix(alert: AlertView, node_id: str, look: Look) -> Fix:
+def _alert_fix(alert: AlertView, node: NodeView | None, look: Look) -> Fix:
     is_bad = alert.level in {"critical", "error"}
     level: Level = "bad" if is_bad else "warn"
     stake: Stake = "access" if is_bad else "comfort"
-    text = f"{alert.message} ({ago(alert.began_at, look)})" if alert.began_at else alert.message
-    target = ("nodes", node_id) if node_id else ("alerts", alert.id)
-    repair = _doctor(alert.rule, node_id)
+    name = (alert.subject or "alert") if node is None else node_name(node)
+    words = alert.message.removeprefix(f"{name}: ")
+    text = f"{words} ({ago(alert.began_at, look)})" if alert.began_at else words
+    target = ("alerts", alert.id) if node is None else ("nodes", node.id)
+    repair = _doctor(alert.rule, "" if node is None else node.id)
     if repair:
-        return Fix(level, alert.subject or "alert", text, "", "f", target, stake, 0.0, repair)
+        return Fix(level, name, text, "", "f", target, stake, 0.0, repair)
     command = ("alert.acknowledge", alert.id)
-    return Fix(level, alert.subject or "alert", text, "", "7", target, stake, 0.0, command)
+    return Fix(level, name, text, "", "7", target, stake, 0.0, command)

@@ -327,6 +327,14 @@ def test_an_alert_leads_to_its_remedy(
     assert (fix.key, fix.command, fix.target) == (key, command, target)
 
 
+def test_an_alert_about_a_node_bears_its_name() -> None:
+    """The name that the operator gave, once: not the id, and not again in front of the message."""
+    node = NodeView("0f1e2d3c", label="gpu-7", host="10.0.0.7", state="healthy")
+    alert = AlertView("1", subject="0f1e2d3c", rule="ssh_success", message="gpu-7: 50 % of the SSH logins succeeded")
+    fix = rank_fixes(EngineView(), {"0f1e2d3c": node}, {}, {}, {"1": alert}, look=LOOK)[0]
+    assert (fix.subject, fix.message) == ("gpu-7", "50 % of the SSH logins succeeded")
+
+
 @pytest.mark.parametrize(
     ("threshold", "values"),
     [
