@@ -22,7 +22,7 @@ class ServedClient:
     Nothing is queued per update: a set of touched ids and a place in the log ring are all that a slow reader costs.
     """
 
-    def __init__(self, writer: asyncio.StreamWriter, *, actor: str, now: float) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, *, actor: str, now: float, longest_look_s: float) -> None:
         self._writer = writer
         writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self.actor = actor
@@ -33,7 +33,11 @@ class ServedClient:
         self._touched: set[tuple[str, str]] | None = None
         self._counters: dict[str, int] = {}
         self._log_seq = 0
-        self._drained_at = now
+        self._sent_bytes = 0
+        self._read_bytes = 0
+        self._looked_at = now
+        self._longest_look_s = longest_look_s
+        self._stalled_s = 0.0
         self._beat_at = now
 
     # --- sending --------------------------------------------------------------------------------------------------
@@ -45,6 +49,7 @@ class ServedClient:
     def send_bytes(self, data: bytes) -> None:
         """Queue an encoded frame."""
         if not self._writer.is_closing():
+            self._sent_bytes += len(data)
             self._writer.write(data)
 
     def refuse(self, request_id: int | None, code: str, message: str, hint: str = "") -> None:
@@ -56,10 +61,22 @@ class ServedClient:
         await self._writer.drain()
 
     def stalled_s(self, now: float) -> float:
-        """How long sent bytes have been lying here or in the kernel, unread."""
-        if not self.is_blocked and self._unread_in_kernel() == 0:
-            self._drained_at = now
-        return now - self._drained_at
+        """How long sent bytes have been lying here or in the kernel while nothing of them was read.
+
+        A console on a slow link that reads a little at a time is not stalled, however long the whole takes it; and a
+        pause of the engine itself (a busy loop, a suspended machine) adds at most ``longest_look_s``.
+        """
+        unread = self._writer.transport.get_write_buffer_size() + self._unread_in_kernel()
+        # The kernel counts more than the bytes that it holds, so this falls with every write and rises only when
+        # something was read.
+        read = self._sent_bytes - unread
+        if unread == 0 or read > self._read_bytes:
+            self._stalled_s = 0.0
+        else:
+            self._stalled_s += min(now - self._looked_at, self._longest_look_s)
+        self._read_bytes = read
+        self._looked_at = now
+        return self._stalled_s
 
     def _unread_in_kernel(self) -> int:
         """What the console's side of the socket still holds: a little fits there for ever without anybody reading."""

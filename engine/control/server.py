@@ -33,6 +33,10 @@ Past = Callable[[str, Sequence[str], int], Awaitable[Sequence[Mapping[str, objec
 """Answers an object's id (empty: any), kinds of events and a limit with the last events as records, newest first."""
 
 
+LOOKS = 10
+"""Ticks of silence that one look at a console can add at most: a pause of the engine is not the console's."""
+
+
 @dataclass(frozen=True, slots=True)
 class ControlLimits:
     """How many, how often, how long."""
@@ -161,7 +165,12 @@ class ControlServer:
 
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pid, uid = peer_of(writer.get_extra_info("socket"))
-        client = ServedClient(writer, actor=f"{_user_name(uid)} (pid {pid})", now=self._clock.monotonic())
+        client = ServedClient(
+            writer,
+            actor=f"{_user_name(uid)} (pid {pid})",
+            now=self._clock.monotonic(),
+            longest_look_s=LOOKS * self._limits.tick_s,
+        )
         try:
             if uid not in (os.geteuid(), 0):
                 client.refuse(None, "forbidden", "this engine belongs to another user")

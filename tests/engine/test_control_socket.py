@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from engine.control.client import Batch, ControlClient
 from engine.control.frames import CLIENT_FRAME_BYTES, SERVER_FRAME_BYTES, encode, read_frame
 from engine.control.models import NodeView
 from engine.control.ring import LogRing
+from engine.control.served import ServedClient
 from engine.control.server import ControlLimits, ControlServer
 from engine.control.state import LiveState
 from engine.errors import (
@@ -35,7 +37,7 @@ from engine.errors import (
 )
 from engine.events import AlertRaised, Event, NodeAdded, NodeChecked, NodeRemoved, OperatorActed
 
-QUICK = ControlLimits(hello_s=0.3, tick_s=0.01, stall_s=0.4, beat_s=0.05)
+QUICK = ControlLimits(hello_s=10.0, tick_s=0.01, stall_s=10.0, beat_s=0.05)
 WAIT_S = 60.0
 
 
@@ -407,11 +409,12 @@ async def test_a_bad_beginning_is_answered_and_cut(engine: Engine, first: bytes,
     assert [frame["code"] for frame in frames] == [code]
 
 
-async def test_a_silent_client_is_cut(engine: Engine) -> None:
+async def test_a_silent_client_is_cut(tmp_path: Path) -> None:
     """A connection that never says hello does not keep a place."""
-    reader, writer = await asyncio.open_unix_connection(str(engine.path))
-    assert await frames_until_cut(reader) == []
-    writer.close()
+    async with serving(Engine(tmp_path, replace(QUICK, hello_s=0.3))) as engine:
+        reader, writer = await asyncio.open_unix_connection(str(engine.path))
+        assert await frames_until_cut(reader) == []
+        writer.close()
 
 
 @pytest.mark.parametrize(
@@ -472,6 +475,53 @@ async def test_a_slow_reader_is_cut_and_nobody_waits_for_it(tmp_path: Path) -> N
             assert turn > 1
             assert all(client._writer.transport.get_write_buffer_size() < 1 << 20 for client in engine.server._clients)
         writer.close()
+
+
+@contextlib.asynccontextmanager
+async def connected(longest_look_s: float = 1.0) -> AsyncIterator[tuple[ServedClient, socket.socket]]:
+    """The engine's side of a connection, seen at moments that the test names, and the console's bare socket."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    _, writer = await asyncio.open_connection(sock=ours)
+    with theirs:
+        yield ServedClient(writer, actor="test", now=0.0, longest_look_s=longest_look_s), theirs
+        writer.transport.abort()
+
+
+async def test_silence_is_what_nobody_read() -> None:
+    """Unread bytes age from look to look; new ones do not make them younger, and reading all of them ends it."""
+    async with connected() as (client, console):
+        assert client.stalled_s(1.0) == 0.0
+        client.send_bytes(b"x" * 100)
+        assert [client.stalled_s(now) for now in (2.0, 3.0)] == [1.0, 2.0]
+        client.send_bytes(b"x" * 50_000)
+        assert client.stalled_s(4.0) == 3.0
+        received = 0
+        while received < 50_100:
+            received += len(console.recv(1 << 20))
+        assert client.stalled_s(5.0) == 0.0
+
+
+async def test_reading_slowly_is_not_silence() -> None:
+    """A console that takes a big snapshot in small bites over minutes keeps its connection all the while."""
+    async with connected() as (client, console):
+        for _ in range(40):
+            client.send_bytes(b"x" * 64 * 1024)
+        silences: list[float] = []
+        while client.is_blocked:
+            console.recv(32 * 1024)
+            await asyncio.sleep(0)
+            silences.append(client.stalled_s(float(len(silences))))
+        assert len(silences) > 50
+        assert max(silences) < 3.0
+
+
+async def test_a_pause_of_the_engine_is_not_the_consoles_silence() -> None:
+    """An engine that could not look for an hour counts one look, not an hour."""
+    async with connected(longest_look_s=0.5) as (client, _):
+        client.send_bytes(b"x")
+        assert client.stalled_s(0.25) == 0.25
+        assert client.stalled_s(3_600.0) == 0.75
 
 
 async def test_too_many_consoles(tmp_path: Path) -> None:
