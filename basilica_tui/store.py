@@ -157,7 +157,7 @@ class ConsoleStore:
 
     @property
     def verifications(self) -> Mapping[str, VerificationView]:
-        """Latest verification by node id; validator role only."""
+        """Latest verification by miner and node; validator role only."""
         return cast("Mapping[str, VerificationView]", self.collection("verifications"))
 
     @property

@@ -25,6 +25,7 @@ from engine.control.models import (
     NodeView,
     ServiceView,
     SessionView,
+    VerificationView,
 )
 
 # --- sessions -------------------------------------------------------------------------------------------------
@@ -169,7 +170,7 @@ def item_name(row: object) -> str:
         return f"{row.subject} {row.message}".strip() or row.id
     if isinstance(row, LogRecord):
         return log_line(row)
-    return str(getattr(row, "hotkey", "") or getattr(row, "id", ""))
+    return next((name for name in _names(row) if name), "")
 
 
 def item_words(row: object) -> str:
@@ -179,8 +180,15 @@ def item_words(row: object) -> str:
     elif isinstance(row, AlertView):
         names = [row.subject]
     else:
-        names = [str(getattr(row, "hotkey", "")), str(getattr(row, "id", ""))]
+        names = _names(row)
     return "|".join(dict.fromkeys(name.replace(" ", "|") for name in names if name))
+
+
+def _names(row: object) -> list[str]:
+    """What others call a row, the best name first."""
+    if isinstance(row, VerificationView):
+        return [row.node_id, row.endpoint.rpartition("@")[2]]
+    return [str(getattr(row, "hotkey", "")), str(getattr(row, "id", ""))]
 
 
 ALL_TABLES: Mapping[str, Table[Any]] = {

@@ -109,7 +109,7 @@ def _miner(miner: MinerView, *, has_more: bool) -> Branch:
 
 def _verified(view: VerificationView, parent: str) -> Branch:
     detail = " ".join(filter(None, [f.gpus(len(view.gpu_uuids) or None, view.gpu_model, None, Look()), view.message]))
-    return Branch(view.id, 1, view.endpoint or f.short_node(view.id), ("verifications", view.id), parent, detail,
+    return Branch(view.id, 1, view.endpoint or f.short_node(view.node_id), ("verifications", view.id), parent, detail,
                   view.state, lambda look: state_span(VERIFICATION_STATES, view.state, look.symbols),
                   view.state in {"failed", "access_lost"}, bool(view.gpu_uuids))  # fmt: skip
 

@@ -80,7 +80,8 @@ VERIFICATIONS: Table[VerificationView] = Table(
     copy_text=row_json,
     watched=frozenset({"state", "tally"}),
     columns=(
-        Column("node", "node", 10, lambda v, k: (f.short_node(v.id), ""), lambda v: v.id, 1, value=lambda v: v.id),
+        Column("node", "node", 10, lambda v, k: (f.short_node(v.node_id), ""), lambda v: v.node_id, 1,
+               value=lambda v: v.node_id),
         Column("state", "result", 13, lambda v, k: state_cell(VERIFICATION_STATES, v.state, k),
                lambda v: look_of(VERIFICATION_STATES, v.state).rank, 1, value=lambda v: v.state),
         Column("now", "now", 14, progress_words, _running_first, 2, value=lambda v: v.phase),

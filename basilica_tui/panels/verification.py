@@ -72,7 +72,7 @@ def verification_lines(view: VerificationView, look: Look) -> list[Line]:
     tone = {"passed": "good", "failed": "bad", "access_lost": "bad"}.get(view.state, "dim")
     lines: list[Line] = [
         (),
-        ((" VERIFICATION ", "title"), (view.id, "accent")),
+        ((" VERIFICATION ", "title"), (view.node_id, "accent")),
         (),
         _row("miner", (view.miner_hotkey or symbols.dash, "accent"), (f"   uid {view.miner_uid}", "dim")),
         _row("address", (view.endpoint or symbols.dash, "")),

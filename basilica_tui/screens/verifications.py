@@ -38,9 +38,9 @@ class VerificationScreen(ConsoleScreen):
 
     SCREEN_ID = "verification"
 
-    def __init__(self, node_id: str) -> None:
+    def __init__(self, view_id: str) -> None:
         super().__init__()
-        self._node_id = node_id
+        self._view_id = view_id
 
     def body(self) -> ComposeResult:
         """A list of lines."""
@@ -48,8 +48,8 @@ class VerificationScreen(ConsoleScreen):
 
     def draw(self, look: Look, dirty: Dirty | None) -> None:
         """All lines again; only what differs is painted."""
-        view = self.desk.store.verifications.get(self._node_id)
-        gone: list[Line] = [(), ((f" {self._node_id} is not there any more.", "warn"),)]
+        view = self.desk.store.verifications.get(self._view_id)
+        gone: list[Line] = [(), ((f" {self._view_id} is not there any more.", "warn"),)]
         lines = gone if view is None else verification_lines(view, look)
         self.query_one(ScrollingLines).show(lines, faded=self.is_faded)
 

@@ -290,10 +290,12 @@ class MinerView:
 
 @dataclass(slots=True)
 class VerificationView:
-    """Validator role: the latest verification of one node, id = the node id."""
+    """Validator role: the latest verification of one node of one miner, id = ``place_id``: miners choose the ids of
+    their nodes, so two of them may offer the same."""
 
     collection: ClassVar[str] = "verifications"
     id: str
+    node_id: str = ""
     miner_hotkey: str = ""
     miner_uid: int | None = None
     endpoint: str = ""
@@ -320,6 +322,15 @@ class VerificationView:
     rental_id: str = ""
     """Empty while nobody has rented it."""
     rented_since: float | None = None
+
+    def __post_init__(self) -> None:
+        # Engines and recordings of before named the row after the node alone.
+        self.node_id = self.node_id or self.id
+
+
+def place_id(miner_hotkey: str, node_id: str) -> str:
+    """How a miner's node is named among all nodes that a validator verifies. A hotkey has no slash."""
+    return f"{miner_hotkey}/{node_id}"
 
 
 @dataclass(slots=True)

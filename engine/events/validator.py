@@ -162,7 +162,10 @@ class NodeMisbehaved(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodesCleanedUp(Event):
-    """Failing nodes lost their GPUs, went offline or were forgotten; a forgotten node begins its ramp anew."""
+    """Failing nodes lost their GPUs, went offline or were forgotten; a forgotten node begins its ramp anew.
+
+    Nodes are named "hotkey/node id"; engines of before named the id alone.
+    """
 
     kind = "verification.cleaned_up"
     lost_gpus: tuple[str, ...]

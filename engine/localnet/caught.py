@@ -35,9 +35,9 @@ class Evidence:
     def take_verification(self, view: VerificationView) -> None:
         """A validator's view of a node."""
         if view.state == "failed":
-            self._note(view.id, view.message)
+            self._note(view.node_id, view.message)
         if view.passed:
-            self.has_passed.add(view.id)
+            self.has_passed.add(view.node_id)
 
     def _note(self, node_id: str, text: str) -> None:
         known = self.reasons.setdefault(node_id, [])

@@ -101,7 +101,7 @@ class Sighting:
                 case VerificationView():
                     self.evidence.take_verification(view)
                     if view.passed > 0:
-                        self.verified.add(view.id)
+                        self.verified.add(view.node_id)
 
     def count(self, name: str) -> int:
         """A counter, 0 if it was never shown."""

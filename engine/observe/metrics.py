@@ -20,6 +20,7 @@ from prometheus_client import (
 
 from engine import events as ev
 from engine.clock import Clock
+from engine.control.models import place_id
 from engine.control.state import LiveState
 from engine.events import Event
 from engine.observe.metrics_gauges import MinerGauges, ValidatorGauges
@@ -302,6 +303,8 @@ class ValidatorMetrics:
             "Verifications that passed",
             ["miner_uid", "node_id"],
         )
+        self._counted: dict[str, set[tuple[str, str]]] = {}
+        """Labels of that counter by place: a node keeps its counts when its miner gets another uid."""
         ProcessCollector(registry=self.registry)
         self._validations = _counter(self.registry, "basilica_validator_validations", "Verifications of nodes")
         self._errors = _counter(self.registry, "basilica_validator_validation_errors", "Verifications that failed")
@@ -327,7 +330,9 @@ class ValidatorMetrics:
             if not event.ok:
                 self._errors.inc()
             else:
-                self._passed.labels(str(event.miner_uid), event.node_id).inc()
+                labels = str(event.miner_uid), event.node_id
+                self._passed.labels(*labels).inc()
+                self._counted.setdefault(place_id(event.miner_hotkey, event.node_id), set()).add(labels)
         elif isinstance(event, ev.WeightsSet):
             self._sets.inc()
         elif isinstance(event, ev.VerificationStepFinished) and event.step == "attestation":
@@ -345,12 +350,11 @@ class ValidatorMetrics:
         self._http_seconds.observe(seconds)
         self._http_bytes.observe(size)
 
-    def _forget(self, node_ids: Iterable[str]) -> None:
-        gone = set(node_ids)
-        for family in self._passed.collect():
-            for sample in family.samples:
-                if sample.labels.get("node_id") in gone and sample.name.endswith("_total"):
-                    self._passed.remove(sample.labels["miner_uid"], sample.labels["node_id"])
+    def _forget(self, places: Iterable[str]) -> None:
+        """Nodes that are forgotten count nowhere; places are "hotkey/node id"."""
+        for place in places:
+            for labels in self._counted.pop(place, ()):
+                self._passed.remove(*labels)
 
     def _count_login(self, event: ev.NodeVerified) -> None:
         if event.login_ms is not None:

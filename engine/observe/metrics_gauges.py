@@ -192,7 +192,7 @@ class ValidatorGauges(Collector):
     def _of_nodes(self) -> Iterator[Metric]:
         who = ["node_id", "miner_uid"]
         status = GaugeMetricFamily(
-            "basilica_validator_node_health_status", "1 when the last verification passed", labels=["node_id"]
+            "basilica_validator_node_health_status", "1 when the last verification passed", labels=who
         )
         banned = GaugeMetricFamily(
             "validator_node_ban_till", "When a node's ban ends, Unix time; 0 when it is not banned", labels=who
@@ -200,11 +200,15 @@ class ValidatorGauges(Collector):
         rented = GaugeMetricFamily(
             "basilica_validator_node_rental_status", "1 while somebody has rented the node", labels=[*who, "gpu_type"]
         )
+        named: set[tuple[str, str]] = set()
         for view in self._state.verifications.values():
             uid = "" if view.miner_uid is None else str(view.miner_uid)
-            status.add_metric([view.id], 1.0 if view.state == "passed" else 0.0)
-            banned.add_metric([view.id, uid], view.banned_until or 0.0)
-            rented.add_metric([view.id, uid, view.gpu_model], 1.0 if view.rental_id else 0.0)
+            if (view.node_id, uid) in named:
+                continue  # a scraper refuses a page that tells the same thing twice
+            named.add((view.node_id, uid))
+            status.add_metric([view.node_id, uid], 1.0 if view.state == "passed" else 0.0)
+            banned.add_metric([view.node_id, uid], view.banned_until or 0.0)
+            rented.add_metric([view.node_id, uid, view.gpu_model], 1.0 if view.rental_id else 0.0)
         yield from (status, banned, rented)
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from engine.control.folds.common import Memory
-from engine.control.models import COLLECTIONS, EngineView, LogRecord, view_to_json
+from engine.control.models import COLLECTIONS, EngineView, LogRecord, VerificationView, place_id, view_to_json
 from engine.control.state import LiveState
 from engine.events import KINDS, Event, event_to_record
 from engine.recording.shapes import fitting
@@ -57,6 +57,8 @@ def state_from(keyframe: Record) -> LiveState:
                     setattr(state.engine, field, value)
             else:
                 view = cls(**values)  # type: ignore[arg-type]  # every value was checked against its field
+                if isinstance(view, VerificationView) and "node_id" not in values:
+                    view.id = place_id(view.miner_hotkey, view.node_id)  # once these rows were named after the node
                 state.collection(name)[view.id] = view  # type: ignore[index]  # a dict behind a reading interface
     counters = keyframe.get("counters")
     if isinstance(counters, dict):

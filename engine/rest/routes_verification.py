@@ -26,7 +26,7 @@ def verification_routes(parts: Parts) -> APIRouter:
         """What runs now, and the last failures."""
         running = [
             bodies.Verifying(
-                node_id=view.id,
+                node_id=view.node_id,
                 miner_hotkey=view.miner_hotkey,
                 tier=view.phase_tier,
                 phase=view.phase,

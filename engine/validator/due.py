@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from engine.control.models import place_id
 from engine.scores.history import Tier
 from engine.ssh.target import NodeTarget
 from engine.store.records import GpuClaim, Verification, VerificationStep
@@ -40,7 +41,7 @@ class Due:
     def target(self) -> NodeTarget:
         """Two miners may offer the same node id, so connections and host keys are kept apart by the hotkey."""
         node = self.node
-        return NodeTarget(f"{self.miner.hotkey}/{node.node_id}", node.host, node.port, node.username)
+        return NodeTarget(place_id(*self.place), node.host, node.port, node.username)
 
 
 _FIELDS = tuple(one.name for one in fields(Verification) if one.name not in ("id", "steps"))

@@ -12,6 +12,7 @@ from engine.chain.cached import MetagraphCache
 from engine.clock import Clock, sleep_or_wake
 from engine.config.validator import SpeedTestConfig, ValidatorConfig
 from engine.control.actions import ActionTable
+from engine.control.models import place_id
 from engine.errors import ChainUnavailable
 from engine.events import EventBus, NodesCleanedUp, VerificationRestored
 from engine.identity import Signer
@@ -175,9 +176,9 @@ class ValidatorRole:
         self._emit(
             NodesCleanedUp(
                 at=now,
-                lost_gpus=tuple(node_id for _, node_id in plan.drop_claims),
-                offline=tuple(node_id for _, node_id in plan.offline),
-                forgotten=tuple(node_id for _, node_id in plan.forget),
+                lost_gpus=tuple(place_id(*place) for place in plan.drop_claims),
+                offline=tuple(place_id(*place) for place in plan.offline),
+                forgotten=tuple(place_id(*place) for place in plan.forget),
             )
         )
 

@@ -510,25 +510,25 @@ CASES: dict[str, tuple[list[Event], str, str, dict[str, object]]] = {
     "a verification that passes": (
         [verified()],
         "verifications",
-        "n1",
+        "5Miner/n1",
         {"state": "passed", "passed": 1, "failed": 0, "gpu_model": "H100", "message": ""},
     ),
     "a verification that fails": (
         [verified(), verified(ok=False)],
         "verifications",
-        "n1",
+        "5Miner/n1",
         {"state": "failed", "passed": 1, "failed": 1, "gpu_model": "H100", "message": "no GPU"},
     ),
     "a verification by an earlier run is shown and not counted": (
         [ev.VerificationRestored(**dataclasses.asdict(verified()))],
         "verifications",
-        "n1",
+        "5Miner/n1",
         {"state": "passed", "passed": 0, "at": 3.0},
     ),
     "access that is lost": (
         [verified(), ev.AccessLost(at=9.0, miner_hotkey="5Miner", node_id="n1", endpoint="e", after_s=30.0)],
         "verifications",
-        "n1",
+        "5Miner/n1",
         {"state": "access_lost", "at": 9.0},
     ),
 }
@@ -638,8 +638,8 @@ def test_what_others_can_multiply_is_bounded() -> None:
     for number in range(MAX_VERIFICATIONS + 3):
         touched |= state.apply(verified(node=f"n{number}"))
     assert len(state.verifications) == MAX_VERIFICATIONS
-    assert "n0" not in state.verifications
-    assert ("verifications", "n0") in touched
+    assert "5Miner/n0" not in state.verifications
+    assert ("verifications", "5Miner/n0") in touched
 
 
 def test_old_alerts_make_room_before_active_ones() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from engine import events as ev
 from engine.control.folds.common import ENGINE, bounded, on
-from engine.control.models import MinerView, VerificationView, WeightView
+from engine.control.models import MinerView, VerificationView, WeightView, place_id
 
 if TYPE_CHECKING:
     from engine.control.state import LiveState, Touched
@@ -65,13 +65,32 @@ def _miner_moved(state: LiveState, event: ev.MinerMoved) -> Touched:
         touched.add(("miners", event.old_hotkey))
     if event.hotkey:
         touched |= _miner(state, event.hotkey, event.uid)[1]
+    return touched | _nodes_moved(state, event)
+
+
+def _nodes_moved(state: LiveState, event: ev.MinerMoved) -> Touched:
+    """Nodes follow their owner; those of a miner that lost its uid to a stranger are nobody's any more."""
+    touched: Touched = set()
+    for view in [one for one in state.verifications.values() if one.miner_hotkey == event.old_hotkey]:
+        touched.add(("verifications", view.id))
+        if event.hotkey != event.old_hotkey:
+            del state.verifications[view.id]
+        if event.hotkey:
+            view.id, view.miner_hotkey = place_id(event.hotkey, view.node_id), event.hotkey
+            view.miner_uid = event.uid
+            state.verifications[view.id] = view
+            touched.add(("verifications", view.id))
     return touched
 
 
-def _verification(state: LiveState, node_id: str) -> tuple[VerificationView, Touched]:
-    view = state.verifications.setdefault(node_id, VerificationView(id=node_id))
+def _verification(state: LiveState, miner_hotkey: str, node_id: str) -> tuple[VerificationView, Touched]:
+    """The row of this miner's node, made when there is none."""
+    place = place_id(miner_hotkey, node_id)
+    view = state.verifications.get(place)
+    if view is None:
+        view = state.verifications[place] = VerificationView(place, node_id, miner_hotkey)
     dropped = bounded(state.verifications, MAX_VERIFICATIONS, "verifications", keep=lambda it: it is view)
-    return view, {("verifications", node_id)} | dropped
+    return view, {("verifications", place)} | dropped
 
 
 @on(ev.VerificationRestored)
@@ -90,8 +109,8 @@ def _node_verified(state: LiveState, event: ev.NodeVerified) -> Touched:
 
 
 def _show_verification(state: LiveState, event: ev.NodeVerified) -> tuple[VerificationView, Touched]:
-    view, touched = _verification(state, event.node_id)
-    view.miner_hotkey, view.miner_uid, view.endpoint = event.miner_hotkey, event.miner_uid, event.endpoint
+    view, touched = _verification(state, event.miner_hotkey, event.node_id)
+    view.miner_uid, view.endpoint = event.miner_uid, event.endpoint
     view.tier, view.at, view.duration_ms = event.tier, event.at, event.duration_ms
     view.state, view.message = ("passed", "") if event.ok else ("failed", event.message or event.error_code)
     if view.phase_tier == event.tier:
@@ -104,8 +123,8 @@ def _show_verification(state: LiveState, event: ev.NodeVerified) -> tuple[Verifi
 
 @on(ev.AccessLost)
 def _access_lost(state: LiveState, event: ev.AccessLost) -> Touched:
-    view, touched = _verification(state, event.node_id)
-    view.miner_hotkey, view.endpoint = event.miner_hotkey, event.endpoint
+    view, touched = _verification(state, event.miner_hotkey, event.node_id)
+    view.endpoint = event.endpoint
     view.state, view.at = "access_lost", event.at
     view.message = f"our key stopped working after {event.after_s:.0f} s"
     state.counters["access_lost"] += 1
@@ -114,8 +133,8 @@ def _access_lost(state: LiveState, event: ev.AccessLost) -> Touched:
 
 @on(ev.VerificationQueued)
 def _verification_queued(state: LiveState, event: ev.VerificationQueued) -> Touched:
-    view, touched = _verification(state, event.node_id)
-    view.miner_hotkey, view.miner_uid, view.endpoint = event.miner_hotkey, event.miner_uid, event.endpoint
+    view, touched = _verification(state, event.miner_hotkey, event.node_id)
+    view.miner_uid, view.endpoint = event.miner_uid, event.endpoint
     view.phase, view.phase_tier, view.phase_reason = "queued", event.tier, event.reason
     view.phase_since, view.progress = event.at, 0.0
     return touched
@@ -123,7 +142,7 @@ def _verification_queued(state: LiveState, event: ev.VerificationQueued) -> Touc
 
 @on(ev.VerificationStarted)
 def _verification_started(state: LiveState, event: ev.VerificationStarted) -> Touched:
-    view, touched = _verification(state, event.node_id)
+    view, touched = _verification(state, event.miner_hotkey, event.node_id)
     view.phase, view.phase_tier, view.phase_since = "running", event.tier, event.at
     view.progress = 0.0
     if event.tier == "full":
@@ -133,7 +152,7 @@ def _verification_started(state: LiveState, event: ev.VerificationStarted) -> To
 
 @on(ev.VerificationStepFinished)
 def _step_finished(state: LiveState, event: ev.VerificationStepFinished) -> Touched:
-    view, touched = _verification(state, event.node_id)
+    view, touched = _verification(state, event.miner_hotkey, event.node_id)
     line = f"{event.step} {event.verdict} {event.duration_ms:.0f} {event.evidence}"
     view.steps = (*view.steps, line)[-MAX_STEPS:]
     view.progress = min(1.0, len(view.steps) / view.steps_total) if view.steps_total else 0.0
@@ -142,15 +161,14 @@ def _step_finished(state: LiveState, event: ev.VerificationStepFinished) -> Touc
 
 @on(ev.NodeMisbehaved)
 def _node_misbehaved(state: LiveState, event: ev.NodeMisbehaved) -> Touched:
-    view, touched = _verification(state, event.node_id)
+    view, touched = _verification(state, event.miner_hotkey, event.node_id)
     view.banned_until = event.banned_until
     return touched
 
 
 @on(ev.RentalBegan)
 def _rental_began(state: LiveState, event: ev.RentalBegan) -> Touched:
-    view, touched = _verification(state, event.node_id)
-    view.miner_hotkey = view.miner_hotkey or event.miner_hotkey
+    view, touched = _verification(state, event.miner_hotkey, event.node_id)
     view.rental_id, view.rented_since = event.rental_id, event.at
     return touched
 
@@ -162,7 +180,7 @@ def _rental_restored(state: LiveState, event: ev.RentalRestored) -> Touched:
 
 @on(ev.RentalEnded)
 def _rental_ended(state: LiveState, event: ev.RentalEnded) -> Touched:
-    view, touched = _verification(state, event.node_id)
+    view, touched = _verification(state, event.miner_hotkey, event.node_id)
     view.rental_id, view.rented_since = "", None
     return touched
 
@@ -217,12 +235,19 @@ def _weights_failed(state: LiveState, event: ev.WeightsFailed) -> Touched:
 @on(ev.NodesCleanedUp)
 def _nodes_cleaned_up(state: LiveState, event: ev.NodesCleanedUp) -> Touched:
     touched: Touched = set()
-    for node_id in event.forgotten:
-        if state.verifications.pop(node_id, None) is not None:
-            touched.add(("verifications", node_id))
-    for node_id in (*event.lost_gpus, *event.offline):
-        view = state.verifications.get(node_id)
-        if view is not None:
-            view.gpu_uuids = ()
-            touched.add(("verifications", node_id))
+    for view in _named(state, event.forgotten):
+        del state.verifications[view.id]
+        touched.add(("verifications", view.id))
+    for view in _named(state, (*event.lost_gpus, *event.offline)):
+        view.gpu_uuids = ()
+        touched.add(("verifications", view.id))
     return touched
+
+
+def _named(state: LiveState, names: Iterable[str]) -> list[VerificationView]:
+    """The rows of these places; recordings of before named the nodes alone."""
+    known = state.verifications
+    places = {name for name in names if name in known}
+    rest = {name for name in names if name not in known}
+    places |= {view.id for view in known.values() if view.node_id in rest} if rest else set()
+    return [known[place] for place in places]
