@@ -13,11 +13,12 @@ from engine.clock import Clock
 from engine.errors import PortTaken
 from engine.events import EventSink
 from engine.identity.signatures import Signer
-from engine.miner.door_calls import AUTHENTICATE, DISCOVER, DoorCalls, Refused
+from engine.miner.door_calls import DoorCalls
 from engine.miner.door_front import Front, FrontLimits, Health
 from engine.miner.door_ledger import Ledger
 from engine.miner.door_limits import DoorLimits
 from engine.miner.door_quota import SessionLimits
+from engine.miner.door_request import AUTHENTICATE, DISCOVER, Refused
 from engine.miner.door_rules import peer_ip
 from engine.miner.door_tls import TlsFiles, load_credentials
 from engine.miner.ports import Admission

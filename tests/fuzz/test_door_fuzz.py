@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import WireMalformed
-from engine.miner.door_calls import DoorCalls, Refused
+from engine.miner.door_calls import DoorCalls
+from engine.miner.door_request import Refused
 from engine.wire import convert
 from engine.wire.messages import SERVICES, Dialect
 from tests.engine.door_support import World, ed25519_line, signer, world
@@ -121,8 +122,8 @@ async def test_mutated_requests_are_refused_and_nothing_is_stored(tmp_path: Path
             sent += 1
             if sent % CHUNK == 0:
                 here.events.clear()
-                here.door._calls._by_address._buckets.clear()
-                here.door._calls._by_hotkey._buckets.clear()
+                here.door._calls._desk._by_address._buckets.clear()
+                here.door._calls._desk._by_hotkey._buckets.clear()
         assert set(statuses) == REFUSALS
         assert await here.rows() == rows
         assert len(here.admission.admits) == admitted
@@ -171,8 +172,8 @@ async def test_the_socket_takes_the_same(tmp_path: Path) -> None:
                     channel.unary_stream(path) if stream else channel.unary_unary(path), body, stream
                 )
                 assert status in REFUSALS | {"RESOURCE_EXHAUSTED"}, (status, body.hex())
-                here.door._calls._by_address._buckets.clear()
-                here.door._calls._by_hotkey._buckets.clear()
+                here.door._calls._desk._by_address._buckets.clear()
+                here.door._calls._desk._by_hotkey._buckets.clear()
         assert (await here.send_auth(here.auth("B", validator_public_key=ed25519_line()), "B")).authenticated
 
 
