@@ -35,7 +35,7 @@ def api_keys() -> None:
 def create_api_key(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whom or what it is for.")],
     scope: Annotated[
-        list[str] | None, typer.Option("--scope", help="read (default) or config; may be given twice.")
+        list[str] | None, typer.Option("--scope", help="read (default), config or rentals; may be repeated.")
     ] = None,
     days: Annotated[float | None, typer.Option("--days", help="How long it is good; default: for ever.")] = None,
     config: ConfigOption = None,

@@ -344,7 +344,7 @@ class Engine:
             keys = ApiKeys(opened.store.api_keys, self._clock, configured=config.api.api_key)
             add_key_actions(self._actions, keys)
             host, _, port = config.api.bind_address.rpartition(":")
-            parts = RestParts(config, opened.store, self._state, self._clock, keys, signer.hotkey)
+            parts = RestParts(config, opened.store, self._state, self._clock, keys, signer.hotkey, self._actions)
             views = views_of(parts)
             facts = FactGauges(views, opened.store.weights, self._clock)
             counted.registry.register(facts)

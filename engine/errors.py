@@ -207,6 +207,18 @@ class RentalInvalid(BasilicaError):
     code = "rental_invalid"
 
 
+class RentalUnknown(RentalInvalid):
+    """There is no such node, or no such rental that stands."""
+
+    code = "rental_unknown"
+
+
+class RentalConflict(RentalInvalid):
+    """The node is rented, the id is taken, or several miners offer a node of that id."""
+
+    code = "rental_conflict"
+
+
 class EngineUnreachable(BasilicaError):
     """No engine answers on the control socket."""
 

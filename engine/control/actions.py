@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import structlog
@@ -21,6 +22,8 @@ TARGET_ARGS = ("target", "node_id", "hotkey", "grant_id", "alert_id", "id")
 
 SECRET_ARGS = frozenset({"password"})
 """Arguments that nothing keeps."""
+
+_ACTOR: ContextVar[str] = ContextVar("actor", default="operator")
 
 Report = Callable[[str], None]
 Handler = Callable[[Mapping[str, object], Report], Awaitable[Mapping[str, object]]]
@@ -117,6 +120,7 @@ class ActionTable:
         self, action: Action, args: Mapping[str, object], actor: str, report: Report
     ) -> Mapping[str, object]:
         outcome = "failed: cancelled"
+        _ACTOR.set(actor)
         try:
             result = await action.handler(args, report)
             outcome = "done"
@@ -156,6 +160,11 @@ class ActionTable:
         self._emit(
             OperatorActed(at=self._clock.now(), actor=actor, verb=verb[:100], target=target[:200], outcome=outcome)
         )
+
+
+def current_actor() -> str:
+    """On whose behalf the running action acts; "operator" outside of any."""
+    return _ACTOR.get()
 
 
 def _without_secrets(args: Mapping[str, object]) -> Mapping[str, object]:

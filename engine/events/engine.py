@@ -50,7 +50,7 @@ class ServiceStopped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorActed(Event):
-    """An action that came over the control socket, allowed or refused."""
+    """An action that came over the control socket or the REST API, allowed or refused."""
 
     kind = "operator.acted"
     actor: str

@@ -1,4 +1,4 @@
-"""HTTP requests signed by a hotkey: the ``btauth/1`` protocol of the ``bittensor`` SDK, for GET requests.
+"""HTTP requests signed by a hotkey: the ``btauth/1`` protocol of the ``bittensor`` SDK.
 
 Signed are method, path with query, body digest, a nonce of nanoseconds, sender and receiver. The SDK verifies; it is
 imported when first needed, because it takes half a second.

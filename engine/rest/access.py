@@ -8,9 +8,10 @@ from typing import Literal
 
 from engine.config.validator import RouteGroup
 
-Scope = Literal["read", "config"]
-SCOPES: tuple[Scope, ...] = ("read", "config")
-"""``read``: miners, nodes, GPUs, verifications, rentals. ``config``: the configuration, its secrets masked."""
+Scope = Literal["read", "config", "rentals"]
+SCOPES: tuple[Scope, ...] = ("read", "config", "rentals")
+"""``read``: miners, nodes, GPUs, verifications, rentals. ``config``: the configuration, its secrets masked.
+``rentals``: entering and ending rentals."""
 OF_MINERS: frozenset[RouteGroup] = frozenset({"miners", "nodes", "gpus", "verification"})
 
 
@@ -82,3 +83,12 @@ def decide(caller: Caller, group: RouteGroup, opened: Collection[RouteGroup]) ->
     if caller.hotkey is not None and group in OF_MINERS:
         return Sight(only=caller.hotkey)
     return Refusal(403, f"{group} needs the scope {needed}")
+
+
+def decide_change(caller: Caller, scope: Scope) -> Refusal | None:
+    """Why this caller may change nothing; None when it may. What is open to be read is not open to be changed."""
+    if scope in caller.scopes:
+        return None
+    if caller.is_anonymous:
+        return Refusal(401, f"changes need an API key with the scope {scope}")
+    return Refusal(403, f"changes need the scope {scope}")

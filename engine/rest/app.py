@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from engine.clock import Clock
 from engine.config.validator import ValidatorConfig
+from engine.control.actions import ActionTable
 from engine.control.state import LiveState
 from engine.rest import bodies
 from engine.rest.access import group_of
@@ -19,14 +20,15 @@ from engine.rest.keys import ApiKeys
 from engine.rest.problems import add_error_handlers, problems
 from engine.rest.routes_engine import add_documentation, engine_routes
 from engine.rest.routes_miners import gpu_routes, miner_routes
-from engine.rest.routes_nodes import node_routes, rental_routes
+from engine.rest.routes_nodes import node_routes
+from engine.rest.routes_rentals import rental_routes
 from engine.rest.routes_verification import verification_routes
 from engine.rest.views import Views
 from engine.store import Store
 from engine.validator.miner_facts import emission_of
 from engine.version import __version__
 
-_ANYWHERE = problems(413, 414, 422, 429, 431, 500, 503)
+_ANYWHERE = problems(400, 408, 413, 414, 422, 429, 431, 500, 503)
 _SECURITY = {
     "apiKey": {"type": "http", "scheme": "bearer", "description": "basilica-tui api-keys create; X-API-Key works too"},
     "hotkey": {
@@ -48,6 +50,7 @@ class RestParts:
     clock: Clock
     keys: ApiKeys
     hotkey: str
+    actions: ActionTable
 
 
 def views_of(parts: RestParts) -> Views:
@@ -62,7 +65,7 @@ def rest_app(parts: RestParts, views: Views | None = None, *, observe: Observe |
     ``observe`` gets each answer's status, seconds and bytes.
     """
     config, views = parts.config, views or views_of(parts)
-    app = routes(Parts(config, parts.store, parts.state, parts.clock, views))
+    app = routes(Parts(config, parts.store, parts.state, parts.clock, views, parts.actions))
     rules = GateRules(
         own_hotkey=parts.hotkey,
         max_body_bytes=config.api.max_body_size,
@@ -108,7 +111,7 @@ def _document(app: FastAPI, opened: set[str]) -> dict[str, Any]:
         components.setdefault("schemas", {})["Problem"] = bodies.Problem.model_json_schema()
         for path, operations in schema["paths"].items():
             group = group_of(path)
-            for operation in operations.values():
-                operation["security"] = [] if group in opened else [{"apiKey": []}, {"hotkey": []}]
+            for method, operation in operations.items():
+                operation["security"] = [] if group in opened and method == "get" else [{"apiKey": []}, {"hotkey": []}]
         app.openapi_schema = schema
     return app.openapi_schema

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.responses import Response
 
 
@@ -170,6 +170,22 @@ class RentalStatus(Body):
     updated_at: str
 
 
+class RentalWanted(Body):
+    """A rental to enter. What a container would need has no place here: nothing is deployed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    node_id: str = Field(min_length=1, max_length=128)
+    miner_hotkey: str = Field("", max_length=64, description="Whose, where several miners have a node of that id.")
+    rental_id: str = Field("", pattern=r"^[A-Za-z0-9._:-]{0,64}$", description="Your own id; without one, one is made.")
+
+
+class RentalOver(Body):
+    """Why a rental ends, for the record."""
+
+    reason: str = Field("", max_length=128)
+
+
 class Problem(Body):
     """RFC 9457."""
 
@@ -182,9 +198,9 @@ class Problem(Body):
 _LISTS: dict[type[BaseModel], TypeAdapter[list[Any]]] = {}
 
 
-def json_answer(body: BaseModel, headers: Mapping[str, str] | None = None) -> Response:
+def json_answer(body: BaseModel, headers: Mapping[str, str] | None = None, *, status: int = 200) -> Response:
     """The body as it is: the framework would copy and check once more what was just made."""
-    return Response(body.model_dump_json(), headers=headers, media_type="application/json")
+    return Response(body.model_dump_json(), status, headers=headers, media_type="application/json")
 
 
 def json_list(kind: type[BaseModel], bodies: Sequence[BaseModel], headers: Mapping[str, str] | None = None) -> Response:

@@ -10,9 +10,10 @@ from starlette.exceptions import HTTPException
 
 from engine.clock import Clock
 from engine.config.validator import RouteGroup, ValidatorConfig
+from engine.control.actions import ActionTable
 from engine.control.models import MinerView
 from engine.control.state import LiveState
-from engine.rest.access import ANONYMOUS, Refusal, Sight, decide
+from engine.rest.access import ANONYMOUS, Caller, Refusal, Scope, Sight, decide, decide_change
 from engine.rest.gate import CHALLENGE
 from engine.rest.views import Views
 from engine.store import Store
@@ -20,13 +21,14 @@ from engine.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the routes read."""
+    """What the routes read, and the actions that some of them take."""
 
     config: ValidatorConfig
     store: Store
     state: LiveState
     clock: Clock
     views: Views
+    actions: ActionTable
 
     def entry(self, group: RouteGroup) -> Callable[[Request], Sight]:
         """A dependency that lets a caller into the group's routes."""
@@ -37,6 +39,18 @@ class Parts:
             if isinstance(verdict, Refusal):
                 raise HTTPException(verdict.status, verdict.detail, CHALLENGE if verdict.status == 401 else None)
             return verdict
+
+        return enter
+
+    def entry_to_change(self, scope: Scope) -> Callable[[Request], Caller]:
+        """A dependency that lets in who may change what this scope is about."""
+
+        def enter(request: Request) -> Caller:
+            caller: Caller = getattr(request.state, "caller", ANONYMOUS)
+            refusal = decide_change(caller, scope)
+            if refusal is not None:
+                raise HTTPException(refusal.status, refusal.detail, CHALLENGE if refusal.status == 401 else None)
+            return caller
 
         return enter
 

@@ -22,11 +22,11 @@ from engine.identity.signed_requests import MARK, RequestVerifier
 from engine.miner.door_limits import Rate, TokenBuckets, address_key
 from engine.rest.access import ANONYMOUS, OF_MINERS, SCOPES, Caller, Refusal, decide, group_of
 from engine.rest.answers import Answer, Answers, Key, tagged
+from engine.rest.inbox import Inbox, Receive
 from engine.rest.keys import ApiKeys
 from engine.rest.problems import problem
 
 Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Observe: TypeAlias = Callable[[int, float, int], None]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -92,18 +92,21 @@ class Gate:
         answering, began = _Tagged(scope, send), time.perf_counter()
         try:
             headers = _headers(scope)
-            caller = await self._admit(scope, headers)
+            inbox = Inbox(receive, headers, self._rules.max_body_bytes)
+            caller = await self._admit(scope, headers, inbox)
             key = self._key(scope, caller)
             kept = None if key is None else self._answers.recall(key, self._clock.monotonic())
             if kept is not None:
                 await answering.send_answer(kept)
                 return
             scope.setdefault("state", {})["caller"] = caller
-            await self._app(scope, _limited(receive, headers, self._rules.max_body_bytes), answering)
+            await self._app(scope, inbox.receive, answering)
             if key is not None and answering.answer is not None:
                 self._answers.keep(key, answering.answer, self._clock.monotonic())
         except _Refused as refused:
             await refused.answer(scope, receive, answering)
+        except HTTPException as error:
+            await problem(error.status_code, error.detail, headers=error.headers)(scope, receive, answering)
         finally:
             if self._observe is not None:
                 self._observe(answering.status, time.perf_counter() - began, answering.size)
@@ -118,7 +121,7 @@ class Gate:
             return None
         return group, scope.get("raw_path") or b"", scope.get("query_string", b""), sight.only
 
-    async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
+    async def _admit(self, scope: Scope, headers: Mapping[str, str], inbox: Inbox) -> Caller:
         """Known credentials have a budget of their own; everybody else shares that of the address."""
         now = self._clock.monotonic()
         address = address_key((scope.get("client") or ("unknown", 0))[0])
@@ -127,17 +130,20 @@ class Gate:
         if caller is None:
             self._take(self._addresses, address, now)
             if text is not None or MARK in headers:
-                caller = await self._recognise(text, headers, scope, address, now)
+                caller = await self._recognise(text, headers, scope, inbox, address, now)
         if caller is None:
             return ANONYMOUS
         self._take(self._callers, caller.id, now)
         return caller
 
     async def _recognise(
-        self, text: str | None, headers: Mapping[str, str], scope: Scope, address: str, now: float
+        self, text: str | None, headers: Mapping[str, str], scope: Scope, inbox: Inbox, address: str, now: float
     ) -> Caller:
         try:
-            caller = await self._keys.recognise(text) if text is not None else self._signer(headers, scope)
+            if text is not None:
+                caller = await self._keys.recognise(text)
+            else:
+                caller = await self._signer(headers, scope, inbox)
         except StoreUnusable as error:
             raise _Refused(problem(503, "the database does not answer", headers={"retry-after": "5"})) from error
         except RequestUnproven as error:
@@ -150,7 +156,7 @@ class Gate:
             raise _Refused(problem(401, "the API key is unknown, expired or revoked", headers=CHALLENGE))
         return caller
 
-    def _signer(self, headers: Mapping[str, str], scope: Scope) -> Caller:
+    async def _signer(self, headers: Mapping[str, str], scope: Scope, inbox: Inbox) -> Caller:
         claimed = self._verifier.claimed(headers)
         is_own = claimed == self._rules.own_hotkey
         if not is_own and not self._rules.registered(claimed):
@@ -158,7 +164,8 @@ class Gate:
         query = scope.get("query_string", b"").decode("latin-1")
         raw = scope.get("raw_path") or quote(scope["path"]).encode()
         path = raw.decode("latin-1").partition("?")[0] + (f"?{query}" if query else "")
-        hotkey = self._verifier.verify(headers, method=scope["method"], path=path)
+        body = await inbox.whole()  # the signature covers it
+        hotkey = self._verifier.verify(headers, method=scope["method"], path=path, body=body)
         return Caller(f"hotkey {hotkey}", frozenset(SCOPES) if is_own else frozenset(), hotkey=hotkey)
 
     def _take(self, buckets: TokenBuckets, key: str, now: float) -> None:
@@ -182,24 +189,6 @@ def _key_of(headers: Mapping[str, str]) -> str | None:
     if scheme.lower() == "bearer" and rest.strip():
         return rest.strip()
     return headers.get("x-api-key")
-
-
-def _limited(receive: Receive, headers: Mapping[str, str], most: int) -> Receive:
-    """``receive`` that ends a request whose body is larger than allowed, whatever its head says."""
-    length = headers.get("content-length", "0")
-    if length.isdecimal() and (len(length) > 12 or int(length) > most):
-        raise _Refused(problem(413, f"{most} bytes at most", headers={"connection": "close"}))
-    taken = 0
-
-    async def counted() -> MutableMapping[str, Any]:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > most:
-            raise HTTPException(413, f"{most} bytes at most")  # a route is reading: its own handler answers
-        return message
-
-    return counted
 
 
 class _Tagged:

@@ -77,7 +77,7 @@ class ApiKeys:
         if unknown or not scopes:
             raise ApiKeyInvalid(
                 f"unknown scopes: {', '.join(unknown)}" if unknown else "a key needs a scope",
-                hint=f"scopes are {' and '.join(SCOPES)}",
+                hint=f"scopes are {', '.join(SCOPES)}",
             )
         usable = [row for row in rows.values() if self._is_usable(row)]
         if any(row.name == name for row in usable):

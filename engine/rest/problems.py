@@ -25,6 +25,8 @@ _TITLES = {
     403: "not allowed",
     404: "not found",
     405: "method not allowed",
+    408: "the request did not come",
+    409: "in the way of something else",
     413: "the body is too large",
     414: "the address is too long",
     422: "the request is not valid",

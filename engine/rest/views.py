@@ -83,7 +83,13 @@ class Views:
             return self._snapshot
         return await asyncio.shield(self._reading)
 
+    def forget(self) -> None:
+        """Something was changed: who asks next gets what holds from now on."""
+        self._snapshot = self._reading = None
+
     def _done(self, reading: asyncio.Task[Snapshot]) -> None:
+        if reading is not self._reading:
+            return  # begun before a change
         self._reading = None
         if not reading.cancelled() and reading.exception() is None:
             self._snapshot, self._made_at = reading.result(), self._clock.monotonic()

@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Callable, Mapping
 
 from engine.clock import Clock
-from engine.control.actions import ActionTable
-from engine.errors import RentalInvalid
+from engine.control.actions import ActionTable, current_actor
+from engine.errors import RentalConflict, RentalInvalid, RentalUnknown
 from engine.events import EventSink, RentalBegan, RentalEnded, RentalRestored
 from engine.store import Store
 from engine.store.records import Rental
@@ -38,12 +38,12 @@ class RentalRegistry:
         node_id, miner = _word(args, "node_id"), _word(args, "miner")
         owners = await self._store.verifications.miners_of(node_id)
         if not owners or (miner and miner not in owners):
-            raise RentalInvalid(
+            raise RentalUnknown(
                 f"no node {node_id!r}{f' of miner {miner}' if miner else ''} was ever verified",
                 hint="basilica-tui show verifications lists the nodes",
             )
         if len(owners) > 1 and not miner:
-            raise RentalInvalid(f"{len(owners)} miners offer a node {node_id!r}", hint="say whose: --miner HOTKEY")
+            raise RentalConflict(f"{len(owners)} miners offer a node {node_id!r}", hint="say whose: --miner HOTKEY")
         rental = Rental(
             _word(args, "id") or f"rental-{uuid.uuid4()}", miner or owners[0], node_id, self._clock.now(),
             entered_by=actor,
@@ -51,7 +51,7 @@ class RentalRegistry:
         other = await self._store.rentals.add(rental)
         if other is not None:
             is_same = other.id == rental.id
-            raise RentalInvalid(
+            raise RentalConflict(
                 f"there was a rental {other.id} already" if is_same else f"node {node_id} is rented: {other.id}",
                 hint="give it another id" if is_same else f"end it first: basilica-tui rentals end {other.id}",
             )
@@ -63,7 +63,7 @@ class RentalRegistry:
         rental_id = _word(args, "id")
         rental = await self._store.rentals.end(rental_id, self._clock.now(), _word(args, "reason") or "ended")
         if rental is None or rental.ended_at is None:
-            raise RentalInvalid(
+            raise RentalUnknown(
                 f"there is no rental {rental_id!r} that could end", hint="basilica-tui rentals list shows them"
             )
         self._emit(RentalEnded(at=rental.ended_at, reason=rental.end_reason, **_who(rental)))
@@ -77,7 +77,7 @@ class RentalRegistry:
         """Register ``rental.begin``, ``rental.end`` and ``rental.list``."""
 
         async def begin(args: Args, _: Report) -> Mapping[str, object]:
-            return await self.begin(args, "operator")
+            return await self.begin(args, current_actor())
 
         async def end(args: Args, _: Report) -> Mapping[str, object]:
             return await self.end(args)

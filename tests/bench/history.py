@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.clock import ManualClock
 from engine.config.validator import ValidatorConfig
+from engine.control.actions import ActionTable
 from engine.control.models import MinerView
 from engine.control.state import LiveState
 from engine.rest import ApiKeys, RestParts, rest_app
@@ -145,7 +146,9 @@ async def _ask_everything(store: Store) -> dict[str, float]:
     for uid in range(MINERS):
         state.miners[f"5M{uid}"] = MinerView(id=f"5M{uid}", hotkey=f"5M{uid}", uid=uid, last_answer_at=NOW)
     config = ValidatorConfig().model_copy(update={"api": OPEN})
-    app = rest_app(RestParts(config, store, state, clock, ApiKeys(store.api_keys, clock), "5V"))
+    app = rest_app(
+        RestParts(config, store, state, clock, ApiKeys(store.api_keys, clock), "5V", ActionTable(print, clock))
+    )
     questions: dict[str, Callable[[], Awaitable[object]]] = {
         "all nodes": store.validated.nodes,
         "all claims": store.validated.claims,

@@ -19,6 +19,7 @@ from typing import Any
 from engine import eventloop
 from engine.clock import SystemClock
 from engine.config.validator import ApiConfig
+from engine.control.actions import ActionTable
 from engine.events import EventBus, MinerAnswered, MinerDiscovered
 from engine.observe.http import HttpService
 from engine.rest import ApiKeys, RestParts, rest_app
@@ -104,7 +105,9 @@ async def _serve(port: int, swarm: Swarm) -> None:
             update={"api": ApiConfig(api_key=KEY, requests_per_minute=100_000, requests_per_minute_with_key=100_000)}
         )
         keys = ApiKeys(running.store.api_keys, clock, configured=KEY)
-        app = rest_app(RestParts(config, running.store, running.state, clock, keys, running.hotkey))
+        app = rest_app(
+            RestParts(config, running.store, running.state, clock, keys, running.hotkey, ActionTable(print, clock))
+        )
         http = asyncio.create_task(HttpService("rest", app, "127.0.0.1", port).run())
         loop, rounds = asyncio.get_running_loop(), None
         while word := (await loop.run_in_executor(None, sys.stdin.readline)).strip():

@@ -100,7 +100,7 @@ async def test_what_has_not_changed_is_not_sent_again(world: RestWorld) -> None:
         ("/config/none", "GET", 404),
         ("/verification/results/none", "GET", 404),
         ("/rentals/none", "GET", 404),
-        ("/rentals/none", "DELETE", 405),
+        ("/rentals/none", "DELETE", 401),
         ("/miners", "POST", 405),
         ("/health", "DELETE", 405),
         ("/miners?page=0", "GET", 422),
@@ -108,7 +108,7 @@ async def test_what_has_not_changed_is_not_sent_again(world: RestWorld) -> None:
         ("/miners?min_score=NaN", "GET", 422),
         ("/miners?sort=colour", "GET", 422),
         ("/rentals?state=unknown", "GET", 422),
-        ("/rentals", "POST", 405),
+        ("/rentals/none", "PUT", 405),
         ("/rentals/x", "POST", 405),
         ("/miners?status=" + "x" * 5000, "GET", 414),
     ],
@@ -119,7 +119,7 @@ async def test_every_error_is_a_problem(world: RestWorld, path: str, method: str
     assert (found, headers["content-type"], body["status"]) == (status, "application/problem+json", status)
     assert body["title"]
     if status == 405:
-        assert headers["allow"] == "GET"
+        assert headers["allow"] == ("DELETE, GET" if path.startswith("/rentals/") else "GET")
 
 
 async def test_what_is_too_large_is_refused(world: RestWorld) -> None:
@@ -179,8 +179,8 @@ async def test_secrets_stay_here(world: RestWorld) -> None:
     assert (await ask(world.app, "/config/verification"))[2]["max_concurrent_verifications"] == 50
 
 
-async def test_rentals_are_read_only(world: RestWorld) -> None:
-    """What the registry says, nothing without a word in it, and no way to rent or to stop over HTTP."""
+async def test_rentals_are_told(world: RestWorld) -> None:
+    """What the registry says, and nothing without a word in it."""
     assert (await ask(world.app, "/rentals"))[2] == {"rentals": [], "total_count": 0}
     assert (await ask(world.app, "/rentals/x"))[2]["detail"] == "no such rental"
     node = node_of(HOTKEYS[1], 1, 0)

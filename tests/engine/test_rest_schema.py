@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from engine.config.validator import ApiConfig
 from engine.observe.http import HttpService
+from engine.rest.access import SCOPES
 from tests.support.asking import OPEN
 from tests.support.rest_world import rest_world
 
@@ -34,7 +35,7 @@ def serve(api: ApiConfig) -> Iterator[tuple[str, str]]:
 
     async def run() -> None:
         async with rest_world(Path(directory.name), api) as world:
-            made.append((await world.keys.create("test", ["read", "config"], lifetime_s=None))[0])
+            made.append((await world.keys.create("test", SCOPES, lifetime_s=None))[0])
             service = asyncio.create_task(HttpService("rest", world.app, "127.0.0.1", port).run())
             while True:
                 try:
@@ -104,9 +105,9 @@ def excluded(status: int) -> list[schemathesis.CheckFunction]:
 
 @schemathesis.pytest.from_fixture("schema").parametrize()
 @_BOUNDED
-def test_routes_do_what_the_document_says(case: schemathesis.Case[Any]) -> None:
-    """Status codes, types, shapes, headers, and the refusal of what the document forbids."""
-    response = case.call(timeout=30)
+def test_routes_do_what_the_document_says(case: schemathesis.Case[Any], opened: tuple[str, str]) -> None:
+    """Status codes, types, shapes, headers, and the refusal of what the document forbids; changes with a key."""
+    response = case.call(headers={} if case.method == "GET" else {"X-API-Key": opened[1]}, timeout=30)
     case.validate_response(response, excluded_checks=excluded(response.status_code))
     assert response.status_code != 500
 

@@ -21,6 +21,7 @@ from engine.config.validator import (
     ValidatorDatabaseConfig,
     VerificationConfig,
 )
+from engine.control.actions import ActionTable
 from engine.control.state import LiveState
 from engine.errors import RentalInvalid
 from engine.events import Event, EventBus, NodeVerified, VerificationQueued, VerificationStepFinished, WeightsSet
@@ -252,7 +253,7 @@ async def test_a_rented_node_is_verified_lightly_only(sshd_nodes: Nodes, subnets
         assert running.verified() == [("lightweight", True, "")]
         app = rest_app(RestParts(
             running.config.model_copy(update={"api": OPEN}), running.store, running.state, SystemClock(),
-            ApiKeys(running.store.api_keys, SystemClock()), "5V",
+            ApiKeys(running.store.api_keys, SystemClock()), "5V", ActionTable(print, SystemClock()),
         ))  # fmt: skip
         assert (await ask(app, "/nodes?available=true"))[2]["total_count"] == 0
         assert (await ask(app, "/nodes"))[2]["available_nodes"][0]["node"]["rented"] is True
@@ -283,6 +284,7 @@ async def check_rest(running: Running, gpu: GpuModel) -> None:
             SystemClock(),
             ApiKeys(running.store.api_keys, SystemClock()),
             "5V",
+            ActionTable(print, SystemClock()),
         )
     )
     status, headers, miners = await ask(app, "/miners")

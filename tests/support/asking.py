@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +26,13 @@ async def ask(
     **headers: str,
 ) -> tuple[int, dict[str, str], Any]:
     """Status, headers and JSON body; header names with underscores. A body that is no JSON comes as text."""
+    return await ask_with(app, path, b"", headers, method=method, client=client)
+
+
+async def ask_with(
+    app: Any, path: str, body: bytes, headers: Mapping[str, str], *, method: str = "POST", client: str = "127.0.0.1"
+) -> tuple[int, dict[str, str], Any]:
+    """The same with a body."""
     target, _, query = path.partition("?")
     sent: list[dict[str, Any]] = []
     scope = {
@@ -39,7 +47,7 @@ async def ask(
         if done.is_set():
             await asyncio.sleep(3600)
         done.set()
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)

@@ -10,11 +10,14 @@ from typing import Any
 
 from engine.clock import Clock, ManualClock
 from engine.config.validator import ApiConfig, ValidatorConfig
+from engine.control.actions import ActionTable
 from engine.control.models import MinerView
 from engine.control.state import LiveState
+from engine.events import Event
 from engine.rest import ApiKeys, RestParts, rest_app
 from engine.store import Store, Verification, open_store
 from engine.store.records import GpuClaim, ValidatedNode, VerificationStep
+from engine.validator.rentals import RentalRegistry
 
 NOW = 1_790_000_000.0
 HOTKEYS = ("5MinerOne", "5MinerTwo", "5MinerThree")
@@ -29,6 +32,7 @@ class RestWorld:
     store: Store
     state: LiveState
     clock: ManualClock
+    told: list[Event]
 
 
 def node_of(hotkey: str, uid: int, number: int) -> ValidatedNode:
@@ -61,8 +65,16 @@ async def rest_world(
         config = ValidatorConfig.model_validate(
             {"database": {"url": "postgresql://v:hunter2@h/db"}, "api": {"api_key": "hunter2"}}
         ).model_copy(update={"api": api})
-        app = rest_app(RestParts(config, store, state, clock or manual, keys, own))
-        yield RestWorld(app, keys, store, state, manual)
+        told: list[Event] = []
+
+        def emit(event: Event) -> None:
+            told.append(event)
+            state.apply(event)
+
+        actions = ActionTable(emit, clock or manual)
+        RentalRegistry(store, clock or manual, emit).add_actions(actions)
+        app = rest_app(RestParts(config, store, state, clock or manual, keys, own, actions))
+        yield RestWorld(app, keys, store, state, manual, told)
     finally:
         await store.close()
 
