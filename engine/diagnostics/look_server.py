@@ -11,7 +11,7 @@ from engine.diagnostics.service_checks import BaseState
 from engine.errors import BasilicaError
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from engine.store.readers import Reading
 
 READ_S = 10.0
 
@@ -22,7 +22,7 @@ async def read_server(url: str) -> Records:
     from engine.store.reading import has_table, open_reading  # noqa: PLC0415 - the same
     from engine.store.tables import grants, keyvalue  # noqa: PLC0415 - the same
 
-    async def pairs(connection: AsyncConnection) -> Sequence[tuple[str, str]]:
+    async def pairs(connection: Reading) -> Sequence[tuple[str, str]]:
         wanted = keyvalue.c.key.startswith("access.", autoescape=True) | (keyvalue.c.key == METAGRAPH_KEY)
         rows = await connection.execute(keyvalue.select().where(wanted))
         return [(row.key, row.value) for row in rows]
@@ -47,7 +47,7 @@ async def look_at_server(url: str) -> tuple[BaseState, str]:
 
     version = sa.table(STATE_SCHEMA.version_table, sa.column("version_num", sa.String))
 
-    async def revision(connection: AsyncConnection) -> str:
+    async def revision(connection: Reading) -> str:
         return str((await connection.execute(sa.select(version.c.version_num))).scalar() or "")
 
     try:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database, upsert
+from engine.store.readers import Reading
 from engine.store.records import AlertRecord
 from engine.store.rows import from_row, to_row
 from engine.store.tables import alerts
@@ -41,7 +42,7 @@ class AlertRepository:
             .order_by(alerts.c.began_at, alerts.c.id)
         )
 
-        async def run(connection: AsyncConnection) -> list[AlertRecord]:
+        async def run(connection: Reading) -> list[AlertRecord]:
             return [from_row(AlertRecord, row) for row in await connection.execute(statement)]
 
         return await self._database.read(run)

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database, upsert
+from engine.store.readers import Reading
 from engine.store.records import ApiKeyRecord
 from engine.store.rows import from_row, to_row
 from engine.store.tables import api_keys
@@ -29,7 +30,7 @@ class ApiKeyRepository:
         """All, oldest first."""
         statement = sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
 
-        async def run(connection: AsyncConnection) -> list[ApiKeyRecord]:
+        async def run(connection: Reading) -> list[ApiKeyRecord]:
             return [from_row(ApiKeyRecord, row) for row in await connection.execute(statement)]
 
         return await self._database.read(run)

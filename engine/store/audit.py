@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.bulk import BulkInsert
 from engine.store.database import Database
+from engine.store.readers import Reading
 from engine.store.records import AuditRecord
 from engine.store.rows import from_row
 from engine.store.tables import audit
@@ -60,7 +60,7 @@ class AuditRepository:
         length = sum((sa.func.length(column) for column in TEXT_COLUMNS), sa.literal(FIXED_BYTES))
         statement = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(length), 0)).select_from(audit)
 
-        async def run(connection: AsyncConnection) -> AuditSize:
+        async def run(connection: Reading) -> AuditSize:
             count, total = (await connection.execute(statement)).one()
             return AuditSize(int(count), int(total))
 
@@ -86,7 +86,7 @@ class AuditRepository:
         return rows[0] if rows else None
 
     async def _select(self, statement: sa.Select[tuple[object, ...]]) -> list[AuditRecord]:
-        async def run(connection: AsyncConnection) -> list[AuditRecord]:
+        async def run(connection: Reading) -> list[AuditRecord]:
             return [from_row(AuditRecord, row) for row in await connection.execute(statement)]
 
         return await self._database.read(run)

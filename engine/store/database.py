@@ -14,9 +14,11 @@ from sqlalchemy.pool import QueuePool
 from engine.errors import StoreUnusable
 from engine.store.direct import DirectConnection
 from engine.store.failures import is_full, library_errors, translate, translated
+from engine.store.readers import Readers, Reading
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
+Look = Callable[[Reading], Awaitable[T]]
 Observer = Callable[[str, float, bool], None]
 """Gets ``read`` or ``write``, the seconds it took, and whether it succeeded."""
 
@@ -35,14 +37,17 @@ class Database:
         relieve: Callable[[], bool] = lambda: False,
         before_write: Callable[[], Awaitable[None]] | None = None,
         direct: DirectConnection | None = None,
+        readers: Readers | None = None,
     ) -> None:
         """``relieve`` frees some space when there is none. ``before_write`` raises when this engine may not write.
 
-        ``direct`` is a faster way for transactions that come often, where there is one; it is closed with the rest.
+        ``direct`` is a faster way for transactions that come often, ``readers`` one for readings, where there are such;
+        both are closed with the rest.
         """
         self.engine = engine
         self.name = name
         self.direct = direct
+        self._readers = readers
         self._relieve = relieve
         self._before_write = before_write
         # A server sees several statements of one reading at one moment only when it is asked to.
@@ -95,8 +100,8 @@ class Database:
             deleted += count
         return deleted
 
-    async def read(self, work: Work[T]) -> T:
-        """Run ``work`` on a consistent view of the data.
+    async def read(self, work: Look[T]) -> T:
+        """Run ``work`` on a consistent view of the data. It waits for its connection alone, and may run in a thread.
 
         Raises:
             StoreUnusable: the database failed.
@@ -109,6 +114,8 @@ class Database:
         while self._running:
             await asyncio.wait(tuple(self._running))
         await self.engine.dispose()
+        if self._readers is not None:
+            await self._readers.close()
         if self.direct is not None:
             await self.direct.close()
 
@@ -169,8 +176,10 @@ class Database:
             async with connection.begin():
                 return await work(connection)
 
-    async def _read(self, work: Work[T]) -> T:
+    async def _read(self, work: Look[T]) -> T:
         with translated(self.name):
+            if self._readers is not None:
+                return await self._readers.read(work)
             async with self.engine.connect() as plain:
                 connection = await plain.execution_options(**self._reading) if self._reading else plain
                 return await work(connection)

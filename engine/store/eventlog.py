@@ -21,6 +21,7 @@ from engine.errors import StoreUnusable
 from engine.events import Event, event_from_record, event_to_record
 from engine.store.bulk import BulkInsert
 from engine.store.database import Database
+from engine.store.readers import Reading
 from engine.store.tables import events
 
 log = structlog.get_logger()
@@ -240,7 +241,7 @@ class EventLog:
             after_id = rows[-1].id
 
     async def _select(self, statement: sa.Select[Any]) -> list[StoredEvent]:
-        async def run(connection: AsyncConnection) -> list[StoredEvent]:
+        async def run(connection: Reading) -> list[StoredEvent]:
             return [
                 StoredEvent(row.id, row.at, row.kind, row.severity, json.loads(row.record))
                 for row in await connection.execute(statement)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database, upsert
+from engine.store.readers import Reading
 from engine.store.records import Grant
 from engine.store.rows import from_row, in_chunks, to_row
 from engine.store.tables import grants
@@ -98,7 +99,7 @@ class GrantRepository:
     async def _select(self, *conditions: sa.ColumnElement[bool]) -> list[Grant]:
         statement = sa.select(grants).where(*conditions).order_by(grants.c.created_at, grants.c.id)
 
-        async def run(connection: AsyncConnection) -> list[Grant]:
+        async def run(connection: Reading) -> list[Grant]:
             return [from_row(Grant, row) for row in await connection.execute(statement)]
 
         return await self._database.read(run)

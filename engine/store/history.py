@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database, upsert
+from engine.store.readers import Reading
 from engine.store.tables import history
 
 
@@ -36,7 +37,7 @@ class HistoryRepository:
             .order_by(history.c.at)
         )
 
-        async def run(connection: AsyncConnection) -> list[tuple[float, bytes]]:
+        async def run(connection: Reading) -> list[tuple[float, bytes]]:
             return [(float(row.at), bytes(row.record)) for row in await connection.execute(statement)]
 
         return await self._database.read(run)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database, upsert
+from engine.store.readers import Reading
 from engine.store.tables import keyvalue
 
 
@@ -20,7 +21,7 @@ class KeyValueRepository:
     async def get(self, key: str) -> object | None:
         """The value as ``json`` reads it; None when there is none or it is ``null``."""
 
-        async def run(connection: AsyncConnection) -> str | None:
+        async def run(connection: Reading) -> str | None:
             return (await connection.execute(sa.select(keyvalue.c.value).where(keyvalue.c.key == key))).scalar()
 
         text = await self._database.read(run)

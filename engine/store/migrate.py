@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.errors import StoreUnusable
 from engine.store.database import Database
+from engine.store.readers import Reading
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -68,7 +69,7 @@ async def inspect(database: Database, schema: Schema) -> Found:
         revision = connection.execute(sa.text(f"SELECT version_num FROM {schema.version_table}")).scalar()  # noqa: S608 - our own constant
         return Found(revision, True)
 
-    async def run(connection: AsyncConnection) -> Found:
+    async def run(connection: Reading) -> Found:
         return await connection.run_sync(look)
 
     found = await database.read(run)

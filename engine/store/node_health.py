@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database, upsert
+from engine.store.readers import Reading
 from engine.store.tables import node_health
 
 
@@ -35,7 +36,7 @@ class NodeHealthRepository:
     async def all(self) -> dict[str, dict[str, object]]:
         """Every document that is one."""
 
-        async def run(connection: AsyncConnection) -> list[tuple[str, str]]:
+        async def run(connection: Reading) -> list[tuple[str, str]]:
             found = await connection.execute(sa.select(node_health.c.node_id, node_health.c.record))
             return [(row.node_id, row.record) for row in found]
 

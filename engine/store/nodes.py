@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database, upsert
+from engine.store.readers import Reading
 from engine.store.records import KnownNode
 from engine.store.rows import from_row, in_chunks, to_row
 from engine.store.tables import nodes
@@ -34,7 +35,7 @@ class NodeRepository:
         """Every known node, removed ones too, oldest first."""
         statement = sa.select(nodes).order_by(nodes.c.added_at, nodes.c.node_id)
 
-        async def run(connection: AsyncConnection) -> list[KnownNode]:
+        async def run(connection: Reading) -> list[KnownNode]:
             return [from_row(KnownNode, row) for row in await connection.execute(statement)]
 
         return await self._database.read(run)

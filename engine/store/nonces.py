@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.batching import GroupCommit
 from engine.store.database import Database
+from engine.store.readers import Reading
 from engine.store.records import SpentNonce
 from engine.store.rows import from_row, in_chunks, to_row
 from engine.store.tables import nonces
@@ -31,7 +32,7 @@ class NonceRepository:
     async def get(self, hotkey_hex: str, nonce: str) -> SpentNonce | None:
         """The use of a nonce, None when it is unused."""
 
-        async def run(connection: AsyncConnection) -> SpentNonce | None:
+        async def run(connection: Reading) -> SpentNonce | None:
             statement = sa.select(nonces).where(nonces.c.hotkey_hex == hotkey_hex, nonces.c.nonce == nonce)
             row = (await connection.execute(statement)).first()
             return None if row is None else from_row(SpentNonce, row)

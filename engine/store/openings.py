@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database
+from engine.store.readers import Reading
 from engine.store.records import Opening
 from engine.store.rows import from_row
 from engine.store.tables import openings
@@ -30,7 +31,7 @@ class OpeningRepository:
                 self._known = {}
                 self.keep(found)
 
-        async def run(connection: AsyncConnection) -> list[Opening]:
+        async def run(connection: Reading) -> list[Opening]:
             return [from_row(Opening, row) for row in await connection.execute(sa.select(openings))]
 
         # In turn with the writers: none may commit between the reading and the keeping.

@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from engine.errors import StoreUnusable
 from engine.store.database import Database
+from engine.store.readers import Reading
 from engine.store.url import PostgresServer, SqliteFiles, parse_url
 
 CONNECT_TIMEOUT_S = 10.0
@@ -42,7 +43,7 @@ async def open_reading(url: str) -> AsyncIterator[tuple[Database, Database | Non
 async def has_table(database: Database, table: sa.Table) -> bool:
     """Whether a program of ours ever made this table there. Raises StoreUnusable."""
 
-    async def run(connection: AsyncConnection) -> bool:
+    async def run(connection: Reading) -> bool:
         return await connection.run_sync(lambda plain: table.name in sa.inspect(plain).get_table_names())
 
     return await database.read(run)

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database
+from engine.store.readers import Reading
 from engine.store.records import Rental
 from engine.store.rows import from_row, to_row
 from engine.store.tables import rentals
@@ -57,7 +58,7 @@ class RentalRepository:
     async def get(self, rental_id: str) -> Rental | None:
         """One, standing or over."""
 
-        async def run(connection: AsyncConnection) -> Rental | None:
+        async def run(connection: Reading) -> Rental | None:
             row = (await connection.execute(sa.select(rentals).where(rentals.c.id == rental_id))).first()
             return None if row is None else from_row(Rental, row)
 
@@ -70,7 +71,7 @@ class RentalRepository:
             ended = rentals.c.ended_at
             statement = statement.where(ended.is_(None) if is_active else ended.is_not(None))
 
-        async def run(connection: AsyncConnection) -> list[Rental]:
+        async def run(connection: Reading) -> list[Rental]:
             return [from_row(Rental, row) for row in await connection.execute(statement)]
 
         return await self._database.read(run)

@@ -9,7 +9,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine.store.readers import Reading
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -39,7 +40,7 @@ def from_row(cls: type[R], row: sa.Row[Any]) -> R:
     return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
 
 
-async def read_records(connection: AsyncConnection, cls: type[R], statement: sa.Select[Any]) -> list[R]:
+async def read_records(connection: Reading, cls: type[R], statement: sa.Select[Any]) -> list[R]:
     """All rows as records. Many take a moment, so others get a turn in between."""
     result = await connection.execute(statement)
     places = {name: place for place, name in enumerate(result.keys())}

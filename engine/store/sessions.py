@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.batching import GroupCommit
 from engine.store.database import Database, upsert
+from engine.store.readers import Reading
 from engine.store.records import Session
 from engine.store.rows import from_row, to_row
 from engine.store.tables import sessions
@@ -42,7 +43,7 @@ class SessionRepository:
         if self._known is not None:
             return
 
-        async def run(connection: AsyncConnection) -> list[Session]:
+        async def run(connection: Reading) -> list[Session]:
             return [from_row(Session, row) for row in await connection.execute(sa.select(sessions))]
 
         def keep(found: list[Session]) -> None:

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 from engine.store.failures import StoreDamaged, translated
+from engine.store.readers import THREADS, Readers
 
 BUSY_TIMEOUT_S = 5.0
 JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
@@ -50,34 +51,52 @@ def pragmas(synchronous: Literal["FULL", "NORMAL"]) -> tuple[str, ...]:
 
 
 def open_engine(path: Path, *, synchronous: Literal["FULL", "NORMAL"]) -> AsyncEngine:
-    """An engine whose every connection has our settings. Each connection is a thread, so there are few."""
+    """An engine for what writes. Each connection is a thread, and there is one writer at a time, so there are few."""
     url = sa.URL.create("sqlite+aiosqlite", database=str(path))
     engine = create_async_engine(
         url,
         # With isolation_level None the driver begins nothing by itself, so that BEGIN IMMEDIATE below is the only one.
         connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_S},
         poolclass=AsyncAdaptedQueuePool,
-        pool_size=3,
+        pool_size=2,
         max_overflow=0,
         pool_use_lifo=True,
         pool_timeout=30.0,
     )
+    _prepare_connections(engine.sync_engine, synchronous)
+    return engine
 
-    @sa.event.listens_for(engine.sync_engine, "connect")
+
+def open_readers(path: Path, *, synchronous: Literal["FULL", "NORMAL"]) -> Readers:
+    """Threads that read the same file."""
+    engine = sa.create_engine(
+        sa.URL.create("sqlite+pysqlite", database=str(path)),
+        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+        poolclass=QueuePool,
+        pool_size=THREADS,
+        max_overflow=0,
+        pool_use_lifo=True,
+    )
+    _prepare_connections(engine, synchronous)
+    return Readers(engine)
+
+
+def _prepare_connections(engine: sa.Engine, synchronous: Literal["FULL", "NORMAL"]) -> None:
+    """Give every connection our settings, and every transaction its kind."""
+
+    @sa.event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
         for pragma in pragmas(synchronous):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @sa.event.listens_for(engine.sync_engine, "begin")
+    @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
         # A deferred transaction that reads first and writes later fails at once when another wrote in between.
         kind = connection.get_execution_options().get("transaction", "read")
         if kind != "none":
             connection.exec_driver_sql("BEGIN IMMEDIATE" if kind == "write" else "BEGIN")
-
-    return engine
 
 
 async def check_integrity(engine: AsyncEngine, path: Path) -> None:

@@ -84,6 +84,7 @@ async def _open(files: SqliteFiles, lock: FileLock, clock: Clock, *, may_migrate
         str(files.state),
         relieve=lambda: sqlite.drop_ballast(files.ballast),
         direct=DirectConnection(files.state),
+        readers=sqlite.open_readers(files.state, synchronous="FULL"),
     )
     try:
         await sqlite.check_integrity(state.engine, files.state)
@@ -109,7 +110,10 @@ async def _open_events(path: Path, clock: Clock) -> Database:
 async def _open_events_file(path: Path) -> Database:
     sqlite.prepare_file(path)
     database = Database(
-        sqlite.open_engine(path, synchronous="NORMAL"), str(path), direct=DirectConnection(path, "NORMAL")
+        sqlite.open_engine(path, synchronous="NORMAL"),
+        str(path),
+        direct=DirectConnection(path, "NORMAL"),
+        readers=sqlite.open_readers(path, synchronous="NORMAL"),
     )
     try:
         if _is_quick_to_check(path):

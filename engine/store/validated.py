@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database, upsert
+from engine.store.readers import Reading
 from engine.store.records import GpuClaim, Misbehaviour, ValidatedNode
 from engine.store.rows import read_records, to_row
 from engine.store.tables import (
@@ -132,7 +133,7 @@ class ValidatedRepository:
         await self._database.write(run)
 
     async def _rows(self, cls: type[Any], statement: sa.Select[Any]) -> list[Any]:
-        async def run(connection: AsyncConnection) -> list[Any]:
+        async def run(connection: Reading) -> list[Any]:
             return await read_records(connection, cls, statement)
 
         return await self._database.read(run)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database, insert_or
+from engine.store.readers import Reading
 from engine.store.records import CheckCounts, LatestCheck, Verification, VerificationStep
 from engine.store.rows import ROWS_PER_TURN, read_records, to_row
 from engine.store.tables import check_hours, latest_checks, verifications
@@ -55,7 +56,7 @@ class VerificationRepository:
     async def latest_checks(self) -> list[LatestCheck]:
         """How the newest check of each node ended."""
 
-        async def run(connection: AsyncConnection) -> list[LatestCheck]:
+        async def run(connection: Reading) -> list[LatestCheck]:
             return await read_records(connection, LatestCheck, sa.select(latest_checks))
 
         return await self._database.read(run)
@@ -89,7 +90,7 @@ class VerificationRepository:
             .group_by(sums.miner_hotkey, sums.node_id)
         )  # fmt: skip
 
-        async def run(connection: AsyncConnection) -> dict[Place, CheckCounts]:
+        async def run(connection: Reading) -> dict[Place, CheckCounts]:
             found: dict[Place, CheckCounts] = {}
             for statement in (total, part):
                 for row in await connection.execute(statement):
@@ -134,7 +135,7 @@ class VerificationRepository:
         """The hotkeys of the miners of which a node with this id was ever checked."""
         columns = latest_checks.c
 
-        async def run(connection: AsyncConnection) -> list[str]:
+        async def run(connection: Reading) -> list[str]:
             statement = sa.select(columns.miner_hotkey).where(columns.node_id == node_id)
             return [str(row[0]) for row in await connection.execute(statement)]
 
@@ -163,7 +164,7 @@ class VerificationRepository:
         return count
 
     async def _select(self, statement: sa.Select[Any]) -> list[Verification]:
-        async def run(connection: AsyncConnection) -> list[Verification]:
+        async def run(connection: Reading) -> list[Verification]:
             result, found = await connection.execute(statement), []
             while rows := result.fetchmany(ROWS_PER_TURN):
                 found += [_verification(row) for row in rows]

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database
+from engine.store.readers import Reading
 from engine.store.records import WeightSet
 from engine.store.rows import from_row, to_row
 from engine.store.tables import weight_sets
@@ -31,7 +32,7 @@ class WeightRepository:
         """The last one that the chain took; with ``at_block`` the one that was in force at that block."""
         statement = newest_set(at_block)
 
-        async def run(connection: AsyncConnection) -> WeightSet | None:
+        async def run(connection: Reading) -> WeightSet | None:
             row = (await connection.execute(statement)).first()
             return None if row is None else from_row(WeightSet, row)
 
@@ -41,7 +42,7 @@ class WeightRepository:
         """The last ones, newest first, failed ones included."""
         statement = sa.select(weight_sets).order_by(weight_sets.c.id.desc()).limit(limit)
 
-        async def run(connection: AsyncConnection) -> list[WeightSet]:
+        async def run(connection: Reading) -> list[WeightSet]:
             return [from_row(WeightSet, row) for row in await connection.execute(statement)]
 
         return await self._database.read(run)

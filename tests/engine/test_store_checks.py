@@ -177,8 +177,7 @@ async def test_no_question_walks_the_whole_history(store: Store) -> None:
         if statement.lstrip().startswith("SELECT"):
             statements.append((statement, parameters))
 
-    engine = store._state.engine.sync_engine
-    sa.event.listen(engine, "before_cursor_execute", note)
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
     await store.verifications.latest()
     await store.verifications.latest_checks()
     await store.verifications.counts(NOW + 3_000)
@@ -187,7 +186,7 @@ async def test_no_question_walks_the_whole_history(store: Store) -> None:
     await store.verifications.recent(10, miners=["5M"], node_id="n1", before="v9")
     await store.verifications.recent(10, before="v900")
     await store.check_writer(ask, plain).record(check(9_999, tier="full", node="new"))
-    sa.event.remove(engine, "before_cursor_execute", note)
+    sa.event.remove(sa.Engine, "before_cursor_execute", note)
     assert len(statements) >= 10
 
     async def explain(connection: AsyncConnection) -> list[str]:

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from engine.errors import EngineAlreadyRunning, StoreUnusable
 from engine.events import NodeRemoved
 from engine.store import Grant, KnownNode, SpentNonce, Store, open_store
 from engine.store.migrate import EVENTS_SCHEMA, STATE_SCHEMA, Schema, alembic_config
+from engine.store.readers import Reading
 from engine.store.tables import EVENTS, STATE
 from engine.store.url import SqliteFiles, parse_url
 
@@ -103,11 +105,12 @@ async def test_every_connection_has_the_settings(tmp_path: Path) -> None:
         wanted = {"journal_mode": "wal", "busy_timeout": 5000, "foreign_keys": 1, "trusted_schema": 0}
         for database, synchronous in ((store._state, 2), (store._events, 1)):
 
-            async def read(connection: AsyncConnection) -> dict[str, object]:
+            async def look(connection: Reading | AsyncConnection) -> dict[str, object]:
                 names = [*wanted, "synchronous"]
-                return {name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in names}
+                return {name: (await connection.execute(sa.text(f"PRAGMA {name}"))).scalar() for name in names}
 
-            assert await database.read(read) == wanted | {"synchronous": synchronous}
+            assert await database.read(look) == wanted | {"synchronous": synchronous}
+            assert await database.write(look) == wanted | {"synchronous": synchronous}
     finally:
         await store.close()
 
@@ -124,7 +127,7 @@ async def test_migrations_end_at_the_tables(tmp_path: Path, schema: Schema, meta
         options = {"version_table": schema.version_table, "compare_type": True}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
-    async def run(connection: AsyncConnection) -> list[object]:
+    async def run(connection: Reading) -> list[object]:
         return await connection.run_sync(differences)
 
     try:
@@ -308,19 +311,13 @@ async def test_a_full_disk_refuses_grants_and_still_records_their_end(tmp_path: 
 
 
 async def limit_pages(store: Store) -> None:
-    """Let SQLite itself say that the disk is full, on every connection of the pool."""
-
-    async def run(connection: AsyncConnection) -> None:
-        count = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
-        await connection.exec_driver_sql(f"PRAGMA max_page_count={count + 1}")
+    """Let SQLite itself say that the disk is full, on every connection that writes."""
 
     @sa.event.listens_for(store._state.engine.sync_engine, "checkout")
     def limit(connection: object, *_: object) -> None:
         cursor = connection.cursor()  # type: ignore[attr-defined]
         cursor.execute("PRAGMA max_page_count=1")  # the present size, at the least
         cursor.close()
-
-    await store._state.read(run)
 
 
 # --- interruption -------------------------------------------------------------------------------------------------
@@ -341,6 +338,39 @@ async def test_a_cancelled_caller_leaves_no_transaction_open(tmp_path: Path) -> 
             await store.nodes.put_many([NODE])
         names = {one.node_id for one in await store.nodes.all()}
         assert all((f"a{turns}" in names) == (f"b{turns}" in names) for turns in range(12))
+    finally:
+        await store.close()
+
+
+async def test_a_reading_waits_for_its_database_alone(tmp_path: Path) -> None:
+    """A reading is one consistent view in one step: it may give turns away; one that waits for more is refused."""
+    store = await opened(tmp_path / "miner.db")
+    statement = sa.select(STATE.tables["engine_nodes"].c.node_id)
+
+    async def twice(connection: Reading) -> list[list[str]]:
+        found = []
+        for _ in range(2):
+            found.append([row.node_id for row in await connection.execute(statement)])
+            written.set()
+            await asyncio.sleep(0)
+            stored.wait(60)
+        return found
+
+    async def waits(connection: Reading) -> None:
+        await connection.execute(statement)
+        await asyncio.sleep(0.01)
+
+    written, stored = threading.Event(), threading.Event()
+    try:
+        reading = asyncio.create_task(store._state.read(twice))
+        await asyncio.to_thread(written.wait, 60)
+        await store.nodes.put_many([NODE])
+        stored.set()
+        assert await reading == [[], []]
+        assert [one.node_id for one in await store.nodes.all()] == [NODE.node_id]
+        with pytest.raises(RuntimeError):
+            await store._state.read(waits)
+        assert [one.node_id for one in await store.nodes.all()] == [NODE.node_id]
     finally:
         await store.close()
 

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import events as ev
 from engine.clock import ManualClock
@@ -25,6 +24,7 @@ from engine.observe.audit import AuditLog
 from engine.observe.audit_reader import open_audit
 from engine.store import KnownNode, SpentNonce, Store, Verification, open_store
 from engine.store.migrate import EVENTS_SCHEMA, STATE_SCHEMA, Schema
+from engine.store.readers import Reading
 from engine.store.records import CheckCounts, WeightSet
 from engine.store.tables import EVENTS, STATE
 from engine.store.url import PostgresServer, parse_url
@@ -126,7 +126,7 @@ async def test_migrations_end_at_the_tables(postgres: Postgres, schema: Schema, 
         options = {"version_table": schema.version_table, "compare_type": True, "include_object": only_ours}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
-    async def run(connection: AsyncConnection) -> list[object]:
+    async def run(connection: Reading) -> list[object]:
         return await connection.run_sync(differences)
 
     url = postgres.database()
@@ -253,9 +253,9 @@ async def test_a_closed_store_leaves_no_connection(postgres: Postgres) -> None:
     while True:
         async with opened(postgres.url("postgres"), may_migrate=True) as other:
 
-            async def count(connection: AsyncConnection) -> int:
+            async def count(connection: Reading) -> int:
                 query = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name")
-                return int((await connection.execute(query, {"name": named(url)})).scalar_one())
+                return int((await connection.execute(query.bindparams(name=named(url)))).scalar_one())
 
             left = await other._state.read(count)
         if left == 0:
