@@ -28,7 +28,7 @@ async def open_setup(desk: ConsoleApp) -> None:
 
 
 def _load(ascii_only: bool) -> Callable[[], SetupScreen]:
-    for later in ("engine.setup.preview", "engine.setup.unattended"):
+    for later in ("engine.setup.preview", "engine.setup.perform"):
         importlib.import_module(later)  # what its pages ask for once they are on the screen
     from basilica_tui.screens.setup import SetupScreen
     from engine.setup.phases import Setup

@@ -5,32 +5,31 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.css.query import NoMatches
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input
 
-from basilica_tui.format import Line
-from basilica_tui.screens.scrolling import ScrollingLines
-from basilica_tui.screens.setup_form import ChoiceField, TextField, rows_of, steps_line
-from basilica_tui.text import clean, wrap
+from basilica_tui.screens.setup_form import ChoiceField, TextField, steps_line
+from basilica_tui.screens.setup_output import SetupOutput
+from basilica_tui.screens.setup_page import SetupPage
+from basilica_tui.screens.setup_password import ask_password
 from basilica_tui.widgets.lines import Lines
 from engine.errors import BasilicaError, ConfigInvalid
-from engine.setup.answers import QUESTIONS, Answers, problems_of
+from engine.setup.answers import QUESTIONS, problems_of, with_text
 from engine.setup.phases import FIELDS, ORDER, TITLES, Phase, Setup, answer, finish, go_back
 from engine.setup.state_file import save_state
 
 CHECK_AFTER_S = 0.5
 SAVE_AFTER_S = 0.5
 """After the last key: a setup that is killed loses no more than that."""
-KEPT_LINES = 400
 HELP: dict[Phase, str] = {
     Phase.KEYS: "enter next · ctrl+o ssh config · ctrl+n make, place key",
     Phase.CONFIG: "enter next · left right choose · ctrl+n next page · esc back",
@@ -39,30 +38,6 @@ HELP: dict[Phase, str] = {
     Phase.DEPLOY: "left right choose · ctrl+n do this · esc back",
     Phase.START: "ctrl+n start and wait until it serves · esc back",
 }
-
-
-class AskPassword(ModalScreen[str]):
-    """One password, shown as dots, used once."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", show=False)]
-
-    def compose(self) -> ComposeResult:
-        """A line of words and the field."""
-        with Vertical(id="dialog"):
-            words = Lines(2)
-            words.set_lines([(("Password of the account on the nodes", "title"),),
-                             (("used once, never stored; esc leaves those nodes for later", "dim"),)])  # fmt: skip
-            yield words
-            yield Input(password=True, classes="setup-field")
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Entered."""
-        event.stop()
-        self.dismiss(event.value)
-
-    def action_no(self) -> None:
-        """None."""
-        self.dismiss("")
 
 
 class SetupScreen(Screen[bool]):
@@ -87,7 +62,6 @@ class SetupScreen(Screen[bool]):
         self.setup = setup
         self._state_file = state_file
         self._ascii = ascii_only
-        self._output: list[Line] = []
         self._busy = ""
         self._blocked = False
         self._timer: Timer | None = None
@@ -96,9 +70,8 @@ class SetupScreen(Screen[bool]):
     def compose(self) -> ComposeResult:
         """Head, form, price, output, keys."""
         yield Lines(1, id="setup-head")
-        yield Vertical(id="setup-form")
-        yield Lines(2, id="setup-price")
-        yield ScrollingLines(id="setup-output")
+        yield SetupPage(id="setup-page")
+        yield SetupOutput(id="setup-output")
         yield Lines(1, id="setup-keys")
 
     async def on_mount(self) -> None:
@@ -109,29 +82,14 @@ class SetupScreen(Screen[bool]):
 
     async def show_page(self) -> None:
         """The present phase's page."""
-        from engine.setup.unattended import with_defaults
+        from engine.setup.perform import with_defaults
 
         if self.setup.phase is Phase.DEPLOY:
             self.setup = with_defaults(self.setup)
-        form = self.query_one("#setup-form", Vertical)
-        await form.remove_children()
-        keys = FIELDS.get(self.setup.phase, ())
-        rows = rows_of(
-            keys,
-            asdict(self.setup.answers),
-            {key: QUESTIONS[key].label for key in keys},
-            {key: QUESTIONS[key].choices for key in keys},
-        )
-        await form.mount(*rows)
-        form.display = bool(rows)
         self._blocked = False
-        self._clear()
+        self.query_one(SetupOutput).tell(())
+        await self.query_one(SetupPage).ask(FIELDS.get(self.setup.phase, ()), self.setup.answers)
         self.draw()
-        first = next(iter(self.query(".setup-field")), None)
-        if first is not None:
-            first.focus()
-        else:
-            self.set_focus(None)
         self._preview()
 
     # --- drawing ----------------------------------------------------------------------------------------------
@@ -144,47 +102,16 @@ class SetupScreen(Screen[bool]):
         self.query_one("#setup-head", Lines).set_lines(
             steps_line(setup.number, titles, done, width, ascii_only=self._ascii)
         )
-        self.query_one("#setup-price", Lines).set_lines(self._price(width - 2))
+        self.query_one(SetupPage).price(setup.answers, width - 2)
         words = self._busy or HELP[setup.phase]
         tone = "accent" if self._busy else "dim"
         keys = self.query_one("#setup-keys", Lines)
         keys.set_lines([((f" {words}", tone), ("  ctrl+q leave (kept)", "dim"))])
 
-    def _price(self, width: int) -> list[Line]:
-        field = self.focused
-        key = field.key if isinstance(field, TextField | ChoiceField) else ""
-        problem = problems_of(self.setup.answers).get(key, "")
-        text, tone = (problem, "bad") if problem and self._said(key) else (QUESTIONS[key].price if key else "", "dim")
-        return [((f" {line}", tone),) for line in wrap(clean(text), width)[:2]]
-
-    def _said(self, key: str) -> bool:
-        return bool(getattr(self.setup.answers, key))
-
     def say(self, text: str, tone: str = "") -> None:
-        """One more line of output; the last ones are in view."""
-        if not tone:
-            tone = "good" if text.startswith("ok") else "bad" if text.startswith("!!") else ""
-        self._add(text, tone)
-        self._show("nav.bottom")
-
-    def _add(self, text: str, tone: str) -> None:
-        # What is indented is a file's text, whose shape says more than its end.
-        is_text = text.startswith("  ")
-        lines = [clean(text)] if is_text else wrap(clean(text), max(self.size.width - 2, 20))
-        self._output += [((f" {line}", tone),) for line in lines]
-        del self._output[:-KEPT_LINES]
-
-    def _clear(self) -> None:
-        self._output.clear()
-        self._show("nav.top")
-
-    def _show(self, end: str) -> None:
-        try:
-            output = self.query_one("#setup-output", ScrollingLines)
-        except NoMatches:
-            return  # on the way out
-        output.show(self._output)
-        output.perform(end)
+        """One more line of output."""
+        with suppress(NoMatches):  # on the way out
+            self.query_one(SetupOutput).say(text, tone)
 
     def on_resize(self) -> None:
         """Another width."""
@@ -208,19 +135,14 @@ class SetupScreen(Screen[bool]):
             self._preview()
 
     def _take(self, key: str, text: str) -> None:
-        default = getattr(Answers(), key)
-        value: object = text.strip()
         try:
-            if isinstance(default, int):
-                value = int(text or 0)
-            elif isinstance(default, float):
-                value = float(text) if text.strip() else -1.0
-        except ValueError:
-            self.query_one("#setup-price", Lines).set_lines([((" a number is wanted", "bad"),)])
+            answers = with_text(self.setup.answers, key, text)
+        except ValueError as error:
+            self.query_one(SetupPage).refuse(str(error), self.size.width - 2)
             return
-        if getattr(self.setup.answers, key) == value:
+        if answers == self.setup.answers:
             return
-        self.setup = answer(self.setup, replace(self.setup.answers, **{key: value}))  # type: ignore[arg-type]
+        self.setup = answer(self.setup, answers)
         self.draw()
         if self._save_timer is not None:
             self._save_timer.stop()
@@ -240,11 +162,7 @@ class SetupScreen(Screen[bool]):
         self._step()
 
     def _step(self) -> None:
-        fields = list(self.query(".setup-field"))
-        if fields and self.focused is not fields[-1]:
-            self.focus_next()
-        else:
-            self.action_next()
+        self.action_next() if self.query_one(SetupPage).is_at_end else self.focus_next()
 
     # --- what a page shows before its work ---------------------------------------------------------------------
 
@@ -266,10 +184,7 @@ class SetupScreen(Screen[bool]):
         except BasilicaError as error:
             lines = [("bad", str(error))]
         if phase is self.setup.phase and not self._busy:
-            self._clear()
-            for tone, text in lines:
-                self._add(text, tone or "dim")
-            self._show("nav.top")
+            self.query_one(SetupOutput).tell(lines)
 
     # --- keys -------------------------------------------------------------------------------------------------
 
@@ -289,7 +204,7 @@ class SetupScreen(Screen[bool]):
         if mine:
             for key, text in mine.items():
                 self.say(f"!! {QUESTIONS[key].label}: {text}")
-            self.query_one(f"#field-{next(iter(mine))}").focus()
+            self.query_one(SetupPage).go_to(next(iter(mine)))
             return
         if phase is Phase.VERIFY and not self._blocked and phase in self.setup.done:
             self.run_worker(self._advance(), group="work")
@@ -328,7 +243,7 @@ class SetupScreen(Screen[bool]):
 
     def action_scroll(self, binding_id: str) -> None:
         """Look back in the output."""
-        self.query_one("#setup-output", ScrollingLines).perform(binding_id)
+        self.query_one(SetupOutput).perform(binding_id)
 
     def action_leave(self) -> None:
         """Keep the answers and go."""
@@ -344,23 +259,21 @@ class SetupScreen(Screen[bool]):
             self.run_worker(self._work(stay), group="work")
 
     async def _work(self, stay: bool) -> None:
-        from engine.setup.unattended import perform
+        from engine.setup.perform import attempt
 
-        self._clear()
+        self.query_one(SetupOutput).tell(())
         loop = asyncio.get_running_loop()
 
         def say(text: str) -> None:
             loop.call_soon_threadsafe(self.say, text)
 
         def ask() -> str:
-            return asyncio.run_coroutine_threadsafe(self._password(), loop).result()
+            return asyncio.run_coroutine_threadsafe(ask_password(self.app), loop).result()
 
         try:
-            refusal = await perform(self.setup, say, ask=ask)
-        except BasilicaError as error:
+            refusal = await attempt(self.setup, say, ask=ask)
+        except ConfigInvalid as error:
             refusal = str(error)
-        except OSError as error:
-            refusal = f"{error.filename or ''}: {error.strerror or error}"
         await asyncio.sleep(0)  # what was said from threads comes first
         self._busy = ""
         self._blocked = bool(refusal)
@@ -383,11 +296,6 @@ class SetupScreen(Screen[bool]):
             self.draw()
         else:
             await self.show_page()
-
-    async def _password(self) -> str:
-        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.app.push_screen(AskPassword(), lambda text: future.set_result(text or ""))
-        return await future
 
     def _save(self) -> None:
         try:

@@ -192,6 +192,20 @@ def answers_of(data: Mapping[str, Any]) -> Answers:
     return replace(Answers(), **values)
 
 
+def with_text(answers: Answers, key: str, text: str) -> Answers:
+    """One answer as it was typed. Raises ValueError, in words for the person, where a number is wanted."""
+    default, value = getattr(Answers(), key), text.strip()
+    new: Any = value
+    try:
+        if isinstance(default, int):
+            new = int(value or 0)
+        elif isinstance(default, float):
+            new = float(value) if value else -1.0
+    except ValueError:
+        raise ValueError("a number is wanted") from None
+    return replace(answers, **{key: new})
+
+
 def answers_to_json(answers: Answers) -> dict[str, object]:
     """Plain values, for the state file."""
     return asdict(answers)
