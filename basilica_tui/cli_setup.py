@@ -1,4 +1,4 @@
-"""``basilica-tui setup``: from an empty server to a serving miner, by keyboard or from an answers file."""
+"""``basilica-tui setup``: from an empty server to a serving engine, by keyboard or from an answers file."""
 
 # ruff: noqa: PLC0415 - --help must not import what a verb needs
 
@@ -16,26 +16,33 @@ def set_up(
     answers: Annotated[
         Path | None, typer.Option("--answers", metavar="FILE", help="TOML; runs without a question (see --example).")
     ] = None,
+    role: Annotated[str, typer.Option(help="miner or validator; the first page asks too.")] = "",
     example: Annotated[bool, typer.Option("--example", help="Print an answers file and exit.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on where an earlier setup stopped.")] = False,
     state_file: Annotated[Path | None, typer.Option("--state", hidden=True)] = None,
     theme: Annotated[str | None, typer.Option(help="dark, light, ansi, high-contrast.")] = None,
 ) -> None:
-    """Set up a miner in six steps, each of which checks itself. Interrupted, it goes on where it was.
+    """Set up a miner or a validator in six steps, each of which checks itself. Interrupted, it goes on where it was.
 
     With --answers: status 0 when the engine serves, 2 for answers that cannot be used, 3 when a step failed.
     """
+    from engine.errors import ConfigInvalid
     from engine.observe.logs import silence
-    from engine.setup.answers import EXAMPLE, read_answers
-    from engine.setup.phases import Setup
+    from engine.setup.answers import MINER, ROLES, with_role
+    from engine.setup.answers_file import EXAMPLES, read_answers
+    from engine.setup.phases import Setup, answer, resume
     from engine.setup.state_file import default_state_file, load_state
 
+    if role and role not in ROLES:
+        raise ConfigInvalid(f"--role {role}: is no role", hint=f"one of {', '.join(ROLES)}")
     if example:
-        typer.echo(EXAMPLE, nl=False)
+        typer.echo(EXAMPLES[role or MINER], nl=False)
         return
     silence()
     file = state_file or default_state_file(Path.home())
     setup = (None if fresh else load_state(file)) or Setup()
+    if role and role != setup.answers.role:
+        setup = resume(answer(setup, with_role(setup.answers, role)))
     if answers is not None:
         from engine.setup.unattended import run_unattended
 

@@ -23,21 +23,25 @@ from basilica_tui.screens.setup_page import SetupPage
 from basilica_tui.screens.setup_password import ask_password
 from basilica_tui.widgets.lines import Lines
 from engine.errors import BasilicaError, ConfigInvalid
-from engine.setup.answers import QUESTIONS, problems_of, with_text
-from engine.setup.phases import FIELDS, ORDER, TITLES, Phase, Setup, answer, finish, go_back
+from engine.setup.answers import with_text
+from engine.setup.phases import ORDER, Phase, Setup, answer, finish, go_back, titles_of
+from engine.setup.questions import QUESTIONS, problems_of
 from engine.setup.state_file import save_state
 
+TALL = 20
+"""Rows from which on there is room for empty lines."""
 CHECK_AFTER_S = 0.5
 SAVE_AFTER_S = 0.5
 """After the last key: a setup that is killed loses no more than that."""
 HELP: dict[Phase, str] = {
     Phase.KEYS: "enter next · ctrl+o ssh config · ctrl+n make, place key",
-    Phase.CONFIG: "enter next · left right choose · ctrl+n next page · esc back",
+    Phase.CONFIG: "enter next · left right choose · ctrl+n done · esc back",
     Phase.VERIFY: "enter check · ctrl+n go on · ctrl+f in spite of it · esc",
     Phase.INSTALL: "ctrl+n write these files · esc back",
     Phase.DEPLOY: "left right choose · ctrl+n do this · esc back",
     Phase.START: "ctrl+n start and wait until it serves · esc back",
 }
+VALIDATOR_HELP = {**HELP, Phase.KEYS: "enter next · left right choose · ctrl+n open hotkey"}
 
 
 class SetupScreen(Screen[bool]):
@@ -59,6 +63,7 @@ class SetupScreen(Screen[bool]):
 
     def __init__(self, setup: Setup, state_file: Path, *, ascii_only: bool = False) -> None:
         super().__init__()
+        self.VERTICAL_BREAKPOINTS = [(0, "-low"), (TALL, "-tall")]
         self.setup = setup
         self._state_file = state_file
         self._ascii = ascii_only
@@ -80,15 +85,15 @@ class SetupScreen(Screen[bool]):
             widget.ascii_only = self._ascii
         await self.show_page()
 
-    async def show_page(self) -> None:
-        """The present phase's page."""
+    async def show_page(self, *, focus: str = "") -> None:
+        """The present phase's page; the cursor is in the named or the first field."""
         from engine.setup.perform import with_defaults
 
         if self.setup.phase is Phase.DEPLOY:
             self.setup = with_defaults(self.setup)
         self._blocked = False
         self.query_one(SetupOutput).tell(())
-        await self.query_one(SetupPage).ask(FIELDS.get(self.setup.phase, ()), self.setup.answers)
+        await self.query_one(SetupPage).ask(self.setup.fields, self.setup.answers, focus=focus)
         self.draw()
         self._preview()
 
@@ -97,13 +102,13 @@ class SetupScreen(Screen[bool]):
     def draw(self) -> None:
         """Head, price and keys; the output draws itself."""
         setup = self.setup
-        titles, done = list(TITLES.values()), [phase in setup.done for phase in ORDER]
+        titles, done = list(titles_of(setup.answers.role).values()), [phase in setup.done for phase in ORDER]
         width = self.size.width
         self.query_one("#setup-head", Lines).set_lines(
             steps_line(setup.number, titles, done, width, ascii_only=self._ascii)
         )
         self.query_one(SetupPage).price(setup.answers, width - 2)
-        words = self._busy or HELP[setup.phase]
+        words = self._busy or (VALIDATOR_HELP if setup.answers.is_validator else HELP)[setup.phase]
         tone = "accent" if self._busy else "dim"
         keys = self.query_one("#setup-keys", Lines)
         keys.set_lines([((f" {words}", tone), ("  ctrl+q leave (kept)", "dim"))])
@@ -129,8 +134,10 @@ class SetupScreen(Screen[bool]):
             self._take(event.input.key, event.value)
 
     def on_choice_field_changed(self, event: ChoiceField.Changed) -> None:
-        """Take it over at once."""
+        """Take it over at once; another role has other questions."""
         self._take(event.key, event.value)
+        if event.key == "role":
+            self.run_worker(self.show_page(focus="role"), group="page", exclusive=True)
         if self.setup.phase is Phase.DEPLOY:
             self._preview()
 
@@ -200,7 +207,7 @@ class SetupScreen(Screen[bool]):
             self.dismiss(True)
             return
         phase = self.setup.phase
-        mine = {key: text for key, text in problems_of(self.setup.answers).items() if key in FIELDS.get(phase, ())}
+        mine = {key: text for key, text in problems_of(self.setup.answers).items() if key in self.setup.fields}
         if mine:
             for key, text in mine.items():
                 self.say(f"!! {QUESTIONS[key].label}: {text}")
@@ -229,7 +236,7 @@ class SetupScreen(Screen[bool]):
         """Hosts of the operator's SSH configuration as nodes."""
         from engine.setup.nodes import parse_ssh_config
 
-        if self.setup.phase is not Phase.KEYS:
+        if "nodes" not in self.setup.fields:
             return
         file = Path("~/.ssh/config").expanduser()
         try:
@@ -254,7 +261,7 @@ class SetupScreen(Screen[bool]):
 
     def _start_work(self, *, stay: bool = False) -> None:
         if not self._busy:
-            self._busy = f"{TITLES[self.setup.phase]} ..."
+            self._busy = f"{self.setup.title} ..."
             self.draw()
             self.run_worker(self._work(stay), group="work")
 

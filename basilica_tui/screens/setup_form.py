@@ -14,6 +14,7 @@ from textual.widgets import Input
 
 from basilica_tui.format import Line
 from basilica_tui.widgets.lines import Lines
+from engine.setup.questions import Question
 
 LABEL_WIDTH = 16
 
@@ -21,8 +22,11 @@ LABEL_WIDTH = 16
 class TextField(Input):
     """One line of text, without a frame; several pasted lines become one, separated by commas."""
 
-    def __init__(self, key: str, value: str) -> None:
-        super().__init__(value, id=f"field-{key}", classes="setup-field", select_on_focus=False, compact=True)
+    def __init__(self, key: str, value: str, empty: str = "") -> None:
+        """``empty`` is shown where nothing is typed: what that means."""
+        super().__init__(
+            value, placeholder=empty, id=f"field-{key}", classes="setup-field", select_on_focus=False, compact=True
+        )
         self.cursor_blink = False
         self.key = key
 
@@ -114,15 +118,17 @@ class Row(Horizontal):
         yield self._field
 
 
-def rows_of(
-    keys: Sequence[str], values: Mapping[str, object], labels: Mapping[str, str], choices: Mapping[str, Sequence[str]]
-) -> list[Row]:
+def rows_of(questions: Sequence[Question], values: Mapping[str, object]) -> list[Row]:
     """The rows of a page."""
     rows = []
-    for key in keys:
-        value = _text(values[key])
-        field = ChoiceField(key, value, choices[key]) if choices.get(key) else TextField(key, value)
-        rows.append(Row(labels[key], field))
+    for question in questions:
+        value = _text(values[question.key])
+        field = (
+            ChoiceField(question.key, value, question.choices)
+            if question.choices
+            else TextField(question.key, value, question.empty)
+        )
+        rows.append(Row(question.label, field))
     return rows
 
 

@@ -17,30 +17,39 @@ class SetupOutput(ScrollingLines):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._told: list[Line] = []
+        self._told: list[tuple[str, str]] = []
+        self._end = "nav.top"
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Every line that is kept, in view or not."""
+        return tuple(text for _, text in self._told)
 
     def say(self, text: str, tone: str = "") -> None:
         """One more line; the last ones are in view."""
         if not tone:
             tone = "good" if text.startswith("ok") else "bad" if text.startswith("!!") else ""
-        self._add(text, tone)
+        self._told.append((tone, clean(text)))
         self._draw("nav.bottom")
 
     def tell(self, lines: Iterable[tuple[str, str]]) -> None:
         """These lines, tone and text, instead of all others; the first ones are in view."""
-        self._told.clear()
-        for tone, text in lines:
-            self._add(text, tone or "dim")
+        self._told = [(tone or "dim", clean(text)) for tone, text in lines]
         self._draw("nav.top")
 
-    def _add(self, text: str, tone: str) -> None:
-        # What is indented is a file's text, whose shape says more than its end.
-        is_text = text.startswith("  ")
-        width = self.size.width or self.screen.size.width  # before the first layout it has none
-        lines = [clean(text)] if is_text else wrap(clean(text), max(width - 2, NARROWEST))
-        self._told += [((f" {line}", tone),) for line in lines]
-        del self._told[:-KEPT_LINES]
+    def on_resize(self) -> None:
+        """Another size, and the first one: what was told before the first layout had none."""
+        super().on_resize()
+        self._draw(self._end)
 
     def _draw(self, end: str) -> None:
-        self.show(self._told)
+        del self._told[:-KEPT_LINES]
+        self._end = end
+        self.show([line for tone, text in self._told for line in self._wrapped(text, tone)])
         self.perform(end)
+
+    def _wrapped(self, text: str, tone: str) -> list[Line]:
+        # What is indented is a file's text, whose shape says more than its end.
+        is_text = text.startswith("  ")
+        lines = [text] if is_text else wrap(text, max(self.size.width - 2, NARROWEST))
+        return [((f" {line}", tone),) for line in lines]

@@ -11,7 +11,8 @@ from textual.containers import Vertical
 from basilica_tui.screens.setup_form import ChoiceField, TextField, rows_of
 from basilica_tui.text import clean, wrap
 from basilica_tui.widgets.lines import Lines
-from engine.setup.answers import QUESTIONS, Answers, problems_of
+from engine.setup.answers import Answers
+from engine.setup.questions import QUESTIONS, problems_of
 
 PRICE_ROWS = 2
 
@@ -40,12 +41,7 @@ class SetupPage(Vertical):
         """Fields for these keys instead of the former ones; the named or the first one gets the focus."""
         form = self.query_one("#setup-form", Vertical)
         await form.remove_children()
-        rows = rows_of(
-            keys,
-            asdict(answers),
-            {key: QUESTIONS[key].label for key in keys},
-            {key: QUESTIONS[key].choices for key in keys},
-        )
+        rows = rows_of([QUESTIONS[key] for key in keys], asdict(answers))
         await form.mount(*rows)
         form.display = bool(rows)
         if rows:

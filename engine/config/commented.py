@@ -14,7 +14,8 @@ from engine.config.render import render_config
 
 _TABLE = re.compile(r"^\[\[?([A-Za-z0-9_.]+)\]\]?$")
 _KEY = re.compile(r"^([A-Za-z0-9_]+) = ")
-WIDTH = 100
+WIDTH = 74
+"""Columns of a comment, so that a terminal of 80 shows the file as it is."""
 
 
 def render_commented(config: RoleConfig, *, head: str = "", notes: Mapping[str, str] | None = None) -> str:
@@ -28,7 +29,8 @@ def render_commented(config: RoleConfig, *, head: str = "", notes: Mapping[str, 
         if table is not None:
             section = table[1]
             model = _model_at(type(config), section)
-            lines += ["", *_comment(notes.get(section, _first_sentence(model)))] if lines and lines[-1] else []
+            lines += [""] if lines and lines[-1] else []
+            lines += _comment(notes.get(section, _first_sentence(model)))
         elif key is not None and model is not None and key[1] in model.model_fields:
             text = notes.get(f"{section}.{key[1]}", model.model_fields[key[1]].description or "")
             lines += _comment(text)
@@ -43,7 +45,8 @@ def _comment(text: str) -> list[str]:
 
 def _first_sentence(model: type[BaseModel] | None) -> str:
     doc = (model.__doc__ or "") if model is not None else ""
-    return doc.partition("\n")[0].partition(": ")[2].replace("``", "")
+    words = doc.partition("\n")[0].partition(": ")[2].replace("``", "")
+    return words[:1].upper() + words[1:]
 
 
 def _model_at(model: type[BaseModel], dotted: str) -> type[BaseModel] | None:

@@ -14,7 +14,11 @@ def judge_ports(facts: HostFacts) -> Judgement:
         said = f"{port.key} {port.host}:{port.port}"
         if port.trouble == "forbidden":
             return fail(
-                "forbidden", f"{said}: only root may use ports below 1024", key=port.key, free=str(port.free or "")
+                "forbidden",
+                f"{said}: only root may use ports below 1024",
+                key=port.key,
+                host=port.host,
+                free=str(port.free or ""),
             )
         if port.trouble == "foreign":
             return fail("foreign", f"{said}: that address is not this host's")
@@ -24,6 +28,7 @@ def judge_ports(facts: HostFacts) -> Judgement:
             cause,
             f"{said} is held by {port.holder or 'a process that this user may not see'}",
             key=port.key,
+            host=port.host,
             free=str(port.free or ""),
             published=same,
             old_unit=facts.old_unit,

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 from engine.chain import chain_endpoint_for
 from engine.clock import Clock
-from engine.config import MinerConfig
+from engine.config import MinerConfig, ValidatorConfig
+from engine.config.check_common import split_address
 from engine.config.common import RoleConfig
 from engine.diagnostics.host_facts import HostFacts, KeyTrouble, PortFacts
 from engine.errors import ClientKeyUnusable, ConfigInvalid
@@ -78,6 +79,8 @@ def wanted_ports(config: RoleConfig) -> list[tuple[str, str, int]]:
     found = []
     if isinstance(config, MinerConfig):
         found.append(("validator_comms.port", config.validator_comms.host, config.validator_comms.port))
+    if isinstance(config, ValidatorConfig) and (address := split_address(config.api.bind_address)) is not None:
+        found.append(("api.bind_address", *address))
     if config.metrics.enabled:
         found.append(("metrics.prometheus.port", config.metrics.prometheus.host, config.metrics.prometheus.port))
     if config.health.enabled:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from engine.errors import BasilicaError, ConfigInvalid
-from engine.setup import work
+from engine.setup import keys, work
+from engine.setup.checking import check, progress_words
 from engine.setup.phases import Phase, Setup
 
 
@@ -29,14 +30,17 @@ async def perform(
     """Do the present phase's work; returns why it cannot go on, or nothing. Raises BasilicaError, OSError."""
     answers = setup.answers
     if setup.phase is Phase.KEYS:
-        done = await work.prepare_keys(answers, say, ask=ask, password=password)
+        if answers.is_validator:
+            await keys.open_hotkey(answers, say)
+            return ""
+        done = await keys.prepare_keys(answers, say, ask=ask, password=password)
         closed = sum(not one.is_in_place for one in done)
         if done and closed == len(done):
             return "the key is on none of the nodes"
         if closed:
             say(f"{closed} of {len(done)} nodes stay closed for now; the others serve")
     elif setup.phase is Phase.VERIFY:
-        checked = await work.check(answers)
+        checked = await check(answers, lambda progress: say(progress_words(progress)))
         for finding in checked.findings:
             say(finding)
         if not checked.findings:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from engine.setup.answers import Answers
+from engine.setup.answers import MINER, VALIDATOR, Answers
 
 
 class Phase(StrEnum):
@@ -20,7 +21,7 @@ class Phase(StrEnum):
 
 
 ORDER = tuple(Phase)
-TITLES = {
+_TITLES = {
     Phase.KEYS: "Wallet, nodes and keys",
     Phase.CONFIG: "Network and access",
     Phase.VERIFY: "Check everything",
@@ -28,15 +29,24 @@ TITLES = {
     Phase.DEPLOY: "Install the service",
     Phase.START: "Start and serve",
 }
-FIELDS: dict[Phase, tuple[str, ...]] = {
-    Phase.KEYS: ("wallet_path", "wallet_name", "hotkey_name", "nodes", "node_user", "directory", "node_key"),
-    Phase.CONFIG: (
-        "network", "chain_endpoint", "external_ip", "port", "assignment", "validator_hotkey", "min_stake",
-    ),
-    Phase.DEPLOY: ("service",),
+_VALIDATOR_TITLES = {Phase.KEYS: "Wallet", Phase.CONFIG: "Network, weights and API"}
+_WALLET = ("role", "wallet_path", "wallet_name", "hotkey_name", "password_file")
+_FIELDS: dict[str, dict[Phase, tuple[str, ...]]] = {
+    MINER: {
+        Phase.KEYS: (*_WALLET, "nodes", "node_user", "directory", "node_key"),
+        Phase.CONFIG: (
+            "network", "chain_endpoint", "external_ip", "port", "assignment", "validator_hotkey", "min_stake",
+        ),
+        Phase.DEPLOY: ("service",),
+    },
+    VALIDATOR: {
+        Phase.KEYS: (*_WALLET, "directory"),
+        Phase.CONFIG: ("network", "chain_endpoint", "shares", "burn", "scoring", "api"),
+        Phase.DEPLOY: ("service",),
+    },
 }  # fmt: skip
-"""What each page asks."""
-_WHERE = {key: phase for phase, keys in FIELDS.items() for key in keys}
+_UNASKED = {"burn_uid", "health_port", "metrics_port", "name"}
+"""Of an answers file only; they belong to the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +63,41 @@ class Setup:
         return self.done >= set(ORDER)
 
     @property
+    def title(self) -> str:
+        """Of the present page."""
+        return titles_of(self.answers.role)[self.phase]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What the present page asks."""
+        return fields_of(self.answers.role, self.phase)
+
+    @property
     def number(self) -> int:
         """1 to 6."""
         return ORDER.index(self.phase) + 1
 
 
+def fields_of(role: str, phase: Phase) -> tuple[str, ...]:
+    """What a page asks in a setup of that role."""
+    return _FIELDS.get(role, _FIELDS[MINER]).get(phase, ())
+
+
+def titles_of(role: str) -> Mapping[Phase, str]:
+    """The pages of a setup of that role, in their order."""
+    return {**_TITLES, **(_VALIDATOR_TITLES if role == VALIDATOR else {})}
+
+
 def answer(setup: Setup, answers: Answers) -> Setup:
     """Other answers: phases from the first one that they touch on have to be done again."""
-    changed = [key for key, phase in _WHERE.items() if getattr(answers, key) != getattr(setup.answers, key)]
+    if answers.role != setup.answers.role:
+        return replace(setup, answers=answers, done=frozenset())
+    where = {key: phase for phase in ORDER for key in fields_of(answers.role, phase)}
+    where |= dict.fromkeys(_UNASKED, Phase.CONFIG)
+    changed = [key for key in where if getattr(answers, key) != getattr(setup.answers, key)]
     if not changed:
         return replace(setup, answers=answers)
-    first = min(ORDER.index(_WHERE[key]) for key in changed)
+    first = min(ORDER.index(where[key]) for key in changed)
     # The check looks at everything, so it falls with any answer before the service's.
     first = min(first, ORDER.index(Phase.VERIFY)) if first < ORDER.index(Phase.DEPLOY) else first
     return replace(setup, answers=answers, done=frozenset(p for p in setup.done if ORDER.index(p) < first))

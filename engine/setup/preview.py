@@ -8,6 +8,7 @@ from engine.diagnostics.model import Scope, Verdict
 from engine.diagnostics.patient import patient_of
 from engine.setup import work
 from engine.setup.draft import draft_config, draft_text
+from engine.setup.overwriting import losses
 from engine.setup.phases import Phase, Setup
 
 Told = tuple[str, str]
@@ -22,24 +23,29 @@ async def preview(setup: Setup) -> list[Told]:
     if phase in _SCOPES:
         return await _checks(setup)
     if phase is Phase.INSTALL:
-        lines = [("", f"{answers.data_dir}/  database, host keys, log"), ("", f"{answers.config_path}:")]
-        return [*lines, *(("", f"  {line}") for line in draft_text(answers).splitlines())]
+        text = draft_text(answers)
+        told = [("warn", words) for words in losses(answers.config_path, text)]
+        told += [("", f"{answers.data_dir}/  database, host keys, log"), ("", f"{answers.config_path}:")]
+        return [*told, *(("", f"  {line}") for line in text.splitlines())]
     if phase is Phase.DEPLOY:
         plan = work.service_plan(answers)
         if plan is None:
             return [("warn", "nobody restarts the engine when it or this host stops")]
         return [("", line) for line in plan.lines(with_texts=False)]
     if phase is Phase.START:
-        return [("", f"run as: {work.service_of(answers)}"), ("", f"port {answers.port}, {answers.config_path}")]
+        return [
+            ("", f"run as: {work.service_of(answers)}"),
+            ("", f"port {work.door_of(answers)[1]}, {answers.config_path}"),
+        ]
     return []
 
 
 async def _checks(setup: Setup) -> list[Told]:
     """The doctor's checks that this page's answers decide. A node key that is not made yet is no finding here."""
     answers = setup.answers
-    entries = answers.entries()
     told: list[Told] = []
-    if setup.phase is Phase.KEYS:
+    if setup.phase is Phase.KEYS and not answers.is_validator:
+        entries = answers.entries()
         there = "is there" if answers.key_path.exists() else "will be made"
         told.append(("", f"{len(entries)} nodes; node key {answers.key_path} {there}"))
     report = await Doctor(patient_of(draft_config(answers)), Tools(SystemClock())).examine(_SCOPES[setup.phase])

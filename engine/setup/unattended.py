@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import ConfigInvalid
-from engine.setup.answers import problems_of
 from engine.setup.perform import attempt
-from engine.setup.phases import TITLES, Setup, finish
+from engine.setup.phases import Setup, finish
+from engine.setup.questions import problems_of
 from engine.setup.state_file import save_state
 
 SERVES, INVALID, FAILED = 0, 2, 3
@@ -24,7 +24,7 @@ async def run_unattended(setup: Setup, say: Callable[[str], None], *, state_file
             say(f"{key}: {text}")
         return INVALID
     while not setup.is_complete:
-        say(f"{setup.number}/6 {TITLES[setup.phase]}")
+        say(f"{setup.number}/6 {setup.title}")
         try:
             refusal = await attempt(setup, lambda text: say(f"    {text}"))
         except ConfigInvalid as error:

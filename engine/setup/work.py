@@ -8,11 +8,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from engine.clock import SystemClock
-from engine.config import load_miner_config
+from engine.config import load_miner_config, load_validator_config
+from engine.config.check_common import split_address
 from engine.config.save import write_config
 from engine.control.client import ControlClient
 from engine.control.paths import socket_to_call
@@ -21,31 +20,15 @@ from engine.deployment.compose import plan_compose
 from engine.deployment.install import SYSTEM_UNITS, user_units
 from engine.deployment.needs import owner_of
 from engine.deployment.status import has_systemd
-from engine.diagnostics.doctor import Doctor, Progress, Tools
-from engine.diagnostics.model import Report, Scope, Verdict
-from engine.diagnostics.patient import patient_of
 from engine.errors import BasilicaError, ServiceFailed
-from engine.identity.node_ids import node_id_for
 from engine.setup.answers import Answers
 from engine.setup.draft import draft_config, draft_text
-from engine.setup.key_deployment import Deployed, KeyDeployment, WayIn, usual_way_in
-from engine.ssh.host_keys import HostKeys
-from engine.ssh.keys import ClientKey
-from engine.ssh.target import NodeTarget
+from engine.setup.overwriting import losses
 from engine.version import __version__
 
 Say = Callable[[str], None]
 SERVES_WITHIN_S = 120.0
 LOG_NAME = "engine.log"
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """The verdict of the check phase. ``blocking`` sentences stop the setup; the rest is for the operator to weigh."""
-
-    report: Report
-    blocking: tuple[str, ...]
-    findings: tuple[str, ...]
 
 
 def suggested_service() -> str:
@@ -61,71 +44,24 @@ def service_of(answers: Answers) -> str:
     return answers.service or suggested_service()
 
 
-async def prepare_keys(
-    answers: Answers, say: Say, *, ask: Callable[[], str] | None = None, password: str | None = None
-) -> tuple[Deployed, ...]:
-    """The node key, made if missing, and on every node. Raises ClientKeyUnusable, ConfigInvalid."""
-    is_new = not answers.key_path.exists()
-    key = ClientKey.load_or_create(answers.key_path, "basilica-miner")
-    say(f"node key {answers.key_path} {'made' if is_new else 'is there'}: {key.fingerprint}")
-    if not answers.deploy_key:
-        return ()
-    targets = [
-        NodeTarget(node_id_for(e.username, e.host, e.port), e.host, e.port, e.username) for e in answers.entries()
-    ]
-    answers.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    pins = HostKeys(answers.data_dir / "known_hosts")
-    way = usual_way_in(Path.home())
-    deployment = KeyDeployment(key, pins, clock=SystemClock(), on_done=lambda done: say(words_of(done)))
-    done = await deployment.run(targets, WayIn(way.keys, way.agent, password), ask=ask)
-    for one in done:
-        if one.ending == "needs_password":
-            say(words_of(one))
-    return done
-
-
-def words_of(done: Deployed) -> str:
-    """One line about one node."""
-    mark = "ok" if done.is_in_place else "!!"
-    hint = f" ({done.hint})" if done.hint else ""
-    return f"{mark} {done.target.label}: {done.words}{hint}"
-
-
-async def check(answers: Answers, on_progress: Callable[[Progress], None] = lambda _: None) -> Checked:
-    """The doctor's checks of the configuration that is to be written. Raises ConfigInvalid."""
-    patient = patient_of(draft_config(answers))
-    tools = Tools(SystemClock(), with_container=False)
-    scopes = (Scope.CONFIG, Scope.WALLET, Scope.NODE)
-    report = await Doctor(patient, tools, on_progress=on_progress).examine(scopes)
-    return judge(report)
-
-
-def judge(report: Report) -> Checked:
-    """What stops a setup: an engine that would not start, or no node at all that can be entered."""
-    failed = [one for one in report.findings if one.verdict is Verdict.FAILED]
-    blocking = [
-        f"{one.title}: {one.cause_words or '; '.join(one.evidence)}"
-        for one in failed
-        if one.scope in (Scope.CONFIG, Scope.WALLET)
-    ]
-    logins = [one for one in report.results if one.check == "node.shell"]
-    if logins and not any(one.verdict in (Verdict.OK, Verdict.WARNING) for one in logins):
-        blocking.append("no node can be entered with the miner's key")
-    findings = [
-        f"{one.subject.label}: {one.title}: {one.cause_words or '; '.join(one.evidence)}" for one in report.findings
-    ]
-    return Checked(report, tuple(blocking), tuple(findings))
-
-
 def install(answers: Answers, say: Say) -> None:
-    """The directories and miner.toml. Raises ConfigInvalid, OSError."""
+    """The directories and the configuration. Raises ConfigInvalid, OSError."""
     for folder in (answers.config_path.parent, answers.data_dir):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept = write_config(answers.config_path, draft_text(answers))
+    text = draft_text(answers)
+    told = losses(answers.config_path, text)
+    is_same = answers.config_path.exists() and not told
+    kept = None if is_same else write_config(answers.config_path, text)
     answers.config_path.chmod(0o600)
-    loaded = load_miner_config(answers.config_path)
-    say(f"wrote {answers.config_path}" + (f"; the file of before is {kept}" if kept else ""))
-    for warning in loaded.warnings:
+    load = load_validator_config if answers.is_validator else load_miner_config
+    warnings = load(answers.config_path).warnings
+    for words in told:
+        say(words)
+    if is_same:
+        say(f"{answers.config_path} says so already")
+    else:
+        say(f"wrote {answers.config_path}" + (f"; the file of before is {kept}" if kept else ""))
+    for warning in warnings:
         say(f"note: {warning}")
 
 
@@ -180,7 +116,9 @@ async def start(answers: Answers, say: Say, *, within_s: float = SERVES_WITHIN_S
                 await asyncio.sleep(0.3)
     except TimeoutError:
         raise ServiceFailed(f"the engine does not answer within {within_s:.0f} s: {_last_words(answers)}") from None
-    return f"the engine serves on port {answers.port}; look at it with: basilica-tui --config {answers.config_path}"
+    return (
+        f"the engine serves on port {door_of(answers)[1]}; look at it with: basilica-tui --config {answers.config_path}"
+    )
 
 
 def start_in_background(answers: Answers) -> subprocess.Popen[bytes]:
@@ -199,7 +137,7 @@ def start_in_background(answers: Answers) -> subprocess.Popen[bytes]:
 
 
 async def is_serving(answers: Answers) -> bool:
-    """Whether the engine of this name answers, as a miner, and its door accepts."""
+    """Whether the engine of this name answers, in the role that was set up, and its door or API accepts."""
     try:
         client = await ControlClient.connect(socket_to_call(answers.name), role="read-only", timeout_s=2.0)
     except BasilicaError:
@@ -210,13 +148,21 @@ async def is_serving(answers: Answers) -> bool:
         return False
     finally:
         await client.close()
-    return snapshot.engine.role == "miner" and await _accepts(answers.port)
+    return snapshot.engine.role == answers.role and await _accepts(*door_of(answers))
 
 
-async def _accepts(port: int) -> bool:
+def door_of(answers: Answers) -> tuple[str, int]:
+    """Where callers from this host knock: at a miner's door, or a validator's REST API."""
+    if not answers.is_validator:
+        return "127.0.0.1", answers.port
+    host, port = split_address(answers.api) or ("127.0.0.1", 8080)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
+
+
+async def _accepts(host: str, port: int) -> bool:
     try:
         async with asyncio.timeout(2.0):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            _, writer = await asyncio.open_connection(host, port)
     except (OSError, TimeoutError):
         return False
     writer.close()

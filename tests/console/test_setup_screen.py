@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import pty
@@ -15,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,9 +25,10 @@ from basilica_tui.app import ConsoleApp
 from basilica_tui.screens.help import HelpScreen
 from basilica_tui.screens.setup import SetupScreen
 from basilica_tui.screens.setup_form import TextField
+from basilica_tui.screens.setup_output import SetupOutput
 from basilica_tui.setup_app import SetupApp
 from basilica_tui.widgets.lines import Lines
-from engine.setup.answers import Answers
+from engine.setup.answers import ROLES, Answers, defaults_of
 from engine.setup.phases import ORDER, Phase, Setup
 from engine.setup.state_file import load_state, save_state
 from engine.setup.work import is_serving
@@ -103,7 +104,7 @@ async def test_a_serving_engine_in_sixty_keys(tmp_path: Path, monkeypatch: pytes
             await until(pilot, lambda: Phase.VERIFY in screen.setup.done and not screen._busy, "the check")
             await hands.press("ctrl+n")
             await until(pilot, lambda: screen.setup.phase is Phase.INSTALL, "the check's end")
-            await until(pilot, lambda: "[bittensor]" in text_of(screen), "the preview")
+            await until(pilot, lambda: "[bittensor]" in told_by(screen), "the preview")
             await hands.press("ctrl+n")
             await until(pilot, lambda: screen.setup.phase is Phase.DEPLOY, "the files")
             await until(pilot, lambda: getattr(screen.focused, "key", "") == "service", "the choice")
@@ -120,6 +121,73 @@ async def test_a_serving_engine_in_sixty_keys(tmp_path: Path, monkeypatch: pytes
         kept = load_state(tmp_path / "setup.json")
         assert kept is not None
         assert kept.done == set(ORDER)
+
+
+@pytest.mark.timeout(400)
+async def test_a_serving_validator_in_sixty_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The role is asked first; the same six pages lead a validator from an empty directory to its serving API."""
+    with empty_server(tmp_path, monkeypatch) as server:
+        wanted = server.validator_answers()
+        start = Answers(health_port=wanted.health_port, metrics_port=wanted.metrics_port)
+        app = SetupApp(Setup(start), tmp_path / "setup.json")
+        async with app.run_test(size=SIZE) as pilot:
+            screen = app.wizard
+            await until(pilot, lambda: getattr(screen.focused, "key", "") == "role", "the role")
+            hands = Typist(pilot, screen)
+            await hands.press("v")
+            await until(pilot, lambda: not screen.query("#field-nodes"), "a validator's page")
+            await until(pilot, lambda: getattr(screen.focused, "key", "") == "role", "the role again")
+            assert screen.setup.answers.wallet_name == "validator"
+            screen.setup = Setup(replace(screen.setup.answers, name=wanted.name))
+            for key in ("wallet_path", "directory"):
+                await hands.to(key)
+                await hands.value(getattr(wanted, key))
+            await hands.press("ctrl+n")
+            await until(pilot, lambda: screen.setup.phase is Phase.CONFIG, "the hotkey")
+            await until(pilot, lambda: getattr(screen.focused, "key", "") == "network", "the page")
+            await hands.press("l")
+            for key in ("chain_endpoint", "api"):
+                await hands.to(key)
+                await hands.value(str(getattr(wanted, key)))
+            await hands.press("ctrl+n")
+            await until(pilot, lambda: screen.setup.phase is Phase.VERIFY, "the configuration")
+            await until(pilot, lambda: Phase.VERIFY in screen.setup.done and not screen._busy, "the check")
+            await hands.press("ctrl+n")
+            await until(pilot, lambda: screen.setup.phase is Phase.INSTALL, "the check's end")
+            await until(pilot, lambda: "[emission" in told_by(screen), "the preview")
+            await hands.press("ctrl+n")
+            await until(pilot, lambda: screen.setup.phase is Phase.DEPLOY, "the files")
+            await until(pilot, lambda: getattr(screen.focused, "key", "") == "service", "the choice")
+            if screen.setup.answers.service != "background":
+                await hands.press("b")
+            await hands.press("ctrl+n")
+            await until(pilot, lambda: screen.setup.phase is Phase.START, "the service")
+            await hands.press("ctrl+n")
+            await until(pilot, lambda: screen.setup.is_complete, "the engine")
+            assert await is_serving(screen.setup.answers)
+        assert hands.pressed <= 60
+
+
+def told_by(screen: SetupScreen) -> str:
+    """Everything that the output holds, in view or not."""
+    return "\n".join(screen.query_one(SetupOutput).told)
+
+
+async def test_a_role_that_was_turned_and_turned_back_changes_nothing(tmp_path: Path) -> None:
+    """What a person typed for the one role is there again."""
+    answers = Answers(nodes="10.0.0.1", directory=str(tmp_path / "b"))
+    app = SetupApp(Setup(answers), tmp_path / "setup.json")
+    async with app.run_test(size=SIZE) as pilot:
+        screen = app.wizard
+        await until(pilot, lambda: getattr(screen.focused, "key", "") == "role", "the role")
+        await pilot.press("right")
+        await until(pilot, lambda: not screen.query("#field-nodes"), "a validator's page")
+        assert "Wallet" in text_of(screen)
+        assert "permit" in text_of(screen)
+        await pilot.press("ctrl+o")
+        await pilot.press("right")
+        await until(pilot, lambda: bool(screen.query("#field-nodes")), "a miner's page")
+        assert screen.setup.answers == answers
 
 
 async def test_a_page_checks_itself_and_names_the_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +220,7 @@ async def test_back_keeps_answers_and_leaving_keeps_them_for_next_time(tmp_path:
         await pilot.press("t")
         assert screen.setup.answers.network == "test"
         await pilot.press("escape")
-        await until(pilot, lambda: getattr(screen.focused, "key", "") == "wallet_path", "the page before")
+        await until(pilot, lambda: getattr(screen.focused, "key", "") == "role", "the page before")
         await pilot.press("ctrl+q")
     assert app.return_value is False
     kept = load_state(file)
@@ -218,15 +286,23 @@ def wait_for_file(path: Path, wanted: str, terminal: int) -> None:
             seen += os.read(terminal, 65536)
 
 
+def unreal(role: str, **more: object) -> Answers:
+    """Answers that name nothing of this machine and nobody on a network."""
+    values: dict[str, object] = {
+        "network": "test", "nodes": "10.0.0.1-3", "wallet_path": "/nowhere/wallets", "external_ip": "203.0.113.7",
+        "directory": "/nowhere/basilica", "service": "none",
+    }  # fmt: skip
+    return replace(defaults_of(role), **{**values, **more})  # type: ignore[arg-type]  # fields of Answers
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 @pytest.mark.parametrize("phase", [Phase.KEYS, Phase.CONFIG, Phase.INSTALL], ids=str)
-def test_pages_look_as_before(snap_compare: SnapCompare, tmp_path: Path, size: tuple[int, int], phase: Phase) -> None:
+@pytest.mark.parametrize("role", ROLES)
+def test_pages_look_as_before(
+    snap_compare: SnapCompare, tmp_path: Path, size: tuple[int, int], phase: Phase, role: str
+) -> None:
     """Pictures of pages that name nothing of this machine."""
-    answers = Answers(
-        network="test", nodes="10.0.0.1-3", wallet_path="/nowhere/wallets", external_ip="203.0.113.7",
-        directory="/nowhere/basilica", service="none",
-    )  # fmt: skip
-    app = SetupApp(Setup(answers, phase), tmp_path / "setup.json", theme="dark")
+    app = SetupApp(Setup(unreal(role), phase), tmp_path / "setup.json", theme="dark")
 
     async def prepare(pilot: Pilot[bool]) -> None:
         await until(pilot, lambda: "ctrl+" in text_of(app.wizard), "the page")
@@ -250,11 +326,28 @@ async def test_hosts_of_the_ssh_configuration_become_nodes(tmp_path: Path, monke
         assert [e.text for e in screen.setup.answers.entries()] == ["root@10.0.0.1:22"]
 
 
+async def test_a_page_that_is_opened_first_is_shown_as_far_as_there_is_room(tmp_path: Path) -> None:
+    """Resumed at the files: what they will say fills the screen, again so at another size; paging shows the rest."""
+    app = SetupApp(Setup(unreal("miner"), Phase.INSTALL), tmp_path / "setup.json")
+    async with app.run_test(size=SIZE) as pilot:
+        output = app.wizard.query_one(SetupOutput)
+        await until(pilot, lambda: len(output.told) > 30, "the file")
+        await until(pilot, lambda: len(output.lines) == output.size.height, "a full screen")
+        await pilot.resize_terminal(100, 30)
+        await until(pilot, lambda: len(output.lines) == output.size.height >= 20, "a full larger screen")
+        last = output.told[-1].strip()
+        assert not any(last in part for line in output.lines for part, _ in line)
+        await pilot.press("pagedown", "pagedown", "pagedown")
+        assert any(last in part for line in output.lines for part, _ in line)
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 15)])
 @pytest.mark.parametrize("phase", ORDER)
-async def test_every_page_fits(tmp_path: Path, size: tuple[int, int], phase: Phase) -> None:
-    """The form, the price of the field and the keys are in view on every page; nothing needs a mouse."""
-    answers = Answers(nodes="10.0.0.1", directory=str(tmp_path / "b"), service="none")
+@pytest.mark.parametrize("role", ROLES)
+async def test_every_page_fits(tmp_path: Path, size: tuple[int, int], phase: Phase, role: str) -> None:
+    """Form, price of the field, a line of what is said, and the keys are in view; nothing needs a mouse."""
+    chain = {"network": "local", "chain_endpoint": f"file:{tmp_path / 'chain.db'}"}
+    answers = unreal(role, nodes="127.0.0.1:1", directory=str(tmp_path / "b"), **chain)
     app = SetupApp(Setup(answers, phase), tmp_path / "setup.json")
     async with app.run_test(size=size) as pilot:
         screen = app.wizard
@@ -262,9 +355,10 @@ async def test_every_page_fits(tmp_path: Path, size: tuple[int, int], phase: Pha
         await pilot.pause()
         for field in screen.query(".setup-field"):
             assert field.region.bottom <= size[1] - 1, field
+        assert screen.query_one("#setup-output").region.height >= 1
+        assert screen.query_one("#setup-price").region.height == 2
         keys = screen.query_one("#setup-keys")
         assert keys.region.bottom == size[1]
-        await asyncio.sleep(0)
 
 
 async def test_the_console_goes_on_while_the_wizard_loads(

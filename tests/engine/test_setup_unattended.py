@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine.deployment.status import has_systemd
+from engine.identity.wallets import create_wallet
 from engine.setup import work
 from engine.setup.answers import Answers
 from engine.setup.phases import ORDER, Phase, Setup
+from engine.setup.preview import preview
 from engine.setup.state_file import load_state
 from engine.setup.unattended import FAILED, INVALID, SERVES, run_unattended
+from engine.ssh.keys import ClientKey
 from tests.support.empty_server import empty_server, end_engines
 
 
@@ -23,20 +28,20 @@ def test_from_nothing_to_serving_and_again(tmp_path: Path, monkeypatch: pytest.M
 
         assert asyncio.run(run_unattended(Setup(answers), said.append, state_file=state)) == SERVES
         assert sum("the miner's key is in place" in line for line in said) == 2
-        assert server.config.stat().st_mode & 0o777 == 0o600
+        assert server.config().stat().st_mode & 0o777 == 0o600
         assert answers.key_path.stat().st_mode & 0o777 == 0o600
         assert asyncio.run(work.is_serving(answers))
         kept = load_state(state)
         assert kept is not None
         assert kept.done == set(ORDER)
-        before = server.config.read_bytes()
+        before = set(server.config().parent.iterdir()), server.config().read_bytes()
 
         said.clear()
         assert asyncio.run(run_unattended(Setup(answers), said.append)) == SERVES
         assert sum("opens it already" in line for line in said) == 2
-        assert server.config.read_bytes() == before
+        assert (set(server.config().parent.iterdir()), server.config().read_bytes()) == before
         assert not any("engine started" in line for line in said)
-        end_engines(server.config)
+        end_engines(server.config())
         # A unit without systemd: the plan is carried out, and starting says why it cannot.
         monkeypatch.setenv("BASILICA_UNIT_DIR", str(tmp_path / "units"))
         said.clear()
@@ -45,6 +50,80 @@ def test_from_nothing_to_serving_and_again(tmp_path: Path, monkeypatch: pytest.M
             assert asyncio.run(run_unattended(Setup(systemd), said.append)) == FAILED
             assert any("systemd does not run here" in line for line in said)
             assert (tmp_path / "units/basilica-tui@.service").is_file()
+
+
+def test_a_validator_from_nothing_to_serving_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hotkey opened, all checked, validator.toml with comments, its API served; done twice it changes nothing."""
+    with empty_server(tmp_path, monkeypatch) as server:
+        answers, said, state = server.validator_answers(), list[str](), tmp_path / "setup.json"
+
+        assert asyncio.run(run_unattended(Setup(answers), said.append, state_file=state)) == SERVES
+        assert any("hotkey 5" in line and "opens" in line for line in said)
+        assert asyncio.run(work.is_serving(answers))
+        config = server.config("validator")
+        assert config.stat().st_mode & 0o777 == 0o600
+        assert "# Percent of the emission by GPU category" in config.read_text()
+        assert not server.config("miner").exists()
+        kept = load_state(state)
+        assert kept is not None
+        assert kept.done == set(ORDER)
+        assert kept.answers.is_validator
+        before = set(config.parent.iterdir()), config.read_bytes()
+
+        said.clear()
+        assert asyncio.run(run_unattended(Setup(answers), said.append)) == SERVES
+        assert (set(config.parent.iterdir()), config.read_bytes()) == before
+        assert not any("engine started" in line for line in said)
+
+
+def test_a_validator_without_its_hotkey_stops_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wallet that is not there, or whose key does not open, ends it at the first phase with the reason."""
+    with empty_server(tmp_path, monkeypatch) as server:
+        said: list[str] = []
+        answers = server.validator_answers(wallet_name="nobody")
+        assert asyncio.run(run_unattended(Setup(answers), said.append)) == FAILED
+        assert any("stopped:" in line and "nobody" in line for line in said)
+        assert not server.config("validator").exists()
+
+
+def test_an_unregistered_hotkey_and_a_taken_port_are_said_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A held port stops it, as no engine would start; a hotkey without a uid is told, and left to the operator."""
+    with empty_server(tmp_path, monkeypatch) as server, socket.create_server(("127.0.0.1", 0)) as taken:
+        create_wallet(tmp_path / "wallets", "stranger", "default")
+        answers = server.validator_answers(
+            wallet_name="stranger", api=f"127.0.0.1:{taken.getsockname()[1]}", directory=str(tmp_path / "base")
+        )
+        said: list[str] = []
+        assert asyncio.run(run_unattended(Setup(answers), said.append)) == FAILED
+        assert any("no uid on this subnet" in line for line in said)
+        assert any("stopped: The ports are free" in line for line in said)
+        assert not server.config("validator").exists()
+
+
+def test_a_file_edited_by_hand_is_not_replaced_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would be lost is named by its keys, without their values, and a copy stays."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    answers = Answers(nodes="10.0.0.1", directory=str(tmp_path / "b"), network="test", service="none")
+    ClientKey.generate("miner").save(answers.key_path)
+    said: list[str] = []
+    work.install(answers, said.append)
+    with answers.config_path.open("a") as file:
+        file.write('[alerts]\nurls = ["discord://secret/token"]\n')
+    changed = replace(answers, port=50099)
+    lines = asyncio.run(preview(Setup(changed, Phase.INSTALL)))
+    assert ("warn", "lost from it: alerts.urls") in lines
+    assert any("changed in it: bittensor.axon_port" in text for _, text in lines)
+    assert not any("secret" in text for _, text in lines)
+    said.clear()
+    work.install(changed, said.append)
+    assert "lost from it: alerts.urls" in said
+    copies = list(answers.config_path.parent.glob("miner.toml.bak-*"))
+    assert len(copies) == 1
+    assert "discord://secret/token" in copies[0].read_text()
 
 
 def test_nodes_that_take_no_key_stop_it_before_anything_is_written(
@@ -56,7 +135,7 @@ def test_nodes_that_take_no_key_stop_it_before_anything_is_written(
         said, state = list[str](), tmp_path / "setup.json"
         assert asyncio.run(run_unattended(Setup(server.answers()), said.append, state_file=state)) == FAILED
         assert any("takes none of your keys" in line for line in said)
-        assert not server.config.exists()
+        assert not server.config().exists()
 
 
 def test_a_missing_wallet_blocks_before_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +146,7 @@ def test_a_missing_wallet_blocks_before_files_are_written(tmp_path: Path, monkey
         assert asyncio.run(run_unattended(Setup(answers), said.append)) == FAILED
         assert any("stopped:" in line for line in said)
         assert any(line.startswith("3/6") for line in said)
-        assert not server.config.exists()
+        assert not server.config().exists()
 
 
 def test_answers_that_mean_nothing_start_nothing(tmp_path: Path) -> None:

@@ -6,14 +6,14 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from engine.chain.filechain import FileChainAdmin
 from engine.identity.wallets import create_wallet
-from engine.setup.answers import Answers
+from engine.setup.answers import ROLES, Answers, defaults_of
 from engine.ssh.keys import ClientKey
 from tests.support.sshd import free_port
 from tests.support.stand_in_farm import StandInFarm
@@ -30,27 +30,36 @@ class EmptyServer:
     nodes: tuple[str, ...]
 
     def answers(self, **more: object) -> Answers:
-        """Answers that lead to a serving engine here."""
+        """Answers that lead to a serving miner here."""
         values: dict[str, object] = {
-            "network": "local",
-            "chain_endpoint": f"file:{self.root / 'chain.db'}",
-            "wallet_path": str(self.root / "wallets"),
+            **self._of_both(),
             "nodes": ", ".join(self.nodes),
             "external_ip": "127.0.0.1",
             "port": free_port(),
+            **more,
+        }
+        return replace(Answers(), **values)  # type: ignore[arg-type]
+
+    def validator_answers(self, **more: object) -> Answers:
+        """Answers that lead to a serving validator here."""
+        values: dict[str, object] = {**self._of_both(), "api": f"127.0.0.1:{free_port()}", **more}
+        return replace(defaults_of("validator"), **values)  # type: ignore[arg-type]
+
+    def _of_both(self) -> dict[str, object]:
+        return {
+            "network": "local",
+            "chain_endpoint": f"file:{self.root / 'chain.db'}",
+            "wallet_path": str(self.root / "wallets"),
             "health_port": free_port(),
             "metrics_port": free_port(),
             "directory": str(self.root / "base"),
             "service": "background",
             "name": f"setup-{os.getpid()}",
-            **more,
         }
-        return Answers(**values)  # type: ignore[arg-type]
 
-    @property
-    def config(self) -> Path:
+    def config(self, role: str = "miner") -> Path:
         """What the setup writes."""
-        return self.root / "base/config/miner.toml"
+        return self.root / f"base/config/{role}.toml"
 
 
 @contextmanager
@@ -76,7 +85,8 @@ def empty_server(root: Path, monkeypatch: pytest.MonkeyPatch, *, nodes: int = 2)
         try:
             yield server
         finally:
-            end_engines(server.config)
+            for role in ROLES:
+                end_engines(server.config(role))
 
 
 def end_engines(config: Path) -> None:

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import load_miner_config
+from engine.config import detect_role, load_miner_config, load_validator_config
 from engine.errors import ConfigInvalid
-from engine.setup.answers import EXAMPLE, QUESTIONS, Answers, answers_of, problems_of, read_answers
+from engine.setup.answers import ROLES, Answers, answers_of, defaults_of, with_role, with_text
+from engine.setup.answers_file import EXAMPLES, read_answers
 from engine.setup.draft import draft_config, draft_text
 from engine.setup.nodes import MOST, parse_node, parse_nodes, parse_ssh_config
-from engine.setup.phases import FIELDS, ORDER, Phase, Setup, answer, finish, go_back, resume
+from engine.setup.phases import ORDER, Phase, Setup, answer, fields_of, finish, go_back, resume
+from engine.setup.questions import QUESTIONS, problems_of
+from engine.setup.shares import parse_shares
 from engine.setup.state_file import load_state, save_state
 
 GOOD = Answers(nodes="10.0.0.1")
@@ -114,6 +117,11 @@ def test_the_defaults_are_right_for_each_network() -> None:
         ({"assignment": "open"}, "assignment"),
         ({"assignment": "fixed_assignment"}, "validator_hotkey"),
         ({"service": "cron"}, "service"),
+        ({"role": "minor"}, "role"),
+        ({"role": "validator", "shares": "A100=50"}, "shares"),
+        ({"role": "validator", "burn": 101.0}, "burn"),
+        ({"role": "validator", "scoring": "mine"}, "scoring"),
+        ({"role": "validator", "api": "8080"}, "api"),
     ],
 )
 def test_each_mistake_is_said_at_its_field(change: dict[str, object], field: str) -> None:
@@ -121,13 +129,19 @@ def test_each_mistake_is_said_at_its_field(change: dict[str, object], field: str
     assert set(problems_of(replace(GOOD, **change))) == {field}  # type: ignore[arg-type]
 
 
-def test_the_example_is_a_usable_answers_file(tmp_path: Path) -> None:
-    """What --example prints runs as it is."""
+@pytest.mark.parametrize("role", ROLES)
+def test_the_examples_are_usable_answers_files(tmp_path: Path, role: str) -> None:
+    """What --example prints runs as it is, and says nothing but the defaults where they are what is meant."""
     file = tmp_path / "a.toml"
-    file.write_text(EXAMPLE)
+    file.write_text(EXAMPLES[role])
     answers = read_answers(file)
-    assert len(answers.entries()) == 6
-    assert answers.entries()[-1].text == "basilica@gpu-9.example.org:2222"
+    assert answers.role == role
+    if role == "miner":
+        assert len(answers.entries()) == 6
+        assert answers.entries()[-1].text == "basilica@gpu-9.example.org:2222"
+    else:
+        expected = {"burn": 80.0, "directory": "/opt/basilica-validator", "service": "systemd"}
+        assert answers == replace(defaults_of(role), **expected)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -145,10 +159,15 @@ def test_an_answers_file_with_a_mistake_is_refused(tmp_path: Path, text: str, wo
 
 
 def test_every_question_is_on_a_page_and_says_what_a_mistake_costs() -> None:
-    """No field without its price, no page with a field that is no answer."""
-    asked = [key for keys in FIELDS.values() for key in keys]
-    assert sorted(asked) == sorted(QUESTIONS)
-    assert all(hasattr(GOOD, key) and QUESTIONS[key].price for key in asked)
+    """No field without its price, no page with a field that is no answer, none asked twice; the role comes first."""
+    every = set()
+    for role in ROLES:
+        asked = [key for phase in ORDER for key in fields_of(role, phase)]
+        assert len(asked) == len(set(asked))
+        assert asked[0] == "role"
+        every |= set(asked)
+    assert every == set(QUESTIONS)
+    assert all(hasattr(GOOD, key) and QUESTIONS[key].price for key in every)
 
 
 def test_phases_lead_to_the_end_and_back() -> None:
@@ -203,7 +222,7 @@ def test_the_written_file_is_commented_and_loads(tmp_path: Path) -> None:
     file = tmp_path / "miner.toml"
     file.write_text(text)
     config = load_miner_config(file, check=False).config
-    assert config == draft_config(answers).model_copy()
+    assert config == draft_config(answers)
     assert config.bittensor.netuid == 387
     assert config.validator_assignment.min_stake_threshold == 7.0
     assert config.node_management.nodes[0].username == "basilica"
@@ -212,6 +231,82 @@ def test_the_written_file_is_commented_and_loads(tmp_path: Path) -> None:
         index = next(i for i, line in enumerate(lines) if line.startswith(f"{key} = "))
         assert lines[index - 1].startswith("# ")
     assert tomllib.loads(text)["bittensor"]["axon_port"] == answers.port
+
+
+VALIDATOR = replace(defaults_of("validator"), network="test")
+
+
+def test_a_role_brings_its_own_defaults_and_leaves_what_was_given() -> None:
+    """Names of wallet and engine follow the role while nobody changed them; nodes are kept for the way back."""
+    typed = replace(GOOD, wallet_name="mine")
+    turned = with_text(typed, "role", "validator")
+    assert (turned.wallet_name, turned.name, turned.nodes) == ("mine", "validator", "10.0.0.1")
+    assert with_role(GOOD, "validator").wallet_name == "validator"
+    assert with_role(with_role(GOOD, "validator"), "miner") == GOOD
+    assert GOOD.base != with_role(GOOD, "validator").base
+    assert answers_of({"role": "validator"}).name == "validator"
+
+
+def test_another_role_is_another_setup() -> None:
+    """Nothing that was done for a miner counts for a validator."""
+    done = Setup(GOOD, Phase.START, frozenset(ORDER))
+    assert answer(done, with_role(GOOD, "validator")).done == frozenset()
+
+
+def test_a_validator_needs_no_nodes_and_no_address() -> None:
+    """Its defaults can be used as they are."""
+    assert problems_of(defaults_of("validator")) == {}
+    assert defaults_of("validator").burn_percentage == 80.0
+    assert VALIDATOR.burn_percentage == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A100=8 H100=12 B200=80:8", {"A100": (8.0, 1), "H100": (12.0, 1), "B200": (80.0, 8)}),
+        ("h100=33.33, a100=33.33%;b200=33.34", {"H100": (33.33, 1), "A100": (33.33, 1), "B200": (33.34, 1)}),
+        ("H100=100", {"H100": (100.0, 1)}),
+    ],
+)
+def test_shares_are_understood_as_people_write_them(text: str, expected: dict[str, tuple[float, int]]) -> None:
+    """Blanks, commas or semicolons between; case and percent signs do not matter."""
+    assert {name: (share.percent, share.least_gpus) for name, share in parse_shares(text).items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("", "at least one"), ("A100", "CATEGORY=PERCENT"), ("A100=60 H100=30", "sum to 90"), ("A100=50 a100=50", "twice"),
+     ("A100=-5 H100=105", "CATEGORY=PERCENT"), ("A100=100:0", "at least 1"), ("A100=nan", "CATEGORY"),
+     ("A100=1e9", "CATEGORY"), ("\x1b[31m=100", "CATEGORY")],
+)  # fmt: skip
+def test_shares_that_mean_nothing_are_refused_with_the_word(text: str, word: str) -> None:
+    """One sentence that says what is wrong."""
+    with pytest.raises(ConfigInvalid, match=word):
+        parse_shares(text)
+
+
+@pytest.mark.parametrize(("key", "text"), [("min_stake", "-5"), ("burn", "nan"), ("burn", "inf"), ("port", "x")])
+def test_what_is_no_number_is_said_while_it_is_typed(key: str, text: str) -> None:
+    """A mistyped number never becomes the default in silence."""
+    with pytest.raises(ValueError, match="number"):
+        with_text(GOOD, key, text)
+
+
+def test_a_validator_s_file_is_commented_and_loads(tmp_path: Path) -> None:
+    """The engine takes it for a validator's, and it says what the answers said."""
+    answers = replace(VALIDATOR, directory=str(tmp_path), shares="H100=40 B200=60:8", burn=12.5, burn_uid=7)
+    file = tmp_path / "any.toml"
+    file.write_text(draft_text(answers))
+    config = load_validator_config(file, check=False).config
+    assert detect_role(file) == "validator"
+    assert config == draft_config(answers)
+    assert (config.emission.burn_percentage, config.emission.burn_uid) == (12.5, 7)
+    assert config.emission.gpu_allocations["B200"].min_gpu_count == 8
+    assert config.api.bind_address == "127.0.0.1:8080"
+    lines = file.read_text().splitlines()
+    for start in ("network = ", "bind_address = ", "burn_percentage = ", "[emission.gpu_allocations.H100]"):
+        index = next(i for i, line in enumerate(lines) if line.startswith(start))
+        assert lines[index - 1].startswith("# ")
 
 
 def test_answers_come_from_plain_values() -> None:

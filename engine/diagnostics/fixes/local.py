@@ -153,7 +153,9 @@ def _free_port(case: Case) -> tuple[Step, ...]:
     key, port = case.data.get("key", ""), case.data.get("free", "")
     if not key or not port:
         raise CannotFixError("no free port was found")
-    changes: dict[str, object] = {key: int(port)}
+    host = case.data.get("host", "")
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    changes: dict[str, object] = {key: address if key == "api.bind_address" else int(port)}
     if key == "validator_comms.port" and case.data.get("published") == "same":
         changes["bittensor.axon_port"] = int(port)
     return _edit(case, "use a free port", changes)
