@@ -33,9 +33,9 @@ def ask_validator(config: Path | None, noun: str, verb: str, args: Args, on_stor
 
 
 async def _ask(path: Path, noun: str, verb: str, args: Args, on_store: OnStore) -> dict[str, Any]:
-    from engine.app import socket_of
     from engine.clock import SystemClock
     from engine.config import load_validator_config
+    from engine.configured import socket_of
     from engine.control.client import ControlClient
     from engine.errors import EngineUnreachable
     from engine.store import open_store

@@ -175,7 +175,7 @@ def _anchor(text: str) -> Anchor:
 def _url(config: Path | None, database: str | None) -> str:
     if database is not None:
         return database if re.match(r"(sqlite|postgres(ql)?(\+\w+)?):", database) else f"sqlite:{database}"
-    from engine.app import load
+    from engine.configured import load
 
     return load(config).config.database.url
 

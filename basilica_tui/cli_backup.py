@@ -47,7 +47,7 @@ def create(
 ) -> None:
     """Back up an engine, also while it runs."""
     from basilica_tui.cli_config import config_path
-    from engine.app import load
+    from engine.configured import load
     from engine.errors import BackupFailed
     from engine.lifecycle.backup import create_backup
 

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -58,7 +58,7 @@ def config_path(context: typer.Context, given: Path | None) -> Path:
 @config_app.command("validate")
 def validate(context: typer.Context, config: FileOption = None, as_json: JsonOption = False) -> None:
     """Check a file as the engine would; exit status 2 when the engine would refuse it."""
-    from engine.app import load
+    from engine.configured import load
     from engine.errors import ConfigInvalid
 
     path = config_path(context, config)
@@ -90,11 +90,10 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Print every value in force and where it comes from; secrets are masked."""
-    from engine.config import describe, detect_role, load_miner_config, load_validator_config
+    from engine.config import describe, load_config
 
     path = config_path(context, config)
-    is_validator = detect_role(path) == "validator"
-    loaded: Any = load_validator_config(path, check=False) if is_validator else load_miner_config(path, check=False)
+    loaded = load_config(path, check=False)
     rows = [row for row in describe(loaded) if row[2] != "default" or not only_set]
     if as_json:
         values = {key: {"value": value, "source": source} for key, value, source in rows}
@@ -227,7 +226,7 @@ def restore(
 
 
 def _usable(path: Path) -> str:
-    from engine.app import load
+    from engine.configured import load
     from engine.errors import ConfigInvalid
 
     try:
@@ -238,11 +237,9 @@ def _usable(path: Path) -> str:
 
 
 def _load(path: Path) -> RoleConfig:
-    from engine.config import detect_role, load_miner_config, load_validator_config
+    from engine.config import load_config
 
-    if detect_role(path) == "validator":
-        return load_validator_config(path, check=False).config
-    return load_miner_config(path, check=False).config
+    return load_config(path, check=False).config
 
 
 def _masked(config: RoleConfig) -> RoleConfig:
@@ -253,7 +250,7 @@ def _masked(config: RoleConfig) -> RoleConfig:
 
 
 def _way(context: typer.Context, socket: Path | None, path: Path) -> Way:
-    from engine.app import socket_of
+    from engine.configured import socket_of
 
     given = context.find_root().params
     is_here = socket is None and given.get("ssh") is None and given.get("engine") is None

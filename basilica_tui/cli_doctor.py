@@ -161,7 +161,7 @@ def _engine(path: Path) -> Act:
     """Actions of the running engine; asked for only when a plan needs one."""
 
     async def act(verb: str, args: Mapping[str, object]) -> object:
-        from engine.app import socket_of
+        from engine.configured import socket_of
         from engine.control.client import ControlClient
 
         client = await ControlClient.connect(socket_of(path))

@@ -69,7 +69,7 @@ def find_socket(socket: Path | None, config: Path | None) -> Path:
     if socket is not None:
         return socket
     if config is not None:
-        from engine.app import socket_of
+        from engine.configured import socket_of
 
         return socket_of(config)
     found = find_sockets()

@@ -8,7 +8,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -46,15 +46,13 @@ def info(
 def _configured(context: typer.Context, given: Path | None) -> Mapping[str, Sequence[Spot]]:
     from basilica_tui.cli_config import config_path
     from basilica_tui.places import Spot, engine_spots, spot
-    from engine.config import describe, detect_role, load_miner_config, load_validator_config
-    from engine.control.paths import default_socket
+    from engine.config import describe, load_config
+    from engine.configured import role_name, socket_to_serve
     from engine.errors import ConfigInvalid
 
     try:
         path = config_path(context, given)
-        role = detect_role(path)
-        load: Any = load_validator_config if role == "validator" else load_miner_config
-        loaded = load(path, check=False)
+        loaded = load_config(path, check=False)
     except ConfigInvalid as error:
         return {"engine": [Spot("configuration", error.message, error.hint or "")]}
     named = given or context.find_root().params.get("config")
@@ -63,7 +61,7 @@ def _configured(context: typer.Context, given: Path | None) -> Mapping[str, Sequ
     values = loaded.config
     names = {one.name for one in spots}
     derived = {
-        "control socket": values.engine.socket or default_socket(values.engine.name or role),
+        "control socket": socket_to_serve(values),
         "data directory": values.data_dir,
         "recording": values.recording_dir,
     }
@@ -75,7 +73,7 @@ def _configured(context: typer.Context, given: Path | None) -> Mapping[str, Sequ
     changed = [key for key, _, source in describe(loaded) if source == "environment"]
     if changed:
         spots.append(Spot("environment", ", ".join(changed), "BASILICA_* variables"))
-    return {f"engine ({role})": spots}
+    return {f"engine ({role_name(values)})": spots}
 
 
 def _text(groups: Mapping[str, Sequence[Spot]]) -> str:

@@ -68,7 +68,7 @@ def _source(where: Path | None, config: Path | None) -> Path:
         return where
     named = config or (Path(os.environ["BASILICA_CONFIG_PATH"]) if "BASILICA_CONFIG_PATH" in os.environ else None)
     if named is not None:
-        from engine.app import load
+        from engine.configured import load
 
         return load(named).config.recording_dir
     local = Path("data") / "recording"

@@ -97,15 +97,12 @@ def _choice(
     check: bool = False,
 ) -> ServiceChoice:
     from basilica_tui.cli_config import config_path
-    from engine.config import detect_role, load_miner_config, load_validator_config
+    from engine.config import load_config
     from engine.deployment.install import SYSTEM_UNITS, ServiceChoice, user_units
     from engine.deployment.needs import needs_of, owner_of
 
     path = config_path(context, config).resolve()
-    if detect_role(path) == "validator":
-        needs = needs_of(load_validator_config(path, check=check).config, path, working_directory=working_directory)
-    else:
-        needs = needs_of(load_miner_config(path, check=check).config, path, working_directory=working_directory)
+    needs = needs_of(load_config(path, check=check).config, path, working_directory=working_directory)
     units = user_units(Path.home()) if for_user else Path(os.environ.get("BASILICA_UNIT_DIR") or SYSTEM_UNITS)
     user = "" if for_user else run_as or owner_of(needs.hotkey) or "root"
     return ServiceChoice(needs, for_user, units, user, start=start)

@@ -66,7 +66,7 @@ def support_bundle(
 
 
 def _configuration(context: typer.Context, given: Path | None, bundle: Bundle) -> tuple[Path | None, AnyLoaded | None]:
-    from engine.app import load
+    from engine.configured import load
     from engine.errors import BasilicaError, ConfigInvalid
 
     try:
@@ -103,7 +103,7 @@ def _socket(path: Path | None, loaded: AnyLoaded | None) -> Path | None:
     from engine.control.paths import find_sockets
 
     if path is not None and loaded is not None:
-        from engine.app import socket_of
+        from engine.configured import socket_of
 
         return socket_of(path)
     found = find_sockets()

@@ -65,7 +65,7 @@ def copy_to_edit(path: Path) -> Iterator[tuple[Path, str]]:
 
 def judge_copy(path: Path, copy: Path) -> Edited:
     """Read the copy as the engine would. Raises ConfigInvalid when one of both cannot be read at all."""
-    from engine.config import detect_role, load_miner_config, load_validator_config
+    from engine.config import load_config
     from engine.config.toml_file import read_toml
 
     old, new = read_toml(path.expanduser().resolve()).text, _text_of(copy)
@@ -74,9 +74,7 @@ def judge_copy(path: Path, copy: Path) -> Edited:
     diff = tuple(masked(line) for line in difflib.unified_diff(
         old.splitlines(), new.splitlines(), path.name, "edited", lineterm="", n=2))  # fmt: skip
     try:
-        is_validator = detect_role(copy) == "validator"
-        warnings = load_validator_config(copy).warnings if is_validator else load_miner_config(copy).warnings
-        return Edited(new, diff, (), warnings)
+        return Edited(new, diff, (), load_config(copy).warnings)
     except ConfigInvalid as error:
         found = error.problems or (error.message,)
         return Edited(new, diff, tuple(problem.replace(str(copy), path.name) for problem in found))

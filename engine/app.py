@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import os
 import secrets
 import signal
 import sys
@@ -21,14 +20,15 @@ from engine import eventloop
 from engine.chain import Chain, open_chain
 from engine.chain.cached import MetagraphCache
 from engine.clock import SystemClock
-from engine.config import Loaded, MinerConfig, ValidatorConfig, detect_role, load_miner_config, load_validator_config
-from engine.control.actions import ActionTable, Handler
-from engine.control.paths import default_socket, socket_to_call
+from engine.config import Loaded, MinerConfig, ValidatorConfig
+from engine.configured import Config, data_dir_of, engine_name, load, role_name, socket_to_serve
+from engine.control.actions import ActionTable
 from engine.control.ring import LogRing
 from engine.control.server import ControlServer
 from engine.control.state import LiveState
-from engine.errors import ConfigInvalid, ControlRefused
+from engine.errors import ControlRefused
 from engine.events import EngineStarted, EngineStopping, EventBus
+from engine.examining import add_doctor, add_ladder, add_outside_view
 from engine.heap import keep_heap_small
 from engine.identity.wallets import OpenWallet, open_wallet
 from engine.lean import load_sdk
@@ -42,19 +42,16 @@ from engine.observe.metrics import MinerMetrics, ValidatorMetrics
 from engine.observe.service_manager import ServiceManager
 from engine.observe.watching import Watching
 from engine.recording.recorder import Recorder
-from engine.setup.ladder import LadderActions
 from engine.ssh.host_keys import HostKeys
 from engine.store import Store, open_store
 from engine.supervisor import Supervisor
 from engine.version import __version__
 
 if TYPE_CHECKING:
-    from engine.diagnostics.actions import DoctorActions
     from engine.validator.role import ValidatorRole
 
 log = structlog.get_logger()
 METAGRAPH_KEY = "chain.metagraph"
-Config = MinerConfig | ValidatorConfig
 Role: TypeAlias = "MinerRole | ValidatorRole"
 
 
@@ -86,7 +83,7 @@ def run_daemon(config_path: Path | None, *, revoke_on_exit: bool = False) -> int
         ask=getpass.getpass if sys.stdin.isatty() else None,
     )
     eventloop.run(Engine(config, wallet, ring, read=read, path=loaded.path).run())
-    log.info(f"Basilica {_role_name(config).capitalize()} stopped")
+    log.info(f"Basilica {role_name(config).capitalize()} stopped")
     return 0
 
 
@@ -104,26 +101,6 @@ def set_up_logging(config: Config, ring: LogRing) -> None:
     section = config.logging
     file = None if section.file is None else LogFile(section.file, section.max_file_size, section.max_files)
     configure_logging(section.level, section.format, ring, file=file)
-
-
-def load(config_path: Path | None) -> Loaded[MinerConfig] | Loaded[ValidatorConfig]:
-    """Read the file as what it is: a miner's or a validator's. Raises ConfigInvalid."""
-    if config_path is None:
-        named = os.environ.get("BASILICA_CONFIG_PATH")
-        if named is None:
-            raise ConfigInvalid(
-                "no configuration was named", hint="give --config miner.toml or --config validator.toml"
-            )
-        config_path = Path(named)
-    if detect_role(config_path) == "validator":
-        return load_validator_config(config_path)
-    return load_miner_config(config_path)
-
-
-def socket_of(config_path: Path) -> Path:
-    """The control socket of the engine that this file configures. Raises ConfigInvalid."""
-    config = load(config_path).config
-    return config.engine.socket or socket_to_call(config.engine.name or _role_name(config))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +143,7 @@ class Engine:
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or an operator's stop. Raises BasilicaError when it cannot start or go on."""
         control = ControlServer(
-            _socket(self._config),
+            socket_to_serve(self._config),
             self._state,
             clock=self._clock,
             logs=self._ring,
@@ -234,12 +211,10 @@ class Engine:
             role.add_actions(self._actions)
             watching.add_services(self._supervisor)
             watching.add_actions(self._actions)
-            self._add_doctor(role, opened)
-            if isinstance(role, MinerRole):
-                self._add_outside_view(role)
+            self._add_examinations(role, opened.chain)
             self._add_reloading(role, watching)
             self._add_common_services(control, opened.store, recorder)
-            log.info(f"All {_role_name(config)} services started successfully")
+            log.info(f"All {role_name(config)} services started successfully")
             eventloop.keep_what_is_loaded()
             supervising = asyncio.create_task(self._supervisor.run())
             told = asyncio.create_task(stopping.wait())
@@ -371,8 +346,8 @@ class Engine:
         self.bus.emit(
             EngineStarted(
                 at=self._clock.now(),
-                role=_role_name(self._config),
-                name=self._config.engine.name or _role_name(self._config),
+                role=role_name(self._config),
+                name=engine_name(self._config),
                 build=__version__,
                 hotkey=self._wallet.signer.hotkey,
                 network=section.network,
@@ -381,55 +356,12 @@ class Engine:
             )
         )
 
-    def _add_doctor(self, role: Role, opened: _Open) -> None:
-        """Its rooms are many, so they are imported when somebody asks for the first time."""
-        made: list[DoctorActions] = []
-
-        def doctor() -> DoctorActions:
-            if not made:
-                from engine.diagnostics.actions import DoctorActions, Surgery  # noqa: PLC0415
-                from engine.diagnostics.patient import load_patient, patient_of  # noqa: PLC0415
-
-                path = self._path
-                pool = role.pool if isinstance(role, MinerRole) else None
-                surgery = Surgery(
-                    lambda: patient_of(self._config) if path is None else load_patient(path),
-                    self._clock,
-                    self.bus.emit,
-                    HostKeys(data_dir_of(self._config) / "known_hosts") if pool is None else pool.host_keys,
-                    pool,
-                    opened.chain,
-                    self._actions,
-                )
-                made.append(DoctorActions(surgery))
-            return made[0]
-
-        def verb(name: str) -> Handler:
-            return lambda args, report: doctor().act(name, args, report)
-
-        for name, words, danger in (
-            ("doctor.run", "examine a node, or everything", False),
-            ("doctor.plan", "show what a fix would do", False),
-            ("doctor.fix", "run a plan that was shown", True),
-        ):
-            self._actions.register(name, verb(name), help=words, danger=danger)
-
-    def _add_outside_view(self, role: MinerRole) -> None:
-        from engine.diagnostics.outside import OutsideWatch  # noqa: PLC0415 - a validator has no use for it
-
-        nodes = self._state.nodes
-        watch = OutsideWatch(
-            role.pool,
-            lambda: self._state.engine.axon_advertised,
-            lambda: [
-                n.target for n in role.fleet.nodes.values() if (v := nodes.get(n.node_id)) and v.state == "healthy"
-            ],
-            clock=self._clock,
-            emit=self.bus.emit,
-            name=lambda peer: (nodes[peer.node_id].label if peer.node_id in nodes else "") or peer.host,
-        )
-        self._supervisor.add("outside", watch.run)
-        self._actions.register("reach.check", watch.act, help="let a node call the axon from outside", danger=False)
+    def _add_examinations(self, role: Role, chain: Chain) -> None:
+        actions, clock, bus = self._actions, self._clock, self.bus
+        pool = role.pool if isinstance(role, MinerRole) else None
+        add_doctor(actions, self._config, self._path, clock=clock, bus=bus, pool=pool, chain=chain)
+        if isinstance(role, MinerRole):
+            add_outside_view(actions, self._supervisor, role, self._state, clock=clock, bus=bus)
 
     def _add_reloading(self, role: Role, watching: Watching) -> None:
         appliers: dict[Area, Applier] = {"logging": self._apply_logging, "alerts": watching.apply}
@@ -438,7 +370,7 @@ class Engine:
         reloader = Reloader(self._config, self._read, appliers, clock=self._clock, emit=self.bus.emit)
         reloader.add_actions(self._actions)
         if isinstance(role, MinerRole):
-            self._add_ladder(reloader)
+            add_ladder(self._actions, reloader, self._clock)
         self._supervisor.add("reload", reloader.run)
 
         def hang_up() -> None:
@@ -446,13 +378,6 @@ class Engine:
             reloader.ask()
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
-
-    def _add_ladder(self, reloader: Reloader) -> None:
-        def running() -> MinerConfig:
-            assert isinstance(reloader.running, MinerConfig)
-            return reloader.running
-
-        LadderActions(running, self._clock).add_actions(self._actions)
 
     async def _apply_logging(self, config: Config) -> None:
         set_up_logging(config, self._ring)
@@ -471,19 +396,3 @@ class Engine:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop, signal.Signals(number).name)
         self._actions.register("engine.stop", act, help="stop this engine", danger=True)
-
-
-def data_dir_of(config: Config) -> Path:
-    """Where known hosts and other small files live: configured, else beside the database file, else ``./data``."""
-    if config.engine.data_dir is not None:
-        return config.engine.data_dir
-    file = config.database.file
-    return Path("data") if file is None else file.parent
-
-
-def _socket(config: Config) -> Path:
-    return config.engine.socket or default_socket(config.engine.name or _role_name(config))
-
-
-def _role_name(config: Config) -> str:
-    return "miner" if isinstance(config, MinerConfig) else "validator"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from engine.config.check_miner import check_miner_config
 from engine.config.check_validator import check_validator_config
 from engine.config.detect import detect_role
-from engine.config.load import Loaded, load_miner_config, load_validator_config
+from engine.config.load import Loaded, load_config, load_miner_config, load_validator_config
 from engine.config.masking import mask_config
 from engine.config.miner import MinerConfig, NodeConfig
 from engine.config.render import render_config
@@ -24,6 +24,7 @@ __all__ = [
     "check_validator_config",
     "describe",
     "detect_role",
+    "load_config",
     "load_miner_config",
     "load_validator_config",
     "mask_config",

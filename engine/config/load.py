@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from engine.config.check_miner import find_in_miner, settle_ports
 from engine.config.check_validator import find_in_validator
 from engine.config.common import RoleConfig
+from engine.config.detect import detect_role
 from engine.config.environment import EnvironmentLayer, read_environment
 from engine.config.findings import Findings
 from engine.config.miner import MinerConfig
@@ -66,6 +67,15 @@ def load_validator_config(
     source = _Source(path, os.environ if env is None else env, ValidatorConfig, "validator")
     config, failed = source.validate(ValidatorConfig)
     return source.finish(config, failed, find_in_validator if check else None)
+
+
+def load_config(
+    path: Path, *, env: Mapping[str, str] | None = None, check: bool = True
+) -> Loaded[MinerConfig] | Loaded[ValidatorConfig]:
+    """Load a file as what it is, a miner's or a validator's; the same rules as ``load_miner_config``."""
+    if detect_role(path) == "validator":
+        return load_validator_config(path, env=env, check=check)
+    return load_miner_config(path, env=env, check=check)
 
 
 class _Source:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.config import MinerConfig, ValidatorConfig, detect_role, load_miner_config, load_validator_config
+from engine.config import MinerConfig, ValidatorConfig, load_config
 from engine.config.check_miner import find_in_miner
 from engine.config.check_validator import find_in_validator
 from engine.config.findings import Findings
@@ -89,8 +89,7 @@ def load_patient(path: Path) -> Patient:
     except ConfigInvalid as error:
         return Patient(None, path, error.message)
     try:
-        is_validator = detect_role(path) == "validator"
-        lenient = load_validator_config(path, check=False) if is_validator else load_miner_config(path, check=False)
+        lenient = load_config(path, check=False)
     except ConfigInvalid as error:
         return Patient(None, path, "", tuple(("", text) for text in error.problems or (error.message,)))
     problems, warnings = _findings(lenient.config)

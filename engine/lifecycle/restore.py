@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine.config import detect_role, load_miner_config, load_validator_config
+from engine.config import load_config
 from engine.config.common import RoleConfig
 from engine.config.save import save_config
 from engine.errors import BackupFailed, ConfigInvalid
@@ -182,9 +182,7 @@ def _settle_config(manifest: Manifest, staging: Path, directory: Path, *, adapt:
 
 
 def _config(path: Path) -> RoleConfig:
-    if detect_role(path) == "validator":
-        return load_validator_config(path, env={}, check=False).config
-    return load_miner_config(path, env={}, check=False).config
+    return load_config(path, env={}, check=False).config
 
 
 def _places(manifest: Manifest, directory: Path, config: RoleConfig) -> dict[str, object]:

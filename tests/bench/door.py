@@ -29,8 +29,9 @@ import grpc
 from bittensor.sp_core import Keypair
 
 from engine import eventloop
-from engine.app import Engine, load
+from engine.app import Engine
 from engine.clock import SystemClock
+from engine.configured import load
 from engine.control.ring import LogRing
 from engine.identity import payloads
 from engine.identity.signatures import KeypairSigner, verify

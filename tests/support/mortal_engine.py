@@ -13,7 +13,8 @@ import signal
 import sys
 from pathlib import Path
 
-from engine.app import Engine, load
+from engine.app import Engine
+from engine.configured import load
 from engine.control.ring import LogRing
 from engine.events import Event
 from engine.identity.wallets import open_wallet

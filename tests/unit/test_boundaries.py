@@ -27,6 +27,12 @@ def test_the_console_loads_no_engine_room(module: str) -> None:
     assert loaded_by(f"import {module}", heavy) == set()
 
 
+def test_who_asks_about_a_configuration_loads_no_engine() -> None:
+    """Commands that look for an engine's socket or judge its file start without the rooms that the file configures."""
+    heavy = {"grpc", "sqlalchemy", "bittensor", "asyncssh", "engine.app", "engine.miner", "engine.store"}
+    assert loaded_by("import engine.configured", heavy) == set()
+
+
 def test_a_miner_loads_no_fastapi() -> None:
     """Health and metrics of a miner are served without the REST framework that only a validator needs."""
     assert loaded_by("import engine.app", {"fastapi"}) == set()
