@@ -68,8 +68,12 @@ def _verification_word(view: VerificationView, look: Look) -> Span:
 
 
 def _running_first(view: VerificationView) -> float:
-    """What runs before what waits, then by verdict."""
-    return {"running": 0, "queued": 1}.get(view.phase, 2) * 100.0 + look_of(VERIFICATION_STATES, view.state).rank
+    """Full verifications that run before those that wait, then by verdict.
+
+    Lightweight checks come and go by the dozen: rows that change places for them could not be read.
+    """
+    phase = "" if view.phase_tier == "lightweight" else view.phase
+    return {"running": 0, "queued": 1}.get(phase, 2) * 100.0 + look_of(VERIFICATION_STATES, view.state).rank
 
 
 VERIFICATIONS: Table[VerificationView] = Table(

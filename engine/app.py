@@ -173,7 +173,7 @@ class Engine:
 
     async def _serve(self, control: ControlServer, opened: _Open) -> None:
         events = opened.store.events.writer
-        self.bus.subscribe(lambda event: control.publish(self._state.apply(event)))
+        self.bus.subscribe(lambda event: control.publish(self._state.apply(event)), passing=True)
         self.bus.subscribe(events.append)
         self.bus.subscribe(log_event)
         self.bus.subscribe(self._manager.listen)

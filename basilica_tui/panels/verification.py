@@ -16,7 +16,7 @@ VERDICTS: Mapping[str, str] = {"ok": "good", "failed": "bad", "skipped": "dim", 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a full verification as the engine told it."""
+    """One step as the engine told it."""
 
     name: str
     verdict: str
@@ -25,9 +25,14 @@ class Step:
 
 
 def steps_of(view: VerificationView) -> tuple[Step, ...]:
-    """The steps that are done; text that is none is left out."""
+    """The steps of the full verification that are done."""
+    return _steps_in(view.steps)
+
+
+def _steps_in(texts: Iterable[str]) -> tuple[Step, ...]:
+    """Steps as the engine told them; text that is none is left out."""
     found = []
-    for text in view.steps:
+    for text in texts:
         name, _, rest = text.partition(" ")
         verdict, _, rest = rest.partition(" ")
         took, _, evidence = rest.partition(" ")
@@ -41,25 +46,31 @@ def progress_words(view: VerificationView, look: Look) -> tuple[str, str]:
     if view.phase == "queued":
         return f"queued {age(view.phase_since, look)}", "dim"
     if view.phase == "running":
-        done = len(view.steps)
-        return f"{bar(view.progress, 6, look.symbols)} {done}/{view.steps_total or '?'}", "accent"
+        done, total = len(view.steps), view.steps_total
+        if view.phase_tier == "lightweight":
+            done, total = len(view.light_steps), view.light_total
+        return f"{bar(view.progress, 6, look.symbols)} {done}/{total or '?'}", "accent"
     if view.rental_id:
         return f"rented {age(view.rented_since, look)}", "accent"
     return look.symbols.dash, "dim"
 
 
 def queue_line(views: Iterable[VerificationView], look: Look) -> Line:
-    """``queue 3 · running 2 · failed 1``."""
-    queued = running = failed = 0
+    """``queue 3 · running 2 full, 12 light · failed 1``."""
+    queued = running = light = failed = 0
     for view in views:
         queued += view.phase == "queued"
-        running += view.phase == "running"
+        running += view.phase == "running" and view.phase_tier != "lightweight"
+        light += view.phase == "running" and view.phase_tier == "lightweight"
         failed += view.state in ("failed", "access_lost")
     dot = f"  {look.symbols.dot}  "
     return (
         (f"queue {queued:,}", "accent" if queued else "dim"),
         (dot, "dim"),
-        (f"running {running:,}", "accent" if running else "dim"),
+        (
+            f"running {running:,} full, {light:,} light" if light else f"running {running:,}",
+            "accent" if running or light else "dim",
+        ),
         (dot, "dim"),
         (f"failed {failed:,}", "bad" if failed else "dim"),
     )
@@ -95,9 +106,13 @@ def verification_lines(view: VerificationView, look: Look) -> list[Line]:
         none = " none since the engine started; older ones are in the store (REST: /verification/results)"
         lines.append(((none, "dim"),))
     lines += [_step_line(step, look) for step in steps]
-    if view.phase == "running" and view.steps_total > len(steps):
+    if view.phase == "running" and view.phase_tier != "lightweight" and view.steps_total > len(steps):
         left = view.steps_total - len(steps)
         lines.append(((f" {symbols.half} {plural(left, 'step')} to go", "accent"),))
+    light = _steps_in(view.light_steps)
+    if light:
+        lines += [(), ((" STEPS OF THE NEWEST LIGHTWEIGHT CHECK", "title"),)]
+        lines += [_step_line(step, look) for step in light]
     if view.gpu_uuids:
         lines += [(), ((f" {plural(len(view.gpu_uuids), 'GPU')} ", "title"), (view.gpu_model, ""))]
         lines += [((f"   {uuid}", "dim"),) for uuid in view.gpu_uuids]

@@ -318,6 +318,9 @@ class VerificationView:
     steps_total: int = 0
     steps: tuple[str, ...] = ()
     """Of the newest full verification: step, verdict, milliseconds and evidence, separated by blanks."""
+    light_total: int = 0
+    light_steps: tuple[str, ...] = ()
+    """The same of the newest lightweight check. These are shown while they hold and stand in no recording."""
     banned_until: float | None = None
     rental_id: str = ""
     """Empty while nobody has rented it."""

@@ -112,6 +112,7 @@ from engine.events.records import (
 )
 from engine.events.validator import (
     AccessLost,
+    LightweightMoved,
     MinerAnswered,
     MinerDiscovered,
     MinerFailed,
@@ -181,6 +182,7 @@ __all__ = [
     "KeyLinesSeen",
     "KeyRemoved",
     "LeftoversAdopted",
+    "LightweightMoved",
     "LiveSessionsSeen",
     "MetagraphRead",
     "MinerAnswered",

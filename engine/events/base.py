@@ -18,6 +18,8 @@ class Event:
     kind: ClassVar[str] = "event"
     version: ClassVar[int] = 1
     severity: ClassVar[Severity] = "info"
+    passing: ClassVar[bool] = False
+    """Told to those who look on now; nobody stores, records, logs or counts it."""
     at: float
 
 

@@ -14,14 +14,17 @@ class EventBus:
     """
 
     def __init__(self) -> None:
-        self._listeners: list[EventSink] = []
+        self._listeners: list[tuple[EventSink, bool]] = []
 
-    def subscribe(self, listener: EventSink) -> Callable[[], None]:
-        """Add a listener; the returned function removes it."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+    def subscribe(self, listener: EventSink, *, passing: bool = False) -> Callable[[], None]:
+        """Add a listener, of passing events too when it wants them; the returned function removes it."""
+        entry = listener, passing
+        self._listeners.append(entry)
+        return lambda: self._listeners.remove(entry)
 
     def emit(self, event: Event) -> None:
-        """Tell everybody."""
-        for listener in tuple(self._listeners):
-            listener(event)
+        """Tell everybody, of a passing event those who want such."""
+        is_passing = event.passing
+        for listener, wants_passing in tuple(self._listeners):
+            if wants_passing or not is_passing:
+                listener(event)

@@ -148,6 +148,28 @@ class VerificationStepFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LightweightMoved(Event):
+    """A lightweight check waits for its turn, began, or ended a step: there are millions of them a day.
+
+    ``step``, ``verdict``, ``evidence`` and ``duration_ms`` tell the step that ended, if one did.
+    """
+
+    kind = "verification.lightweight_moved"
+    severity = "debug"
+    passing = True
+    miner_hotkey: str
+    miner_uid: int
+    node_id: str
+    endpoint: str
+    waits: bool
+    steps: int
+    step: str = ""
+    verdict: str = ""
+    evidence: str = ""
+    duration_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeMisbehaved(Event):
     """A node did what an honest one does not; ``banned_until`` is set when that adds up to a ban."""
 

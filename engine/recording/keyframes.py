@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from engine.control.folds.common import Memory
-from engine.control.models import COLLECTIONS, EngineView, LogRecord, VerificationView, place_id, view_to_json
+from engine.control.models import COLLECTIONS, EngineView, LogRecord, VerificationView, View, place_id, view_to_json
 from engine.control.state import LiveState
 from engine.events import KINDS, Event, event_to_record
 from engine.recording.shapes import fitting
@@ -29,7 +29,7 @@ _LINE = json.JSONEncoder(separators=(",", ":"), default=str)
 
 def keyframe_of(state: LiveState, at: float) -> dict[str, object]:
     """Everything that the fold knows at this moment."""
-    views = {name: [view_to_json(view) for view in rows.values()] for name, rows in state.collections().items()}
+    views = {name: [_kept(view) for view in rows.values()] for name, rows in state.collections().items()}
     memory = {f.name: getattr(state.memory, f.name) for f in dataclasses.fields(Memory)}
     return {
         "at": at,
@@ -38,6 +38,16 @@ def keyframe_of(state: LiveState, at: float) -> dict[str, object]:
         "memory": json.loads(json.dumps(memory, default=sorted)),
         "views": views,
     }
+
+
+def _kept(view: View) -> dict[str, object]:
+    """A view without what passing events said: nothing in a recording would end it."""
+    values = view_to_json(view)
+    if isinstance(view, VerificationView):
+        values |= {"light_steps": (), "light_total": 0}
+        if view.phase_tier == "lightweight":
+            values |= {"phase": "", "phase_tier": "", "phase_since": None, "progress": 1.0}
+    return values
 
 
 def state_from(keyframe: Record) -> LiveState:

@@ -19,6 +19,7 @@ from engine.errors import BasilicaError, NodeBanned, SshAuthFailed
 from engine.events import (
     AccessLost,
     EventSink,
+    LightweightMoved,
     NodeVerified,
     VerificationQueued,
     VerificationStarted,
@@ -96,18 +97,28 @@ class NodeChecks:
         """One lightweight check, recorded and told."""
         self._light.add(due.place)
         try:
+            self._tell_light(due, waits=True)
             async with self._slots.taken():
                 await self._breath.drawn()
+                self._tell_light(due)
                 finding = await check_lightly(
                     due.session.pool,
                     due.target,
                     clock=self._clock,
                     timeout_s=self._settings.command_timeout_s,
                     held_uuids=due.held_uuids,
+                    report=lambda result: self._tell_light(due, result),
                 )
             await self._record(due, check_of(due, str(uuid.uuid4()), self._clock.now(), finding))
         finally:
             self._light.discard(due.place)
+
+    def _tell_light(self, due: Due, result: StepResult | None = None, *, waits: bool = False) -> None:
+        ended: dict[str, Any] = {}
+        if result is not None:
+            ended = {"step": result.step, "verdict": result.verdict, "evidence": result.evidence,
+                     "duration_ms": result.duration_ms}  # fmt: skip
+        self._emit(LightweightMoved(at=self._clock.now(), waits=waits, steps=len(LIGHT_STEPS), **who(due), **ended))
 
     def enqueue(self, due: Due, reason: str) -> None:
         """Have the node verified fully when its turn comes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.clock import Clock
@@ -32,11 +33,12 @@ async def check_lightly(
     clock: Clock,
     timeout_s: float,
     held_uuids: frozenset[str] = frozenset(),
+    report: Callable[[StepResult], None] = lambda _: None,
 ) -> Finding:
     """Log in, ask, log out. The connection is closed so that it does not outlive the granted access.
 
     At least one GPU must be one of ``held_uuids``, those that the last full verification found; none means any.
-    ``timeout_s`` bounds each step.
+    ``timeout_s`` bounds each step; ``report`` is told of each.
     """
     started = clock.monotonic()
     gpus: GpuFacts | None = None
@@ -58,10 +60,13 @@ async def check_lightly(
     try:
         for name, work in zip(LIGHT_STEPS, works, strict=True):
             steps.append(await take_step(name, timeout_s, work, target=target, clock=clock))
+            report(steps[-1])
             if steps[-1].error is not None:
                 break
     finally:
         await pool.drop(target)
     error = steps[-1].error
-    steps += [StepResult(name, "skipped", f"{steps[-1].step} failed", 0.0) for name in LIGHT_STEPS[len(steps) :]]
-    return Finding((clock.monotonic() - started) * 1000, gpus, error, tuple(steps))
+    skipped = [StepResult(name, "skipped", f"{steps[-1].step} failed", 0.0) for name in LIGHT_STEPS[len(steps) :]]
+    for step in skipped:
+        report(step)
+    return Finding((clock.monotonic() - started) * 1000, gpus, error, (*steps, *skipped))

@@ -24,7 +24,15 @@ from engine.config.validator import (
 from engine.control.actions import ActionTable
 from engine.control.state import LiveState
 from engine.errors import RentalInvalid
-from engine.events import Event, EventBus, NodeVerified, VerificationQueued, VerificationStepFinished, WeightsSet
+from engine.events import (
+    Event,
+    EventBus,
+    LightweightMoved,
+    NodeVerified,
+    VerificationQueued,
+    VerificationStepFinished,
+    WeightsSet,
+)
 from engine.localnet.gpu_model import GpuModel
 from engine.rest import ApiKeys, RestParts, rest_app
 from engine.ssh.host_keys import HostKeys
@@ -72,6 +80,8 @@ class Running:
     config: ValidatorConfig
     metagraph: MetagraphCache
     events: list[Event] = field(default_factory=list)
+    moves: list[str] = field(default_factory=list)
+    """How lightweight checks went on."""
 
     def verified(self) -> list[tuple[str, bool, str]]:
         return [(e.tier, e.ok, e.error_code) for e in self.events if type(e) is NodeVerified]
@@ -112,8 +122,10 @@ async def validator(subnet: MinerSubnet, **sections: Any) -> AsyncIterator[Runni
 
     def fold(event: Event) -> None:
         state.apply(event)
+        if isinstance(event, LightweightMoved):
+            running.moves.append("waits" if event.waits else f"{event.step} {event.verdict}".strip() or "begins")
 
-    bus.subscribe(fold)
+    bus.subscribe(fold, passing=True)
     try:
         yield running
     finally:
@@ -208,7 +220,9 @@ async def test_a_node_that_changes_fails_and_misbehaves(sshd_nodes: Nodes, subne
         validated = running.store.validated
         await running.role.verify_all()
         furnish(node)  # other UUIDs
+        assert running.moves == []
         await running.role.verify_all()
+        assert running.moves == ["waits", "begins", "host_key ok", "ssh_login ok", "gpu failed"]
         (row,) = await validated.nodes()
         assert (row.status, row.run_since, await validated.claims()) == ("offline", None, [])
         await running.role.clean_up()
@@ -226,8 +240,9 @@ async def test_a_node_that_changes_fails_and_misbehaves(sshd_nodes: Nodes, subne
         for at in (now - 30, now - 20, now - 10):
             await validated.add_misbehaviour(Misbehaviour(row.miner_hotkey, row.node_id, at, "malicious_result"))
         steps = len([e for e in running.events if isinstance(e, VerificationStepFinished)])
+        running.moves.clear()
         await running.role.verify_all()
-        assert running.verified()[-1] == ("lightweight", False, "node_banned")
+        assert (running.verified()[-1], running.moves) == (("lightweight", False, "node_banned"), [])
         assert len([e for e in running.events if isinstance(e, VerificationStepFinished)]) == steps
 
 

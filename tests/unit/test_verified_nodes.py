@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from basilica_tui.format import Look
+from basilica_tui.panels.verification import progress_words, queue_line, verification_lines
 from basilica_tui.tables import item_name, item_words
 from basilica_tui.validator_tables import VERIFICATIONS
 from engine import events as ev
 from engine.control.models import VerificationView, view_from_json
 from engine.control.state import LiveState
-from engine.events import Event
+from engine.events import Event, EventBus
 from engine.observe.metrics import ValidatorMetrics
 from engine.recording.keyframes import keyframe_of, state_from
 
@@ -151,3 +153,68 @@ def test_counts_of_a_forgotten_node_go_alone() -> None:
     text = metrics.render().decode()
     assert 'miner_successful_validations_total{miner_uid="2",node_id="gpu-01"} 2.0' in text
     assert 'miner_successful_validations_total{miner_uid="1"' not in text
+
+
+def moved(miner: str, *, waits: bool = False, **step: Any) -> ev.LightweightMoved:
+    return ev.LightweightMoved(
+        at=5.0, miner_hotkey=miner, miner_uid=1, node_id=NODE, endpoint="u@h:22", waits=waits, steps=3, **step
+    )
+
+
+def ended(name: str) -> dict[str, Any]:
+    return {"step": name, "verdict": "ok", "evidence": "fine", "duration_ms": 4.0}
+
+
+def test_a_lightweight_check_is_seen_while_it_goes_on() -> None:
+    """It waits, runs and ends step by step; the ladder of the last full verification stays what it was."""
+    state = fold(*started(ONE), step(ONE, "host_key", 0), finished(ONE), moved(ONE, waits=True))
+    view = state.verifications[f"{ONE}/{NODE}"]
+    assert (view.phase, view.phase_tier, view.progress, view.light_steps) == ("queued", "lightweight", 0.0, ())
+    state.apply(moved(ONE))
+    state.apply(moved(ONE, **ended("host_key")))
+    state.apply(moved(ONE, **ended("ssh_login")))
+    assert view.phase == "running"
+    assert view.progress == pytest.approx(2 / 3)
+    assert view.light_steps == ("host_key ok 4 fine", "ssh_login ok 4 fine")
+    assert progress_words(view, Look())[0].endswith(" 2/3")
+    state.apply(finished(ONE, tier="lightweight"))
+    assert (view.phase, view.progress, len(view.light_steps)) == ("", 1.0, 2)
+    assert view.steps == (f"host_key ok 1 {ONE}",)
+    text = "\n".join("".join(part for part, _ in line) for line in verification_lines(view, Look()))
+    assert "STEPS OF THE NEWEST LIGHTWEIGHT CHECK" in text and "ssh_login" in text
+    state.apply(moved(ONE, waits=True))
+    assert state.verifications[f"{ONE}/{NODE}"].light_steps == ()
+
+
+def test_the_queue_counts_both_tiers() -> None:
+    """What waits and runs, of each tier; rows keep their places for lightweight ones."""
+    state = fold(*started(TWO), moved(ONE), moved("5Third", waits=True), finished("5Fourth"))
+    text = "".join(part for part, _ in queue_line(state.verifications.values(), Look()))
+    assert "queue 1" in text and "running 1 full, 1 light" in text
+    now = next(column for column in VERIFICATIONS.columns if column.id == "now")
+    ranks = {view.miner_hotkey: now.sort(view) for view in state.verifications.values()}
+    assert ranks[TWO] == min(ranks.values())  # type: ignore[type-var]
+    assert {ranks[ONE], ranks["5Third"]} == {now.sort(VerificationView("n"))}
+
+
+def test_what_passes_is_in_no_recording() -> None:
+    """Its end would not be there either: a keyframe has the row as it was without it."""
+    state = fold(finished(ONE), moved(ONE), moved(ONE, **ended("host_key")))
+    (view,) = state_from(json.loads(json.dumps(keyframe_of(state, 5.0)))).verifications.values()
+    assert (view.state, view.phase, view.phase_tier, view.light_steps) == ("passed", "", "", ())
+    assert state.verifications[f"{ONE}/{NODE}"].phase == "running"
+
+
+def test_passing_events_reach_only_who_asked_for_them() -> None:
+    """The store, the recording, logs and metrics never see them."""
+    bus = EventBus()
+    all_of_them: list[Event] = []
+    kept: list[Event] = []
+    leave = bus.subscribe(all_of_them.append, passing=True)
+    bus.subscribe(kept.append)
+    bus.emit(moved(ONE))
+    bus.emit(finished(ONE))
+    leave()
+    bus.emit(moved(ONE))
+    assert [type(event) for event in all_of_them] == [ev.LightweightMoved, ev.NodeVerified]
+    assert [type(event) for event in kept] == [ev.NodeVerified]

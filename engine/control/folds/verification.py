@@ -159,6 +159,21 @@ def _step_finished(state: LiveState, event: ev.VerificationStepFinished) -> Touc
     return touched
 
 
+@on(ev.LightweightMoved)
+def _lightweight_moved(state: LiveState, event: ev.LightweightMoved) -> Touched:
+    view, touched = _verification(state, event.miner_hotkey, event.node_id)
+    view.miner_uid, view.endpoint = event.miner_uid, event.endpoint
+    phase = "queued" if event.waits else "running"
+    if (view.phase, view.phase_tier) != (phase, "lightweight"):
+        view.phase, view.phase_tier, view.phase_since, view.phase_reason = phase, "lightweight", event.at, ""
+        view.light_steps, view.light_total = (), event.steps
+    if event.step:
+        line = f"{event.step} {event.verdict} {event.duration_ms:.0f} {event.evidence}"
+        view.light_steps = (*view.light_steps, line)[-MAX_STEPS:]
+    view.progress = min(1.0, len(view.light_steps) / event.steps) if event.steps else 0.0
+    return touched
+
+
 @on(ev.NodeMisbehaved)
 def _node_misbehaved(state: LiveState, event: ev.NodeMisbehaved) -> Touched:
     view, touched = _verification(state, event.miner_hotkey, event.node_id)
