@@ -24,12 +24,16 @@ def _milliseconds(value: float | None, look: Look) -> str:
     return f"{value:.0f} ms" if value < 10_000 else f"{value / 1000:.0f} s"
 
 
-def _miner_trouble(miner: MinerView, look: Look) -> Span:
+def miner_trouble(miner: MinerView, look: Look) -> Span:
+    """What went wrong last and how long ago, or why it is not called; without what other columns say."""
     if not miner.last_error:
         return look.symbols.dash, "dim"
     if not miner.is_called:
         return miner.last_error, "dim"
-    return f"{f.age(miner.last_error_at, look)} {miner.last_error}", "" if miner.state != "answered" else "dim"
+    words = miner.last_error
+    for known in ("discovery: ", f"miner {miner.hotkey}", f" at {miner.endpoint}", ": ", " "):
+        words = words.removeprefix(known)
+    return f"{f.age(miner.last_error_at, look)} {words}", "" if miner.state != "answered" else "dim"
 
 
 MINERS: Table[MinerView] = Table(
@@ -49,17 +53,17 @@ MINERS: Table[MinerView] = Table(
                descending=True),
         Column("answered", "answered", 8, lambda m, k: (f.age(m.last_answer_at, k), ""), lambda m: m.last_answer_at, 2,
                "right", descending=True),
-        Column("duration", "took", 8, lambda m, k: (_milliseconds(m.duration_ms, k), ""), lambda m: m.duration_ms, 4,
+        Column("duration", "took", 8, lambda m, k: (_milliseconds(m.duration_ms, k), ""), lambda m: m.duration_ms, 6,
                "right", descending=True),
-        Column("dialect", "dialect", 7, lambda m, k: (m.dialect or k.symbols.dash, ""), lambda m: m.dialect, 5),
-        Column("endpoint", "axon", 21, lambda m, k: (m.endpoint or k.symbols.dash, "dim"), lambda m: m.endpoint, 3,
-               grow=1),
-        Column("trouble", "last trouble", 18, _miner_trouble, lambda m: m.last_error_at, 2, grow=3, descending=True),
+        Column("dialect", "dialect", 7, lambda m, k: (m.dialect or k.symbols.dash, ""), lambda m: m.dialect, 7),
+        Column("endpoint", "axon", 21, lambda m, k: (m.endpoint or k.symbols.dash, "dim"), lambda m: m.endpoint, 3),
+        Column("trouble", "last trouble", 18, miner_trouble, lambda m: m.last_error_at, 2, grow=3, descending=True,
+               comfort=40),
     ),
 )  # fmt: skip
 
 
-def _verification_word(view: VerificationView, look: Look) -> Span:
+def verification_word(view: VerificationView, look: Look) -> Span:
     """What happened; without the row's address at its front, as the width is for what comes after it."""
     first, _, rest = view.message.partition(" ")
     is_address = ":" in first and view.endpoint.endswith(first)
@@ -103,7 +107,7 @@ VERIFICATIONS: Table[VerificationView] = Table(
                lambda v: float(v.failed), 5, "right", descending=True),
         Column("endpoint", "address", 21, lambda v, k: (v.endpoint or k.symbols.dash, "dim"), lambda v: v.endpoint, 6,
                grow=1),
-        Column("message", "message", 18, _verification_word, lambda v: v.message or None, 3, grow=3,
+        Column("message", "message", 18, verification_word, lambda v: v.message or None, 3, grow=3,
                comfort=40),
     ),
 )  # fmt: skip

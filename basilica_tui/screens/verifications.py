@@ -8,14 +8,14 @@ from basilica_tui.format import Line, Look
 from basilica_tui.panels.verification import queue_line, verification_lines
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.scrolling import ScrollingLines
-from basilica_tui.screens.table_screen import TableScreen
+from basilica_tui.screens.selected_words import SelectedWords
 from basilica_tui.store import Dirty
-from basilica_tui.validator_tables import VERIFICATIONS
+from basilica_tui.validator_tables import VERIFICATIONS, verification_word
 from engine.control.models import VerificationView
 
 
-class VerificationsScreen(TableScreen[VerificationView]):
-    """One row per node; the queue is in the title."""
+class VerificationsScreen(SelectedWords[VerificationView]):
+    """One row per node; the queue is in the title, the selected one's message below."""
 
     SCREEN_ID = "verifications"
     TABLE = VERIFICATIONS
@@ -23,6 +23,11 @@ class VerificationsScreen(TableScreen[VerificationView]):
     def more_title(self, look: Look) -> list[Line]:
         """How many wait, run and failed."""
         return [queue_line(self.desk.store.verifications.values(), look)]
+
+    def words(self, row: VerificationView, look: Look) -> Line:
+        """The whole message of the last result."""
+        text, tone = verification_word(row, look)
+        return ((f" {text}", tone),) if row.message else ()
 
     def perform(self, binding_id: str) -> bool:
         """Open the ladder of one node's steps."""

@@ -215,3 +215,48 @@ def test_a_neuron_that_is_not_called_says_why() -> None:
     assert not MINERS_TABLE.is_problem(view)
     state.apply(ev.MinerDiscovered(at=NOW, hotkey="5X", uid=9, endpoint="203.0.113.7:80"))
     assert (view.state, view.last_error) == ("discovered", "")
+
+
+LONG = "miner {hotkey} at 203.0.113.9:8091: the certificate of its axon names another host, and nobody vouches for it"
+
+
+@pytest.mark.parametrize(("size", "room"), [((80, 24), 18), ((120, 40), 40)], ids=["80x24", "120x40"])
+async def test_the_last_trouble_of_a_miner_can_be_read(
+    make_app: MakeApp, validator: TestEngine, size: tuple[int, int], room: int
+) -> None:
+    """The column begins with what happened, not with the hotkey, has room, and the last line has all of it."""
+    hotkey = "5F" + "z" * 46
+    validator.emit(
+        ev.MinerDiscovered(at=NOW - 90, hotkey=hotkey, uid=1, endpoint="203.0.113.9:8091"),
+        ev.MinerFailed(at=NOW - 60, hotkey=hotkey, uid=1, stage="discovery", error_code="miner_unreachable",
+                       message=LONG.format(hotkey=hotkey)),
+    )  # fmt: skip
+    app = make_app(connect=validator.connect)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await pilot.press("2")
+        await settle(pilot)
+        *rows, words, _footer = [line for line in text_of(app).splitlines() if line.strip()]
+        row = next(line for line in rows if "5Fzz" in line)
+        shown = row[row.index("1 min") :].rstrip()
+        assert len(shown) >= room and shown.startswith("1 min the certificate")
+        assert words.startswith(" uid 1 1 min the certificate of its axon names another host, and nobody vouches")
+        await pilot.press("j")
+        await settle(pilot)
+        assert "the certificate" not in [line for line in text_of(app).splitlines() if line.strip()][-2]
+
+
+async def test_the_message_of_a_verification_is_there_in_full(make_app: MakeApp, validator: TestEngine) -> None:
+    """Below the table, for the selected row."""
+    app = make_app(connect=validator.connect)
+    failed = next(v for v in validator.state.verifications.values() if v.state == "failed")
+    failed.message = "step docker_gpu: " + "the container lists other GPUs than the host, twice over"
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("3")
+        for _ in range(len(validator.state.verifications)):
+            await settle(pilot)
+            if failed.message in text_of(app):
+                break
+            await pilot.press("j")
+        assert failed.message in text_of(app)

@@ -1,0 +1,45 @@
+"""A table whose last line says the selected row's longest words in full: the column that ends where the screen does."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from textual.app import ComposeResult
+
+from basilica_tui.format import Line, Look
+from basilica_tui.lines import spread
+from basilica_tui.screens.table_screen import TableScreen
+from basilica_tui.store import Dirty
+from basilica_tui.widgets.lines import Lines
+
+V = TypeVar("V")
+
+
+class SelectedWords(TableScreen[V]):
+    """Title, table, one line. A subclass says what the line is."""
+
+    def body(self) -> ComposeResult:
+        """The line is there when it is empty too: nothing moves while the cursor does."""
+        yield from super().body()
+        yield Lines(1, id="words")
+
+    def words(self, row: V, look: Look) -> Line:
+        """What is said of this row."""
+        raise NotImplementedError
+
+    def draw(self, look: Look, dirty: Dirty | None) -> None:
+        """Another row or another cursor."""
+        super().draw(look, dirty)
+        self._draw_words(look)
+
+    def perform(self, binding_id: str) -> bool:
+        """The line follows the cursor."""
+        done = super().perform(binding_id)
+        self._draw_words(self.desk.look())
+        return done
+
+    def _draw_words(self, look: Look) -> None:
+        row = self.lookup(self.table.cursor_id or "")
+        line = () if row is None else self.words(row, look)
+        fitted = spread(line, (), self.size.width, look.symbols.ellipsis)
+        self.query_one("#words", Lines).set_lines([fitted], faded=self.is_faded)
