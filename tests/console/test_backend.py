@@ -48,7 +48,7 @@ def backend(socket: Path, low: int = 1, high: int = 1) -> Iterator[subprocess.Po
             process.stdout.close()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_it_survives_kill_restart_and_upgrade(tmp_path: Path) -> None:
     """SIGKILL dims what is known and counts; another version is said in words; the right one is shown by itself."""
     socket = tmp_path / "run" / "engine.sock"

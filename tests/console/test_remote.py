@@ -64,7 +64,7 @@ class Host:
         self.process = subprocess.Popen(
             [str(SSHD), "-D", "-f", str(self.root / "sshd_config"), "-E", str(self.root / "log")]
         )
-        for _ in range(200):
+        for _ in range(1200):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return

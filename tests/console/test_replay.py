@@ -66,7 +66,7 @@ async def shows(pilot: Pilot[int], *texts: str) -> None:
     app = pilot.app
     assert isinstance(app, ReplayApp)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not all(text in text_of(app) for text in texts):
                 await asyncio.sleep(0.02)
                 await settle(pilot)

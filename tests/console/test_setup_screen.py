@@ -228,7 +228,7 @@ async def test_back_keeps_answers_and_leaving_keeps_them_for_next_time(tmp_path:
     assert (kept.phase, kept.answers.network) == (Phase.CONFIG, "test")
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 def test_a_killed_setup_goes_on_where_it_was(tmp_path: Path) -> None:
     """SIGKILL in the middle of a page: what was typed is there, and the next setup opens the same page with it."""
     state = tmp_path / "setup.json"

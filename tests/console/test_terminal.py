@@ -68,7 +68,7 @@ def test_it_ends_when_its_terminal_is_gone(tmp_path: Path, hangup: str) -> None:
     with console_on_a_pty(tmp_path, hangup) as (process, ours):
         read_until(ours, b"engine gone")
         os.close(ours)
-        process.wait(timeout=10)
+        process.wait(timeout=60)
     assert process.returncode != 0
 
 
@@ -78,7 +78,7 @@ def test_q_leaves_a_clean_terminal(tmp_path: Path) -> None:
         read_until(ours, b"engine gone")
         os.write(ours, b"q")
         assert b"\x1b[?1049l" in read_until(ours, b"\x1b[?1049l")
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         os.close(ours)
     assert process.returncode == 0
 
@@ -89,7 +89,7 @@ def test_a_signal_ends_it_in_order(tmp_path: Path) -> None:
         read_until(ours, b"engine gone")
         process.send_signal(signal.SIGTERM)
         read_until(ours, b"\x1b[?1049l")
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         os.close(ours)
     assert process.returncode == 128 + signal.SIGTERM
 
@@ -125,7 +125,7 @@ def test_a_terminal_gets_no_more_colours_than_it_has(
         seen = read_until(ours, b"engine gone")
         os.write(ours, b"q")
         seen += read_until(ours, b"\x1b[?1049l")
-        process.wait(timeout=30)
+        process.wait(timeout=60)
         os.close(ours)
     assert process.returncode == 0
     assert (bool(TRUE.search(seen)), bool(EIGHT_BIT.search(seen))) == (true, eight_bit)

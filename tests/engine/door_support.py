@@ -182,19 +182,19 @@ class World:
     async def send_auth(self, request: Any, dialect: str = "A") -> Any:
         async with self.channel() as channel:
             stub = _stub(dialect, channel)
-            return await stub.AuthenticateValidator(request, timeout=10)
+            return await stub.AuthenticateValidator(request, timeout=60)
 
     async def send_discovery(self, request: Any, dialect: str = "A") -> list[Any]:
         async with self.channel() as channel:
             stub = _stub(dialect, channel)
             if dialect == "A":
-                return list((await stub.DiscoverNodes(request, timeout=10)).nodes)
-            return [node async for node in stub.DiscoverNodes(request, timeout=10)]
+                return list((await stub.DiscoverNodes(request, timeout=60)).nodes)
+            return [node async for node in stub.DiscoverNodes(request, timeout=60)]
 
     async def send_raw(self, path: str, body: bytes) -> bytes:
         async with self.channel() as channel:
             call: Any = channel.unary_unary(path)
-            return bytes(await call(body, timeout=10))
+            return bytes(await call(body, timeout=60))
 
     async def refused_auth(self, request: Any, dialect: str = "A") -> tuple[str, str]:
         return await refusal(self.send_auth(request, dialect))

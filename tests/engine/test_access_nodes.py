@@ -122,9 +122,10 @@ def test_a_canary_that_a_crash_left_is_removed(sshd_nodes: Nodes, subnets: Subne
     subnet = subnets([sshd_nodes()])
     node, before = subnet.nodes[0], subnet.nodes[0].keys()
     subnet.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 100
     while b"renter-canary" not in node.keys():  # noqa: SIM118 - a file, not a dictionary
         assert time.monotonic() < deadline
+        time.sleep(0.002)  # the canary's lines stay for longer
     subnet.kill()
     assert b"renter-canary" in node.keys()  # noqa: SIM118 - as above
     start(subnet)
@@ -168,14 +169,14 @@ def test_sessions_of_an_ended_grant_are_ended_and_others_are_not(sshd_nodes: Nod
         assert process.stdout is not None and process.stdout.readline() == b"up\n"
     result = act(subnet, "session.end", hotkey=validator.hotkey)
     assert result["keys_left"] == 0
-    assert theirs.wait(10) != 0
+    assert theirs.wait(60) != 0
     running = commands_on(node)
     assert "sleep 302" not in running and "sleep 303" not in running and "sleep 304" not in running
     assert "sleep 301" in running and mine.poll() is None
     view = wait_for(subnet, lambda n: n.processes_ended > 0 and n.live_sessions == 1)
     assert view.live_sessions_oldest_s is not None
     mine.terminate()
-    mine.wait(5)
+    mine.wait(60)
     assert "processes_ended" in subnet.log()
 
 
@@ -190,7 +191,7 @@ def test_sessions_are_found_by_key_where_sshd_tells(sshd_nodes: Nodes, subnets: 
     theirs = hold_session(node, validator, "echo up; sleep 305")
     assert theirs.stdout is not None and theirs.stdout.readline() == b"up\n"
     act(subnet, "session.end", hotkey=validator.hotkey)
-    assert theirs.wait(10) != 0
+    assert theirs.wait(60) != 0
     assert "sleep 305" not in commands_on(node)
 
 
@@ -209,7 +210,7 @@ def test_what_cannot_be_attributed_is_shown(sshd_nodes: Nodes, subnets: Subnets)
     assert view.live_sessions_of_grants == 0
     assert theirs.poll() is None
     theirs.kill()
-    theirs.wait(5)
+    theirs.wait(60)
 
 
 def test_drift_is_reported_and_settled_by_the_operator(sshd_nodes: Nodes, subnets: Subnets) -> None:
@@ -351,7 +352,7 @@ def test_a_rotation_killed_at_any_step_is_finished_by_the_next_start(
         act(subnet, "node_key.rotate")
     assert subnet.wait_dead() == -9
     start(subnet)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 100
     old_file = path.with_name("node_key.old")
 
     def is_done() -> bool:

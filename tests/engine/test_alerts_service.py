@@ -216,7 +216,7 @@ async def test_a_drained_node_is_told_of_when_it_is_back(tmp_path: Path) -> None
         it.bus.emit(ev.NodeDrained(at=clock.now(), node_id=NODE, since=clock.now()))
 
     async def told(it: World, count: int) -> list[str]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(it.of(ev.AlertDelivered)) < count:
                 await asyncio.sleep(0.01)
         messages = [json.loads(line) for line in out.read_text().splitlines()]
@@ -271,7 +271,7 @@ async def test_silenced_alerts_are_shown_and_not_told(tmp_path: Path) -> None:
         for _ in range(3):
             it.bus.emit(ev.ServiceCrashed(at=clock.now(), service="door", error="boom", retry_in_s=1.0))
         await it.later(1)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not it.of(ev.AlertDelivered):
                 await asyncio.sleep(0.01)
         telling.cancel()

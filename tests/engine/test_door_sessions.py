@@ -24,7 +24,7 @@ async def ask(here: World, seed: int) -> str:
     async with here.channel() as channel:
         call: Any = channel.unary_unary("/basilica.miner.v1.MinerDiscovery/AuthenticateValidator")
         try:
-            await call(request.SerializeToString(), timeout=10)
+            await call(request.SerializeToString(), timeout=60)
         except grpc.aio.AioRpcError as error:
             metadata = dict(error.trailing_metadata() or ())
             return f"{error.code().name} {'retry-after-s' in metadata}"

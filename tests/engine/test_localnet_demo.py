@@ -126,11 +126,11 @@ async def test_localnet_up_serves_until_a_signal_and_leaves_no_engine(tmp_path: 
     )  # fmt: skip
     assert process.stdout is not None
     try:
-        document = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+        document = json.loads(await asyncio.wait_for(process.stdout.readline(), 120))
         assert document == json.loads((tmp_path / "net" / "localnet.json").read_text())
         assert len(engines_of(tmp_path / "net")) == 2
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
     finally:
         if process.returncode is None:
             process.kill()
@@ -184,8 +184,8 @@ def processes_naming(text: str) -> set[int]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Poll for up to a minute."""
-    deadline = time.monotonic() + 60
+    """Poll for up to two minutes."""
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -191,7 +191,7 @@ async def test_an_engine_that_goes_away_is_noticed(tmp_path: Path) -> None:
         pid = net.engines[1].pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        assert "validator-1" in await asyncio.wait_for(net.first_end(), 20)
+        assert "validator-1" in await asyncio.wait_for(net.first_end(), 60)
 
 
 async def test_engines_of_a_killed_run_are_ended_by_the_next(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ async def test_engines_of_a_killed_run_are_ended_by_the_next(tmp_path: Path) -> 
     assert orphan.pid is not None
     assert is_alive(orphan.pid)
     async with subnet(tmp_path, validators=0) as net:
-        await asyncio.wait_for(orphan.wait_ended(), 20)
+        await asyncio.wait_for(orphan.wait_ended(), 60)
         assert len(net.engines) == 1
     assert not is_alive(orphan.pid)
 

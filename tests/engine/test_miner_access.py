@@ -97,7 +97,7 @@ def test_unassigned_validator_gets_an_empty_list(sshd_nodes: Nodes, subnets: Cal
 
 def test_access_ends_on_the_node_and_the_line_goes(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
     """After the session's lifetime sshd denies the key, then the line is removed and the session is over."""
-    subnet = subnets([sshd_nodes()], access={"session_lifetime": 5, "reconcile_interval": 1})
+    subnet = subnets([sshd_nodes()], access={"session_lifetime": 12, "reconcile_interval": 1})
     subnet.start()
     subnet.settle()
     validator = subnet.validators[0]
@@ -114,7 +114,7 @@ def test_access_ends_on_the_node_and_the_line_goes(sshd_nodes: Nodes, subnets: C
 
 def test_access_ends_even_if_the_miner_is_dead(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
     """With the engine killed the node itself closes at the end of the grant, and the next start removes the line."""
-    subnet = subnets([sshd_nodes()], access={"session_lifetime": 6})
+    subnet = subnets([sshd_nodes()], access={"session_lifetime": 12})
     subnet.start()
     subnet.settle()
     validator = subnet.validators[0]
@@ -122,7 +122,7 @@ def test_access_ends_even_if_the_miner_is_dead(sshd_nodes: Nodes, subnets: Calla
     subnet.kill()
     assert len(our_lines(subnet.nodes[0])) == 1
 
-    asyncio.run(asyncio.sleep(6.5))
+    asyncio.run(asyncio.sleep(12.5))
 
     assert ssh_login(subnet.nodes[0], validator.key_path).returncode == 255
     subnet.start()
@@ -288,7 +288,7 @@ def test_a_second_engine_refuses(sshd_nodes: Nodes, subnets: Callable[..., Miner
         [sys.executable, "-m", "basilica_tui", "--daemon", "--config", str(subnet.config_path)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         check=False,
     )
 

@@ -77,4 +77,4 @@ def test_the_observed_column_is_the_validators_word(sshd_nodes: Nodes, tmp_path:
     finally:
         subnet.kill()
         validator.send_signal(signal.SIGKILL)
-        validator.wait(20)
+        validator.wait(60)

@@ -60,7 +60,7 @@ def serve(api: ApiConfig) -> Iterator[tuple[str, str]]:
         yield f"http://127.0.0.1:{port}", made[0]
     finally:
         loop.call_soon_threadsafe(task.cancel)
-        thread.join(30)
+        thread.join(60)
         loop.close()
         directory.cleanup()
 

@@ -25,7 +25,7 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("notify")
-        listener.settimeout(30)
+        listener.settimeout(60)
         yield listener
 
 
@@ -54,7 +54,7 @@ def test_abstract_addresses_work() -> None:
     name = f"basilica-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0" + name)
-        listener.settimeout(5)
+        listener.settimeout(60)
         assert NotifySocket("@" + name).send(READY="1", STATUS="x y")
         assert heard(listener) == {"READY": "1", "STATUS": "x y"}
 
@@ -119,7 +119,7 @@ def test_the_engine_keeps_its_manager_informed(
     subnet, process = engine
     manager.settimeout(100)
     assert until(manager, "READY")["STATUS"].startswith("miner on local/39")
-    with socket.create_connection(("127.0.0.1", subnet.grpc_port), timeout=5):
+    with socket.create_connection(("127.0.0.1", subnet.grpc_port), timeout=60):
         pass  # READY means that the door is open
     assert until(manager, "WATCHDOG") == {"WATCHDOG": "1"}
 

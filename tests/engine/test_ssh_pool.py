@@ -110,7 +110,7 @@ async def test_a_connection_killed_under_a_command_means_outcome_unknown(sshd_no
 async def test_a_frozen_session_is_noticed_by_keepalives_and_replaced(sshd_node: NodeSshd, pools: Pools) -> None:
     """A node that stops answering in mid-command costs that command; the next one logs in anew."""
     pools.known_to(sshd_node)
-    pool = pools.make(limits=PoolLimits(keepalive_interval_s=0.1, keepalive_count=2))
+    pool = pools.make(limits=PoolLimits(keepalive_interval_s=0.5, keepalive_count=2))
     with pytest.raises(SshOutcomeUnknown) as caught:
         await pool.run(sshd_node.target, "kill -STOP $PPID; sleep 30")
     assert not isinstance(caught.value, SshCommandTimeout)
@@ -120,9 +120,9 @@ async def test_a_frozen_session_is_noticed_by_keepalives_and_replaced(sshd_node:
 async def test_a_channel_that_does_not_open_has_its_own_timeout(sshd_node: NodeSshd, pools: Pools) -> None:
     """A half-dead link is told apart from a slow command, and not used again."""
     pools.known_to(sshd_node)
-    pool = pools.make(limits=PoolLimits(channel_timeout_s=0.2))
-    first = asyncio.ensure_future(pool.run(sshd_node.target, "echo >&2; sleep 0.1; kill -STOP $PPID", timeout_s=2))
-    await asyncio.sleep(0.5)
+    pool = pools.make(limits=PoolLimits(channel_timeout_s=1.5))
+    first = asyncio.ensure_future(pool.run(sshd_node.target, "echo >&2; sleep 0.1; kill -STOP $PPID", timeout_s=5))
+    await asyncio.sleep(1.0)
     with pytest.raises(SshChannelTimeout):
         await pool.run(sshd_node.target, "true")
     assert (await pool.run(sshd_node.target, "echo new")).stdout == b"new\n"

@@ -41,7 +41,7 @@ def named(url: str) -> str:
 
 @asynccontextmanager
 async def opened(url: str, **options: bool) -> AsyncIterator[Store]:
-    store = await open_store(url, clock=ManualClock(), connect_timeout_s=5.0, **options)
+    store = await open_store(url, clock=ManualClock(), connect_timeout_s=30.0, **options)
     try:
         yield store
     finally:
@@ -79,7 +79,7 @@ async def test_what_cannot_be_opened_says_why_and_what_to_do(postgres: Postgres)
     ]
     for url, words, hint in cases:
         with pytest.raises(StoreUnusable) as caught:
-            await open_store(url, clock=ManualClock(), connect_timeout_s=5.0)
+            await open_store(url, clock=ManualClock(), connect_timeout_s=30.0)
         assert words in caught.value.message
         assert hint in caught.value.hint
         assert "hush" not in str(caught.value)
@@ -249,7 +249,7 @@ async def test_a_closed_store_leaves_no_connection(postgres: Postgres) -> None:
     url = postgres.database()
     async with opened(url) as store:
         await store.nodes.put_many([NODE])
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while True:
         async with opened(postgres.url("postgres"), may_migrate=True) as other:
 

@@ -46,7 +46,7 @@ class Proxy:
         """End it and every connection."""
         self._stop.set()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(30)
         self._listener.close()
 
     def _spawn(self, body: Callable[..., None], *args: socket.socket) -> None:
@@ -70,7 +70,7 @@ class Proxy:
 
     def _carry(self, client: socket.socket) -> None:
         try:
-            server = socket.create_connection(self.target, timeout=5)
+            server = socket.create_connection(self.target, timeout=30)
         except OSError:
             _reset(client)
             return
@@ -132,7 +132,7 @@ class Trap:
     def close(self) -> None:
         """Send everybody home."""
         self._stop.set()
-        self._thread.join(5)
+        self._thread.join(30)
         self._listener.close()
 
 

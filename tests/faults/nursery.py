@@ -35,10 +35,10 @@ class Child:
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end."""
-        deadline = time.monotonic() + (30.0 if timeout is None else timeout)
+        deadline = time.monotonic() + (100.0 if timeout is None else timeout)
         while (status := self.poll()) is None:
             if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired("engine", timeout or 30.0)
+                raise subprocess.TimeoutExpired("engine", timeout or 100.0)
             time.sleep(0.005)
         return status
 
@@ -73,7 +73,7 @@ class Nursery:
     def close(self) -> None:
         """End everything."""
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
         for pipe in (self._process.stdin, self._process.stdout):
             cast("IO[bytes]", pipe).close()
 

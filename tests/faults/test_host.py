@@ -204,6 +204,6 @@ def test_the_metrics_port_is_taken(sshd_nodes: Nodes, subnets: Subnets) -> None:
     for squatter in squatters:
         squatter.close()
     asyncio.run(subnet.until(lambda s: all(view.state == "running" for view in s.views["services"].values())))  # type: ignore[union-attr]
-    with urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}/metrics", timeout=60) as answer:
         assert b"basilica" in answer.read()
     assert len(our_lines(node)) == 1

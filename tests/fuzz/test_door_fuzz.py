@@ -179,7 +179,7 @@ async def test_the_socket_takes_the_same(tmp_path: Path) -> None:
 
 async def _status(method: Any, body: bytes, stream: bool) -> str:
     try:
-        call = method(body, timeout=20)
+        call = method(body, timeout=60)
         if stream:
             async for _ in call:
                 pass

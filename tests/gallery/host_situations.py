@@ -149,7 +149,7 @@ def listener(section: str, *, name: str = "") -> Break:
         words = [name or sys.executable, "-c", program]
         process = subprocess.Popen(words, executable=sys.executable)
         world.keep.append(process)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (world.root / "listening").exists():
             assert time.monotonic() < deadline
             time.sleep(0.01)

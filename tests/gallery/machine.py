@@ -133,7 +133,7 @@ class Machine:
             [*self.launcher, *command, *enter],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while "Server listening on" not in self.log():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._process.kill()

@@ -200,7 +200,7 @@ def _squat(script: str) -> Break:
             f"while True:\n    peer, _ = server.accept(); kept.append(peer)\n    {script}\n"
         )
         machine._process = subprocess.Popen([sys.executable, str(program)], stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (machine.root / "squatting").exists():
             assert time.monotonic() < deadline, "the other server did not start"
             time.sleep(0.01)

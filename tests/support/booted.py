@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 NAMESPACES = ("--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup")
-BOOT_S = 90.0
+BOOT_S = 180.0
 # Control groups: systemd wants version 2 at its usual place, whatever this machine has there.
 _OUTSIDE = """set -e
 mount --make-rprivate /
@@ -122,7 +122,7 @@ class BootedHost:
         """A shell script inside, as root; its output."""
         return self.run("sh", "-euc", script, check=check, timeout_s=timeout_s).stdout
 
-    def until(self, script: str, what: str, *, seconds: float = 120.0) -> str:
+    def until(self, script: str, what: str, *, seconds: float = 240.0) -> str:
         """Wait until a script succeeds; its output."""
         deadline = time.monotonic() + seconds
         while True:

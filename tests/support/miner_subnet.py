@@ -28,6 +28,8 @@ from tests.support.sshd import NodeSshd, free_port
 NETUID = 39
 PATIENCE_S = 120.0
 """How long a condition may take to come true: a loaded machine of two cores is slow, not wrong."""
+GREETING_S = 30.0
+"""A busy machine's engine may greet late; a console's own patience has tests of its own."""
 
 
 @dataclass
@@ -120,7 +122,7 @@ class MinerSubnet:
 
     async def snapshot(self) -> Snapshot:
         """What a console would see."""
-        client = await ControlClient.connect(self.socket, role="read-only")
+        client = await ControlClient.connect(self.socket, role="read-only", timeout_s=GREETING_S)
         try:
             return await client.snapshot()
         finally:
@@ -143,7 +145,7 @@ class MinerSubnet:
 
     async def act(self, verb: str, **args: object) -> object:
         """An operator's action."""
-        client = await ControlClient.connect(self.socket)
+        client = await ControlClient.connect(self.socket, timeout_s=GREETING_S)
         try:
             return await client.act(verb, args)
         finally:
@@ -159,7 +161,7 @@ class MinerSubnet:
             return process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(5)
+            process.wait(60)
             raise
 
 

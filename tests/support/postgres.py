@@ -78,7 +78,7 @@ class Postgres:
                 [self.programs / "postgres", "-D", self.root / "data", "-k", self.root, *options],
                 stdout=log, stderr=log, cwd=self.root, preexec_fn=end_with_parent, **self._identity(),  # noqa: PLW1509 - no thread of ours holds a lock here
             )  # fmt: skip
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 100
         while True:
             try:
                 in_thread(self._execute, "SELECT 1")
@@ -93,7 +93,7 @@ class Postgres:
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(number)
-            process.wait(30)
+            process.wait(60)
 
     def database(self, *, encoding: str = "UTF8") -> str:
         """The URL of a new, empty database."""
@@ -111,7 +111,7 @@ class Postgres:
         in_thread(self._execute, statement, url)
 
     async def _execute(self, statement: str, url: str | None = None) -> None:
-        connection = await asyncpg.connect(url or self.url("postgres"), timeout=5)
+        connection = await asyncpg.connect(url or self.url("postgres"), timeout=30)
         try:
             await connection.execute(statement)
         finally:

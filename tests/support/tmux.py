@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-LIMIT_S = 60.0
+LIMIT_S = 100.0
 PROMPT = "shell>"
 
 
