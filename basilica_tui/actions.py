@@ -76,6 +76,12 @@ ACTIONS: tuple[EngineAction, ...] = (
                  "Whoever holds this key cannot sign in to the node any more."),
     EngineAction("node.adopt_leftovers", "take over what an older miner left", (_NODE,), True, "miner",
                  "Key lines of the older miner are removed."),
+    EngineAction("node.protect", "keep validators' keys where only root can write on",
+                 (_NODE, Arg("login", needed=False)), True, "miner",
+                 "As root (or who you name) sshd is told of a second key file, which is tested before it counts; new "
+                 "logins prove that nobody is locked out. node.unprotect takes all of it back."),
+    EngineAction("node.unprotect", "keep validators' keys in the account's own file again on", (_NODE,), True, "miner",
+                 "Keys are moved back first; then the second key file and its mention go."),
     EngineAction("node_key.rotate", "rotate the key of this miner for its nodes", (), True, "miner",
                  "Every node gets a new key; the old one is removed when all nodes took the new one."),
     EngineAction("fleet.check", "check every node now", (), role="miner"),
@@ -109,7 +115,7 @@ _BY_VERB: Mapping[str, EngineAction] = {a.verb: a for a in ACTIONS}
 _OPTIONAL = frozenset(
     {
         "reach.check", "node.drain", "node.enable", "axon.publish", "grant.deploy", "grant.revoke", "session.renew",
-        "config.set", "config.restore", "config.backups", "doctor.run",
+        "config.set", "config.restore", "config.backups", "doctor.run", "node.protect", "node.unprotect",
     }
 )  # fmt: skip
 """Offered only by engines that say that they know them."""

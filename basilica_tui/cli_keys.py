@@ -47,7 +47,7 @@ _WORDS = {
 @keys_app.callback()
 def keys(context: typer.Context) -> None:
     """Keys on the nodes: who may enter, since when, until when."""
-    if context.invoked_subcommand not in {"audit", "rotate"}:
+    if context.invoked_subcommand not in {"audit", "protect", "rotate"}:
         here_only(context)
 
 

@@ -65,6 +65,7 @@ NODE_EVENTS: Mapping[str, Teller] = {
     "key.drift": _plain("key lines that nobody knows:", "count", tone="warn"),
     "key.foreign_removed": _plain("key removed by the operator", "fingerprint", "description", tone="warn"),
     "key.baseline_accepted": _plain("keys accepted as the operator's:", "keys"),
+    "key.grants_file": _plain("validators' keys, kept in a file:", "step", "path", "message", tone="warn"),
     "key.deployed": _key("key placed for", "dim"),
     "key.removed": _key("key removed of", "dim"),
 }

@@ -240,3 +240,19 @@ class NodeKeyRotated(Event):
     new_fingerprint: str
     node_id: str = ""
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantsFileMoved(Event):
+    """A step in the move of a node's grants between the account's key file and one that only root can write.
+
+    ``step``: ``entering``, ``root``, ``leaving``, ``user``; ``message`` says why a move was taken back.
+    """
+
+    kind = "key.grants_file"
+    severity = "warning"
+    node_id: str
+    step: str
+    path: str
+    login: str
+    message: str = ""

@@ -10,10 +10,12 @@ from engine.miner.access_actions import AccessActions
 from engine.miner.certifying import Certifying
 from engine.miner.drift import DriftWatch
 from engine.miner.enrolment import Enrolment
+from engine.miner.grant_files import GrantFiles, PlacementBook
 from engine.miner.live_sessions import LiveSessions
 from engine.miner.reconciler import AUDIT_EVERY, Reconciler
 from engine.miner.rotation import Rotation
 from engine.ssh.pool import NodePool
+from engine.ssh.target import NodeTarget
 from engine.store import Store
 from engine.supervisor import Supervisor
 
@@ -30,6 +32,7 @@ class NodeAccess:
             pool, store.keyvalue, clock=clock, emit=emit, needs_certificates=lambda: self.certifying.is_on
         )
         drift = DriftWatch(store.keyvalue, clock=clock, emit=emit)
+        placements = PlacementBook(store.keyvalue)
         self.reconciler = Reconciler(
             pool,
             store.grants,
@@ -37,6 +40,7 @@ class NodeAccess:
             drift,
             LiveSessions(pool, clock=clock, emit=emit),
             self.certifying,
+            placements,
             clock=clock,
             emit=emit,
             node_deadline_s=config.access.node_deadline,
@@ -44,11 +48,17 @@ class NodeAccess:
             audit_interval_s=config.access.reconcile_interval * AUDIT_EVERY,
             adopt_leftovers=config.ssh_session.adopt_leftovers,
         )
+
+        async def logins() -> dict[str, NodeTarget]:
+            """Every account that the engine's key opens: those of the nodes, and those that keep a root's file."""
+            targets = dict(self.reconciler.targets)
+            return targets | await placements.logins(targets)
+
         self._rotation = Rotation(
             pool,
             config.ssh_session.miner_node_key_path,
             store.keyvalue,
-            lambda: self.reconciler.targets,
+            logins,
             clock=clock,
             emit=emit,
             node_deadline_s=config.access.node_deadline,
@@ -59,6 +69,8 @@ class NodeAccess:
             drift,
             self._rotation,
             store.grants,
+            placements,
+            GrantFiles(pool, placements, self.reconciler, self.ask_again, clock=clock, emit=emit),
             clock=clock,
             emit=emit,
         )

@@ -8,7 +8,8 @@ from engine.clock import Clock
 from engine.control.actions import ActionTable
 from engine.errors import ControlRefused
 from engine.events import EventSink, ForeignKeyRemoved
-from engine.miner.drift import DriftWatch, SeenLine, fingerprint_of
+from engine.miner.drift import ROOT_FILE, DriftWatch, SeenLine, fingerprint_of
+from engine.miner.grant_files import GrantFiles, PlacementBook
 from engine.miner.reconciler import Reconciler
 from engine.miner.rotation import Rotation
 from engine.ssh.authorized_keys import Change, Refusal, plan_removal
@@ -30,8 +31,8 @@ _KEPT = {
 
 
 class AccessActions:
-    """The verbs ``node.inventory``, ``node.accept_keys``, ``node.remove_key``, ``node.adopt_leftovers`` and
-    ``node_key.rotate``."""
+    """The verbs ``node.inventory``, ``node.accept_keys``, ``node.remove_key``, ``node.adopt_leftovers``,
+    ``node.protect``, ``node.unprotect`` and ``node_key.rotate``."""
 
     def __init__(
         self,
@@ -40,6 +41,8 @@ class AccessActions:
         drift: DriftWatch,
         rotation: Rotation,
         grants: GrantRepository,
+        placements: PlacementBook,
+        files: GrantFiles,
         *,
         clock: Clock,
         emit: EventSink,
@@ -49,6 +52,8 @@ class AccessActions:
         self._drift = drift
         self._rotation = rotation
         self._grants = grants
+        self._placements = placements
+        self._files = files
         self._clock = clock
         self._emit = emit
 
@@ -60,6 +65,8 @@ class AccessActions:
         actions.register(
             "node.adopt_leftovers", self._adopt, help="remove lines that an earlier miner left", danger=True
         )
+        actions.register("node.protect", self._protect, help="keep grants where only root can write", danger=True)
+        actions.register("node.unprotect", self._unprotect, help="keep grants in the account's own file", danger=True)
         actions.register("node_key.rotate", self._rotate, help="change the key of the miner's own logins", danger=True)
 
     async def _inventory(self, args: Args, report: Report) -> Mapping[str, object]:
@@ -99,8 +106,15 @@ class AccessActions:
         def plan(old: bytes) -> Change | Refusal:
             return plan_removal(old, is_doomed, self._pool.own_blobs)
 
+        place = (await self._placements.of(target)).root if line.file == ROOT_FILE else target
+        if place is None:
+            raise ControlRefused(
+                "only root can take that line out",
+                hint="set the file up for this engine, or edit it",
+                reason="other_file",
+            )
         async with self._reconciler.hold(target.node_id):
-            await edit_key_file(self._pool, target, plan)
+            await edit_key_file(self._pool, place, plan)
         self._emit(
             ForeignKeyRemoved(
                 at=self._clock.now(),
@@ -124,6 +138,19 @@ class AccessActions:
             raise ControlRefused(outcome.error.message, hint=outcome.error.hint, reason=outcome.error.code)
         return {"removed": len(before) - len(after)}
 
+    async def _protect(self, args: Args, report: Report) -> Mapping[str, object]:
+        """``login`` is who is root there; with ``plan`` nothing is done but looking."""
+        target, login = self._target(args), str(args.get("login") or "root")
+        if args.get("plan"):
+            return await self._files.plan(target, login, undo=False)
+        return await self._files.protect(target, login, report)
+
+    async def _unprotect(self, args: Args, report: Report) -> Mapping[str, object]:
+        target = self._target(args)
+        if args.get("plan"):
+            return await self._files.plan(target, "", undo=True)
+        return await self._files.unprotect(target, report)
+
     async def _rotate(self, args: Args, report: Report) -> Mapping[str, object]:
         del args
         return await self._rotation.rotate(report)
@@ -141,7 +168,7 @@ def _removable(lines: Sequence[SeenLine]) -> SeenLine:
     for line in lines:
         if line.kind == "own" or (line.kind in _KEPT and len(lines) == 1):
             raise ControlRefused("that line is not removed", hint=_KEPT[line.kind], reason=f"{line.kind}_key")
-    doomed = [line for line in lines if line.kind not in _KEPT and line.file == "authorized_keys"]
+    doomed = [line for line in lines if line.kind not in _KEPT and line.file in {"authorized_keys", ROOT_FILE}]
     if not doomed:
         raise ControlRefused(
             f"the line stands in {lines[0].file}", hint="remove it on the node by hand", reason="other_file"

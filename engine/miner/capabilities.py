@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from engine.errors import BasilicaError, KeyFileRefused
 from engine.ssh.canary import Verdict
 from engine.ssh.capability import NodeCapability
-from engine.ssh.target import NodeTarget
+from engine.ssh.target import NodeTarget, RootFile
 from engine.store.records import Grant
 
 Enforced = Literal["proved", "assumed", "removal only"]
@@ -40,8 +40,9 @@ class Enrolled:
 class CapabilitySource(Protocol):
     """Answers from memory where it can."""
 
-    async def enrolled(self, target: NodeTarget) -> Enrolled:
-        """Raises SshFailure, and KeyFileRefused when the canary's lines could not be written."""
+    async def enrolled(self, target: NodeTarget, root: RootFile | None = None) -> Enrolled:
+        """For ``root``, or the account's own file. Raises SshFailure, and KeyFileRefused when the canary's lines could
+        not be written."""
 
 
 def skew_level(skew_s: float) -> SkewLevel:
@@ -51,7 +52,14 @@ def skew_level(skew_s: float) -> SkewLevel:
     return "warning" if abs(skew_s) > SKEW_WARNING_S else "ok"
 
 
-def judge(target: NodeTarget, capability: NodeCapability, verdict: Verdict, *, can_certify: bool = False) -> Enrolled:
+def judge(
+    target: NodeTarget,
+    capability: NodeCapability,
+    verdict: Verdict,
+    root: RootFile | None = None,
+    *,
+    can_certify: bool = False,
+) -> Enrolled:
     """What the canary's verdict and the clock mean for key lines."""
     form = "none" if verdict is Verdict.NOT_ENFORCED else capability.expiry_form
     enforced: Enforced = "assumed"
@@ -59,7 +67,7 @@ def judge(target: NodeTarget, capability: NodeCapability, verdict: Verdict, *, c
         enforced = "removal only"
     elif verdict is Verdict.PROVED:
         enforced = "proved"
-    refusal = _refusal(target, capability, verdict)
+    refusal = _refusal(target, capability, verdict, root)
     # The line must end by itself as a key's does: an authority that outlives its miner would be the worst of keys.
     return Enrolled(replace(capability, expiry_form=form), enforced, refusal, can_certify and enforced == "proved")
 
@@ -70,7 +78,15 @@ def split_rows(rows: Sequence[Grant], now: float, refusal: BasilicaError | None)
     return wanted, [row for row in rows if not row.is_wanted(now)]
 
 
-def _refusal(target: NodeTarget, capability: NodeCapability, verdict: Verdict) -> KeyFileRefused | None:
+def _refusal(
+    target: NodeTarget, capability: NodeCapability, verdict: Verdict, root: RootFile | None
+) -> KeyFileRefused | None:
+    if verdict is Verdict.NOT_READ and root is not None:
+        return KeyFileRefused(
+            f"a good key in {root.path} does not open {target.label}",
+            reason="other_key_file",
+            hint="set it up again: basilica-tui keys protect; or go back: basilica-tui keys protect --undo",
+        )
     if verdict is Verdict.NOT_READ:
         files = " ".join(capability.configured_key_files)
         named = f" (AuthorizedKeysFile {files})" if files and not capability.has_default_key_file else ""

@@ -19,6 +19,7 @@ from engine.errors import ControlRefused
 from engine.events import BaselineAccepted, DriftSeen, EventSink, KeyLinesSeen
 from engine.ssh import failures
 from engine.ssh.authorized_keys import inventory
+from engine.ssh.keyfile import OtherFiles
 from engine.ssh.keylines import AUTHORITY_HOLDER, KeyLine, LineKind
 from engine.ssh.target import NodeTarget
 from engine.store.keyvalue import KeyValueRepository
@@ -28,6 +29,8 @@ TOLD_LINES = 60
 COMMENT_CHARS = 80
 SECOND_FILE = "authorized_keys2"
 """sshd reads it too unless it is told otherwise."""
+ROOT_FILE = "basilica_keys"
+"""The key file that only root can write, where a node has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class DriftWatch:
         self._baselines: dict[NodeTarget, Baseline] = {}
         self._reported: dict[NodeTarget, frozenset[str]] = {}
         self._lines: dict[NodeTarget, tuple[SeenLine, ...]] = {}
-        self._second: dict[NodeTarget, tuple[SeenLine, ...]] = {}
+        self._others: dict[tuple[NodeTarget, str], tuple[SeenLine, ...]] = {}
         self._told: dict[NodeTarget, tuple[str, ...]] = {}
 
     async def see(
@@ -147,18 +150,23 @@ class DriftWatch:
         own_blobs: Collection[str],
         known_grants: Collection[str],
         *,
-        second: bytes | None = None,
+        others: OtherFiles | None = None,
+        root: bytes | None = None,
     ) -> tuple[SeenLine, ...]:
-        """Judge a node's file as it was just read; ``second`` is that of the other file, None when it was not read.
+        """Judge a node's file as it was just read; ``others`` is None when they were not read, and ``root`` is the
+        root's file where it was read by its own way.
 
         The first reading of a node sets its baseline.
         """
         async with self._changing.setdefault(target, asyncio.Lock()):
             baseline = await self.baseline(target)
             lines = explain(data, baseline, own_blobs, known_grants)
-            if second is not None:
-                self._second[target] = explain(second, baseline, own_blobs, (), file=SECOND_FILE)
-            lines += self._second.get(target, ())
+            if others is not None:
+                self._others[target, SECOND_FILE] = explain(others.second, baseline, own_blobs, (), file=SECOND_FILE)
+                root = others.root if root is None else root
+            if root is not None:
+                self._others[target, ROOT_FILE] = explain(root, baseline, own_blobs, known_grants, file=ROOT_FILE)
+            lines += self._others.get((target, ROOT_FILE), ()) + self._others.get((target, SECOND_FILE), ())
             self._lines[target] = lines
             if baseline is None:
                 now = self._clock.now()
@@ -208,7 +216,8 @@ class DriftWatch:
                 replace(line, kind="operator") if line.kind == "drift" and line.fingerprint in wanted else line
                 for line in self._lines.get(target, ())
             )
-            self._second[target] = tuple(line for line in self._lines[target] if line.file == SECOND_FILE)
+            for file in (SECOND_FILE, ROOT_FILE):
+                self._others[target, file] = tuple(line for line in self._lines[target] if line.file == file)
             self._report(target, [line for line in self._lines[target] if line.is_unexplained])
             self._tell(target)
             return wanted

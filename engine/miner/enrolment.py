@@ -16,14 +16,14 @@ from engine.ssh.canary import Verdict, prove_certificates, prove_expiry
 from engine.ssh.capability import NodeCapability, probe_capability
 from engine.ssh.keyfile import read_key_file
 from engine.ssh.pool import ConnectionInfo, NodePool
-from engine.ssh.target import NodeTarget
+from engine.ssh.target import NodeTarget, RootFile
 from engine.store.keyvalue import KeyValueRepository
 
 REMEASURE_S = 600.0
 
 
-Identity = tuple[str, str, str]
-"""Address, banner and host key: what a verdict holds for."""
+Identity = tuple[str, ...]
+"""Address, banner and host key: what a verdict holds for; and the key file, if it is not the account's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +65,23 @@ class Enrolment:
         self._known: dict[str, _Known] = {}
         self._skew: dict[str, SkewLevel] = {}
 
-    async def enrolled(self, target: NodeTarget) -> Enrolled:
-        """See ``CapabilitySource``; the first time for a node its canary is sent."""
-        identity = _identity(target, await self._pool.connect(target))
+    async def enrolled(self, target: NodeTarget, root: RootFile | None = None) -> Enrolled:
+        """See ``CapabilitySource``; the first time for a node and a key file its canary is sent."""
+        identity = _identity(target, await self._pool.connect(target), root)
         known = self._known.get(target.node_id)
         needs_certificates = self._needs_certificates()
         if known is not None and known.identity == identity and not self._is_stale(known, needs_certificates):
             return known.enrolled
         capability = await probe_capability(self._pool, target)
         stored = await self._stored(target, identity)
-        proof = stored or await self._prove(target, identity, capability)
+        proof = stored or await self._prove(target, identity, capability, root)
         is_asked = needs_certificates and proof.opens_to_certificates is None and proof.verdict is Verdict.PROVED
         if is_asked:
-            opens = await prove_certificates(self._pool, target, capability)
+            opens = await prove_certificates(self._pool, target, capability, root)
             proof = replace(proof, opens_to_certificates=opens)
             await self._keep(target, identity, proof)
-        enrolled = judge(target, capability, proof.verdict, can_certify=proof.opens_to_certificates is True)
+        can_certify = proof.opens_to_certificates is True
+        enrolled = judge(target, capability, proof.verdict, root, can_certify=can_certify)
         self._known[target.node_id] = _Known(identity, self._clock.monotonic(), enrolled, needs_certificates)
         self._say(target, enrolled, proof, canary=stored is None or is_asked)
         return enrolled
@@ -115,9 +116,11 @@ class Enrolment:
             opens if isinstance(opens, bool) else None,
         )
 
-    async def _prove(self, target: NodeTarget, identity: Identity, capability: NodeCapability) -> _Proof:
-        state = await read_key_file(self._pool, target)
-        proof = _Proof(await prove_expiry(self._pool, target, capability), state.path, state.mode)
+    async def _prove(
+        self, target: NodeTarget, identity: Identity, capability: NodeCapability, root: RootFile | None
+    ) -> _Proof:
+        state = await read_key_file(self._pool, root or target)
+        proof = _Proof(await prove_expiry(self._pool, target, capability, root), state.path, state.mode)
         await self._keep(target, identity, proof)
         return proof
 
@@ -160,8 +163,9 @@ class Enrolment:
         self._skew[target.node_id] = level
 
 
-def _identity(target: NodeTarget, info: ConnectionInfo) -> Identity:
-    return target.label, info.server_version, info.host_key_fingerprint
+def _identity(target: NodeTarget, info: ConnectionInfo, root: RootFile | None) -> Identity:
+    identity = (target.label, info.server_version, info.host_key_fingerprint)
+    return identity if root is None else (*identity, root.path)
 
 
 def _key(target: NodeTarget) -> str:

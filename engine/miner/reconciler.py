@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from engine.clock import Clock, sleep_or_wake
 from engine.errors import BasilicaError, KeyFileRefused, SshChannelFailed, SshFailure, SshTimeout
@@ -24,12 +23,14 @@ from engine.miner.capabilities import CapabilitySource, Enrolled, split_rows
 from engine.miner.certifying import Certifying, Papers
 from engine.miner.drift import DriftWatch, SeenLine
 from engine.miner.grant_book import GrantBook
+from engine.miner.grant_files import Placement, PlacementBook
 from engine.miner.grants import expiry_second, needs_work, next_change_at
+from engine.miner.key_files import Order, Written, write
 from engine.miner.live_sessions import LiveSessions
-from engine.ssh.authorized_keys import WantedKey, inventory, plan_change
+from engine.ssh.authorized_keys import WantedKey
 from engine.ssh.canary import canary_ids
 from engine.ssh.capability import Deadline, deadlines
-from engine.ssh.keyfile import Edited, edit_key_file, read_key_file, read_second_file
+from engine.ssh.keyfile import OtherFiles, read_key_file, read_other_files
 from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget
 from engine.store.grants import GrantRepository
@@ -94,6 +95,7 @@ class Reconciler:
         drift: DriftWatch,
         sessions: LiveSessions,
         certifying: Certifying,
+        placements: PlacementBook,
         *,
         clock: Clock,
         emit: EventSink,
@@ -108,6 +110,7 @@ class Reconciler:
         self._drift = drift
         self._sessions = sessions
         self._certifying = certifying
+        self._placements = placements
         self._book = GrantBook(grants, clock=clock, emit=emit)
         self._clock = clock
         self._emit = emit
@@ -233,6 +236,10 @@ class Reconciler:
         )
         return NodeOutcome(node_id, matched.in_place, matched.refused, matched.papers, error)
 
+    async def bring_in_line(self, node_id: str) -> BasilicaError | None:
+        """Reconcile a node now; why it does not fully match its rows, or None."""
+        return (await self.reconcile(node_id)).error
+
     async def read(self, node_id: str) -> tuple[SeenLine, ...]:
         """Every key line of a node as it stands now; nothing is written. Raises SshFailure and KeyFileRefused."""
         target, work = self._targets[node_id], self._work[node_id]
@@ -240,60 +247,79 @@ class Reconciler:
             async with asyncio.timeout(self._node_deadline_s), work.lock:
                 rows = await self._grants.open_for_node(node_id)
                 state = await read_key_file(self._pool, target)
-                return await self._see(target, state.data, rows, await read_second_file(self._pool, target))
+                return await self._see(target, state.data, rows, await read_other_files(self._pool, target))
         except TimeoutError:
             raise SshTimeout(f"{target.address} did not show its keys within {self._node_deadline_s:g} s") from None
 
     async def _match(self, target: NodeTarget, work: _Work, adopt_leftovers: bool) -> _Matched:
+        placement = await self._placements.of(target)
         rows = await self._book.end_expired(target.node_id)
         now = self._clock.now()
         live = [g for g in rows if g.is_wanted(now)]
-        enrolled, refusal = await self._enrol(target, rows, live)
+        enrolled, refusal = await self._enrol(target, placement, rows, live)
         wanted_rows, gone_rows = split_rows(rows, now, refusal)
         wanted = await self._wanted(target, wanted_rows, enrolled)
-        managed = {g.id for g in (*gone_rows, *wanted.certified)} | set(canary_ids(self._pool.own_blobs, target))
-        authority = self._certifying.line_id(target.node_id)
-        if wanted_rows or not any(g.certified for g in live):
-            managed.add(authority)  # it goes when nobody enters by it; where new keys are refused it stands as it is
-        edited = await edit_key_file(
-            self._pool,
-            target,
-            partial(
-                plan_change,
-                wanted=wanted.lines,
-                own_blobs=self._pool.own_blobs,
-                managed_ids=managed,
-                expired_before_unix=int(now),
-                remove_leftovers=adopt_leftovers,
-            ),
-        )
-        refused = {key.grant_id: key for key in edited.change.refused}
-        if (why := refused.pop(authority, None)) is not None:
-            refused |= {g.id: replace(why, grant_id=g.id) for g in wanted.certified}
-        placed = [g for g in wanted_rows if g.id not in refused]
-        form = "none" if enrolled is None else enrolled.capability.expiry_form
-        await self._book.deployed(target.node_id, placed, form, {g.id for g in wanted.certified})
-        await self._book.refused(target.node_id, [g for g in wanted_rows if g.id in refused], refused)
-        in_place = frozenset(g.id for g in placed)
-        reasons = {grant_id: key.reason for grant_id, key in refused.items()}
+        order = self._order(target, live, wanted_rows, gone_rows, wanted, now, adopt_leftovers)
+        written = await write(self._pool, target, placement, order)
+        in_place, reasons = await self._record(target, wanted_rows, wanted, enrolled, written)
         step = "end sessions"
         try:
-            await self._end_sessions(target, gone_rows, live, edited)
+            await self._end_sessions(target, gone_rows, live, written)
+            if written.unfinished is not None:
+                return _Matched(in_place, reasons, wanted.papers, "other key file", written.unfinished)
             await self._book.removed(target.node_id, gone_rows)
             step = "audit"
-            await self._audit(target, work, edited, rows, live)
+            await self._audit(target, work, written, rows, live)
         except SshFailure as failure:
             return _Matched(in_place, reasons, wanted.papers, step, failure)
         return _Matched(in_place, reasons, wanted.papers, "deploy", refusal if live else None)
 
+    def _order(
+        self,
+        target: NodeTarget,
+        live: Sequence[Grant],
+        wanted_rows: Sequence[Grant],
+        gone_rows: Sequence[Grant],
+        wanted: _Wanted,
+        now: float,
+        adopt_leftovers: bool,
+    ) -> Order:
+        own, authority = self._pool.own_blobs, self._certifying.line_id(target.node_id)
+        certified = {g.id for g in wanted.certified}
+        managed = {*(g.id for g in gone_rows), *certified, *canary_ids(own, target)}
+        if wanted_rows or not any(g.certified for g in live):
+            managed.add(authority)  # it goes when nobody enters by it; where new keys are refused it stands as it is
+        standing = frozenset({*certified, authority} if certified else ())
+        return Order(wanted.lines, frozenset(managed), standing, own, now, adopt_leftovers)
+
+    async def _record(
+        self,
+        target: NodeTarget,
+        rows: Sequence[Grant],
+        wanted: _Wanted,
+        enrolled: Enrolled | None,
+        written: Written,
+    ) -> tuple[frozenset[str], Mapping[str, str]]:
+        """What was read back, into the rows; the grants in place, and why others are not."""
+        if not written.is_written:
+            return frozenset(), {}
+        refused = {key.grant_id: key for key in written.change.refused}
+        if (why := refused.pop(self._certifying.line_id(target.node_id), None)) is not None:
+            refused |= {g.id: replace(why, grant_id=g.id) for g in wanted.certified}
+        placed = [g for g in rows if g.id not in refused]
+        form = "none" if enrolled is None else enrolled.capability.expiry_form
+        await self._book.deployed(target.node_id, placed, form, {g.id for g in wanted.certified})
+        await self._book.refused(target.node_id, [g for g in rows if g.id in refused], refused)
+        return frozenset(g.id for g in placed), {grant_id: key.reason for grant_id, key in refused.items()}
+
     async def _enrol(
-        self, target: NodeTarget, rows: Sequence[Grant], live: Sequence[Grant]
+        self, target: NodeTarget, placement: Placement, rows: Sequence[Grant], live: Sequence[Grant]
     ) -> tuple[Enrolled | None, BasilicaError | None]:
         """What the node can do, and why no new key may go there. What cannot be found out forbids no removal."""
         if rows and not live:
             return None, None
         try:
-            enrolled = await self._capabilities.enrolled(target)
+            enrolled = await self._capabilities.enrolled(target, placement.wanted_in_root)
         except (SshChannelFailed, KeyFileRefused) as failure:
             if len(live) == len(rows):
                 raise
@@ -313,13 +339,12 @@ class Reconciler:
         return _Wanted(lines if authority is None else [*lines, authority], certified, papers)
 
     async def _end_sessions(
-        self, target: NodeTarget, gone: Sequence[Grant], live: Sequence[Grant], edited: Edited
+        self, target: NodeTarget, gone: Sequence[Grant], live: Sequence[Grant], written: Written
     ) -> None:
         """A removed key ends no session. Half of the node's time at most: its new keys must not wait for it."""
-        staying = {line.blob for line in inventory(edited.state.data).lines if line.is_key}
         try:
             async with asyncio.timeout(self._node_deadline_s / 2):
-                await self._sessions.end(target, gone, live, staying)
+                await self._sessions.end(target, gone, live, written.blobs)
         except TimeoutError:
             raise SshTimeout(
                 f"sessions of ended grants on {target.address} were not ended in time",
@@ -327,15 +352,15 @@ class Reconciler:
             ) from None
 
     async def _audit(
-        self, target: NodeTarget, work: _Work, edited: Edited, rows: Sequence[Grant], live: Sequence[Grant]
+        self, target: NodeTarget, work: _Work, written: Written, rows: Sequence[Grant], live: Sequence[Grant]
     ) -> None:
-        """Judge every line; once per audit period look into the second file and at who is inside, too."""
-        second = None
+        """Judge every line; once per audit period look into the other files and at who is inside, too."""
+        others = None
         if self._is_audit_due(work):
-            second = await read_second_file(self._pool, target)
+            others = await read_other_files(self._pool, target)
             await self._sessions.watch(target, live)
             work.audited_at = self._clock.monotonic()
-        lines = await self._see(target, edited.state.data, rows, second)
+        lines = await self._see(target, written.data, rows, others, written.root)
         self._emit(
             ForeignKeysSeen(
                 at=self._clock.now(),
@@ -345,16 +370,20 @@ class Reconciler:
                 orphans=sum(line.kind == "orphan" for line in lines),
             )
         )
-        if edited.change.leftovers_removed:
-            count = edited.change.leftovers_removed
+        if count := written.leftovers_removed:
             self._emit(LeftoversAdopted(at=self._clock.now(), node_id=target.node_id, count=count))
 
     async def _see(
-        self, target: NodeTarget, data: bytes, rows: Sequence[Grant], second: bytes | None
+        self,
+        target: NodeTarget,
+        data: bytes,
+        rows: Sequence[Grant],
+        others: OtherFiles | None,
+        root: bytes | None = None,
     ) -> tuple[SeenLine, ...]:
         own = self._pool.own_blobs
         known = {*(g.id for g in rows), *canary_ids(own, target), self._certifying.line_id(target.node_id)}
-        return await self._drift.see(target, data, own, known, second=second)
+        return await self._drift.see(target, data, own, known, others=others, root=root)
 
     def _is_due(self, node_id: str, grants: Sequence[Grant], now: float) -> bool:
         work = self._work.get(node_id)

@@ -62,7 +62,7 @@ class Rotation:
         pool: NodePool,
         path: Path,
         keyvalue: KeyValueRepository,
-        targets: Callable[[], Mapping[str, NodeTarget]],
+        targets: Callable[[], Awaitable[Mapping[str, NodeTarget]]],
         *,
         clock: Clock,
         emit: EventSink,
@@ -146,7 +146,7 @@ class Rotation:
         assert state is not None
         await self._on_all(self._deploy, None, report)
         if self._pool.key.fingerprint != state.new:
-            targets = self._targets()
+            targets = await self._targets()
             if targets and not any(node_id in state.nodes for node_id in targets):
                 raise KeyFileRefused(
                     "no node took the new key, so the present one stays in use",
@@ -156,8 +156,9 @@ class Rotation:
             await self._switch()
             report(f"{self._path} holds the new key")
         await self._on_all(self._clean, "deployed", report)
-        pending = [node_id for node_id in self._targets() if state.nodes.get(node_id) != "clean"]
-        result = {"fingerprint": state.new, "done": len(self._targets()) - len(pending), "pending": pending}
+        targets = await self._targets()
+        pending = [node_id for node_id in targets if state.nodes.get(node_id) != "clean"]
+        result = {"fingerprint": state.new, "done": len(targets) - len(pending), "pending": pending}
         if pending:
             self._say("waiting", message=f"for {len(pending)} nodes, which keep the former key until they answer")
             self._wake.set()
@@ -183,8 +184,9 @@ class Rotation:
             else:
                 report(f"{target.label}: {state.nodes[target.node_id]}")
 
+        targets = await self._targets()
         async with asyncio.TaskGroup() as group:
-            for target in self._targets().values():
+            for target in targets.values():
                 if state.nodes.get(target.node_id) == stage:
                     group.create_task(one(target))
 

@@ -93,6 +93,9 @@ _FORMS: dict[type[Event], _Form] = {
     ev.BaselineAccepted: _Form(ENGINE, _node, lambda e: f"{e.keys} keys are the operator's"),
     ev.ForeignKeyRemoved: _Form(ENGINE, _node, lambda e: f"removed: {e.description}"),
     ev.LeftoversAdopted: _Form(ENGINE, _node, lambda e: f"{e.count} lines of another miner removed"),
+    ev.GrantsFileMoved: _Form(
+        ENGINE, _node, lambda e: f"grants' file, {e.step}: {e.path}" + (f" ({e.message})" if e.message else "")
+    ),
     ev.SessionProcessesEnded: _Form(_validator, _node, lambda e: f"{e.processes} processes ended, {e.left} left"),
     ev.NodeKeyRotated: _Form(ENGINE, lambda e: e.node_id or e.new_fingerprint, lambda e: e.step),
     ev.WeightsSet: _Form(ENGINE, "", lambda e: f"set for {e.uids} uids"),

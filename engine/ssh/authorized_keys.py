@@ -130,19 +130,22 @@ def plan_change(
     managed_ids: Collection[str] = (),
     expired_before_unix: int | None = None,
     remove_leftovers: bool = False,
+    neighbour: bytes = b"",
 ) -> Change | Refusal:
     """Make the file hold exactly one line per wanted key and none of the other ``managed_ids``.
 
     ``own_blobs`` are the base64 keys that the engine logs in with. Markers of unknown grants stay, except those
     that expired before ``expired_before_unix``, and those of the same holder and key as a wanted one, which are
-    replaced. One key's refusal does not keep the others from being written or removed.
+    replaced. One key's refusal does not keep the others from being written or removed. ``neighbour`` is another file
+    of the account that sshd reads too: its lines refuse keys as lines of this file do.
     """
     if len(old) > MAX_FILE_BYTES:
         return _too_large(len(old))
     own = {base64.b64decode(blob) for blob in own_blobs}
     lines = [read_line(raw) for raw in split(old)[0]]
     managed = {one.grant_id for one in wanted} | set(managed_ids)
-    accepted, refused = _judge(lines, wanted, own, managed)
+    beside = [read_line(raw) for raw in split(neighbour)[0]]
+    accepted, refused = _judge([*lines, *beside], wanted, own, managed)
     editor = LineEditor(lines, has_final_newline=split(old)[1])
     change = editor.apply(accepted, managed, expired_before_unix)
     leftovers = editor.remove_leftovers(own) if remove_leftovers else 0
@@ -158,7 +161,7 @@ def plan_change(
         )
     if not remove_leftovers and _foreign(lines) != _foreign(inventory(new).lines):
         return Refusal("self_check", "the planned change would touch lines that are not ours")
-    stale = {line.blob for line in inventory(new).leftovers}
+    stale = {line.blob for line in (*inventory(new).leftovers, *beside) if line.kind is LineKind.LEFTOVER}
     return Change(
         new,
         new != old,

@@ -15,7 +15,7 @@ from engine.ssh.keyfile import edit_key_file
 from engine.ssh.keylines import AUTHORITY_HOLDER
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
-from engine.ssh.target import NodeTarget
+from engine.ssh.target import KeyPlace, NodeTarget
 
 HOLDER = "renter-canary"
 _LIFETIME_S = 300
@@ -42,8 +42,10 @@ def canary_ids(own_blobs: Iterable[str], target: NodeTarget) -> tuple[str, ...]:
     return tuple(f"canary-{word}-{part}" for word in words for part in ("future", "past", "authority"))
 
 
-async def prove_expiry(pool: NodePool, target: NodeTarget, capability: NodeCapability) -> Verdict:
-    """Try on the node itself what its key lines are worth.
+async def prove_expiry(
+    pool: NodePool, target: NodeTarget, capability: NodeCapability, place: KeyPlace | None = None
+) -> Verdict:
+    """Try on the node itself what its key lines are worth, in the account's own file or in ``place``.
 
     The good key goes first and each is tried once, so that the node sees a single refused login. Both lines are gone
     afterwards. Raises KeyFileRefused and SshFailure when the lines cannot be written or removed.
@@ -56,13 +58,15 @@ async def prove_expiry(pool: NodePool, target: NodeTarget, capability: NodeCapab
     ids = canary_ids({pool.key.blob_base64}, target)
     wanted = [_wanted(grant_id, key, at, ends[at]) for grant_id, key, at in zip(ids, keys, times, strict=False)]
     try:
-        await _write(pool, target, wanted, ids)
+        await _write(pool, place or target, wanted, ids)
         return await _try(pool, target, keys)
     finally:
-        await _write(pool, target, [], ids)
+        await _write(pool, place or target, [], ids)
 
 
-async def prove_certificates(pool: NodePool, target: NodeTarget, capability: NodeCapability) -> bool | None:
+async def prove_certificates(
+    pool: NodePool, target: NodeTarget, capability: NodeCapability, place: KeyPlace | None = None
+) -> bool | None:
     """Whether a certificate opens the node when its authority stands in the key file; None when a login says nothing.
 
     Authority and key are made for this one login. Raises KeyFileRefused and SshFailure as ``prove_expiry``.
@@ -84,12 +88,12 @@ async def prove_certificates(pool: NodePool, target: NodeTarget, capability: Nod
         is_wrapped=False,
     )
     try:
-        await _write(pool, target, [line], ids)
+        await _write(pool, place or target, [line], ids)
         return await _opens(pool, target, key, read_guest_certificate(issued.text, key))
     except SshFailure:
         return None
     finally:
-        await _write(pool, target, [], ids)
+        await _write(pool, place or target, [], ids)
 
 
 def _wanted(grant_id: str, key: ClientKey, at: int, end: Deadline) -> WantedKey:
@@ -107,11 +111,11 @@ async def _try(pool: NodePool, target: NodeTarget, keys: Sequence[ClientKey]) ->
         return Verdict.UNCLEAR
 
 
-async def _write(pool: NodePool, target: NodeTarget, keys: Sequence[WantedKey], ids: Sequence[str]) -> None:
+async def _write(pool: NodePool, place: KeyPlace, keys: Sequence[WantedKey], ids: Sequence[str]) -> None:
     def plan(old: bytes) -> Change | Refusal:
         return plan_change(old, keys, pool.own_blobs, managed_ids=ids)
 
-    edited = await edit_key_file(pool, target, plan)
+    edited = await edit_key_file(pool, place, plan)
     if edited.change.refused:
         raise KeyFileRefused("the canary key was refused", reason=edited.change.refused[0].reason)
 

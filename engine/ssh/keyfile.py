@@ -19,9 +19,17 @@ from engine.errors import KeyFileRefused, SshChannelFailed, SshOutcomeUnknown
 from engine.ssh import failures
 from engine.ssh.authorized_keys import Change, Refusal, inventory, split
 from engine.ssh.connection import CommandResult
-from engine.ssh.keyfile_script import BEGIN, CHANGED_STATUS, EXITS, MAX_BYTES, read_command, swap_command
+from engine.ssh.keyfile_script import (
+    BEGIN,
+    CHANGED_STATUS,
+    EXITS,
+    MAX_BYTES,
+    NOT_TOLD_STATUS,
+    read_command,
+    swap_command,
+)
 from engine.ssh.pool import NodePool
-from engine.ssh.target import NodeTarget
+from engine.ssh.target import ROOT_DIRECTORY, KeyPlace, NodeTarget, RootFile, login_of
 
 log = structlog.get_logger()
 
@@ -51,6 +59,9 @@ class KeyFileState:
     """As ``ls`` prints it, for instance ``-rw-------``."""
     owner_uid: int | None = None
     account_uid: int | None = None
+    directory_uid: int | None = None
+    is_told: bool = False
+    """Of a root's file: whether the node's sshd configuration names it."""
     strict_modes_problem: str = ""
     """Why sshd's StrictModes would ignore the file; empty when it would not."""
 
@@ -68,29 +79,57 @@ class Edited:
     change: Change
 
 
-async def read_key_file(pool: NodePool, target: NodeTarget) -> KeyFileState:
+@dataclass(frozen=True, slots=True)
+class OtherFiles:
+    """What sshd may read beside the account's file: ``authorized_keys2``, and the file that only root can write.
+
+    As the account itself can read them; empty where there is none.
+    """
+
+    second: bytes = b""
+    root: bytes = b""
+
+
+async def read_key_file(pool: NodePool, place: KeyPlace) -> KeyFileState:
     """Read the file in one command. Raises KeyFileRefused for whatever is not a readable regular file of at most
     1 MiB, and SshFailure."""
     result = await pool.run(
-        target,
-        read_command(),
+        login_of(place),
+        read_command(place),
         timeout_s=_TIMEOUT_S,
         max_output_bytes=_OUTPUT_LIMIT,
         remote_limit_s=_REMOTE_LIMIT_S,
     )
-    return _state_of(target, result)
+    return _state_of(place, result)
 
 
-async def read_second_file(pool: NodePool, target: NodeTarget) -> bytes:
-    """``authorized_keys2``, which sshd reads too unless told otherwise; empty if there is none. Raises SshFailure."""
-    command = 'f=$HOME/.ssh/authorized_keys2; [ -f "$f" ] && [ -r "$f" ] && head -c 1048576 "$f"; true'
+_OTHERS = (
+    "a=$HOME/.ssh/authorized_keys2; b={directory}/$(id -un); n=0; "
+    '[ -f "$a" ] && [ -r "$a" ] && n=$(($(head -c 1048576 "$a" | wc -c))); printf "BASILICA-OTHERS %s\\n" "$n"; '
+    '[ "$n" -gt 0 ] && head -c "$n" "$a"; [ -f "$b" ] && [ -r "$b" ] && head -c 1048576 "$b"; true'
+)
+
+
+async def read_other_files(pool: NodePool, target: NodeTarget) -> OtherFiles:
+    """The other files that sshd may read, in one command. Raises SshFailure."""
     result = await pool.run(
-        target, command, timeout_s=_TIMEOUT_S, max_output_bytes=_OUTPUT_LIMIT, remote_limit_s=_REMOTE_LIMIT_S
+        target,
+        _OTHERS.format(directory=ROOT_DIRECTORY),
+        timeout_s=_TIMEOUT_S,
+        max_output_bytes=_OUTPUT_LIMIT + MAX_BYTES,
+        remote_limit_s=_REMOTE_LIMIT_S,
     )
-    return result.stdout
+    head, _, data = result.stdout.partition(b"\n")
+    length = _number(head.removeprefix(b"BASILICA-OTHERS ").decode("ascii", "replace"))
+    if length is None:
+        raise SshChannelFailed(
+            f"{target.label} did not show its other key files: {failures.plain(result.stderr, 300) or 'no answer'}",
+            hint="give the account an ordinary login shell",
+        )
+    return OtherFiles(data[:length], data[length:])
 
 
-async def swap_key_file(pool: NodePool, target: NodeTarget, state: KeyFileState, new: bytes) -> KeyFileState:
+async def swap_key_file(pool: NodePool, place: KeyPlace, state: KeyFileState, new: bytes) -> KeyFileState:
     """Replace the file that ``state`` describes by ``new`` and return it as read back.
 
     Raises KeyFileRefused, with reason ``changed`` when the file is no longer what ``state`` says; the file is then
@@ -98,10 +137,11 @@ async def swap_key_file(pool: NodePool, target: NodeTarget, state: KeyFileState,
     """
     if state.exists and new == state.data:
         return state
-    _check_owner(target, state)
+    _check_owner(place, state)
     if len(new) > MAX_BYTES:
-        raise _refused(target, 85)
+        raise _refused(place, 85)
     command = swap_command(
+        place,
         old_hash=state.sha256,
         new_hash=hashlib.sha256(new).hexdigest(),
         new_length=len(new),
@@ -109,32 +149,32 @@ async def swap_key_file(pool: NodePool, target: NodeTarget, state: KeyFileState,
         tag=secrets.token_hex(8),
     )
     result = await pool.run(
-        target,
+        login_of(place),
         command,
         stdin=new,
         timeout_s=_TIMEOUT_S,
         max_output_bytes=_OUTPUT_LIMIT,
         remote_limit_s=_REMOTE_LIMIT_S,
     )
-    after = _state_of(target, result)
-    _verify(target, new, after.data)
+    after = _state_of(place, result)
+    _verify(place, new, after.data)
     return after
 
 
-async def edit_key_file(pool: NodePool, target: NodeTarget, plan: Callable[[bytes], Change | Refusal]) -> Edited:
+async def edit_key_file(pool: NodePool, place: KeyPlace, plan: Callable[[bytes], Change | Refusal]) -> Edited:
     """Read, plan, swap and read back, under the node's writer lock; again when the file changed in between.
 
     ``plan`` is usually ``plan_change`` with everything but the old bytes bound. Raises KeyFileRefused (reason
     ``being_edited`` after five attempts, a Refusal's reason, or one of the node's), and SshFailure.
     """
-    unknown = 0
+    unknown, target = 0, login_of(place)
     async with pool.writer(target):
         for attempt in range(1, ATTEMPTS + 1):
             if attempt > 1:
                 log.info("keyfile.retried", node_id=target.node_id, attempt=attempt)
                 await pool.clock.sleep(random.uniform(0.02, 0.15) * attempt)  # noqa: S311  # jitter, not a secret
             try:
-                return await _edit_once(pool, target, plan)
+                return await _edit_once(pool, place, plan)
             except SshOutcomeUnknown:
                 # The swap may have happened: reading again tells, and planning again then finds nothing to do.
                 unknown += 1
@@ -150,8 +190,8 @@ async def edit_key_file(pool: NodePool, target: NodeTarget, plan: Callable[[byte
     )
 
 
-async def _edit_once(pool: NodePool, target: NodeTarget, plan: Callable[[bytes], Change | Refusal]) -> Edited:
-    state = await read_key_file(pool, target)
+async def _edit_once(pool: NodePool, place: KeyPlace, plan: Callable[[bytes], Change | Refusal]) -> Edited:
+    state, target = await read_key_file(pool, place), login_of(place)
     change = plan(state.data)
     if isinstance(change, Refusal):
         raise KeyFileRefused(
@@ -163,32 +203,41 @@ async def _edit_once(pool: NodePool, target: NodeTarget, plan: Callable[[bytes],
             reason="mode",
             hint="run on the node: chmod go-w ~ ~/.ssh ~/.ssh/authorized_keys",
         )
+    if isinstance(place, RootFile) and (change.added or change.renewed) and not state.is_told:
+        raise _refused(place, NOT_TOLD_STATUS)
     if not change.is_changed:
         return Edited(state, change)
-    return Edited(await swap_key_file(pool, target, state, change.new), change)
+    return Edited(await swap_key_file(pool, place, state, change.new), change)
 
 
-def _check_owner(target: NodeTarget, state: KeyFileState) -> None:
-    if state.owner_uid is not None and state.account_uid not in {0, state.owner_uid}:
-        raise _refused(target, 84)
+def _check_owner(place: KeyPlace, state: KeyFileState) -> None:
+    if isinstance(place, RootFile):
+        if state.owner_uid not in {0, None} or state.directory_uid not in {0, None}:
+            raise _refused(place, 84)
+    elif state.owner_uid is not None and state.account_uid not in {0, state.owner_uid}:
+        raise _refused(place, 84)
 
 
-def _refused(target: NodeTarget, status: int, stderr: str = "") -> KeyFileRefused:
-    known = EXITS[status]
-    reason, hint = known.reason, known.hint
+def _refused(place: KeyPlace, status: int, stderr: str = "") -> KeyFileRefused:
+    known, target = EXITS[status], login_of(place)
+    message, reason, hint = known.message, known.reason, known.hint
     if status in {72, 73, 77, 80}:
         for text, word, advice in _STDERR_REASONS:
             if text.lower() in stderr.lower():
                 reason, hint = word, advice
                 break
+    if isinstance(place, RootFile):
+        message = message.replace("authorized_keys", place.path)
+        if status == 84:
+            message, hint = f"{place.path} or its directory belongs to somebody else than root", "chown root:root"
     detail = f" ({stderr})" if stderr else ""
-    return KeyFileRefused(f"{known.message} on {target.label}{detail}", reason=reason, hint=hint)
+    return KeyFileRefused(f"{message} on {target.label}{detail}", reason=reason, hint=hint)
 
 
-def _state_of(target: NodeTarget, result: CommandResult) -> KeyFileState:
-    stderr = failures.plain(result.stderr, 300)
+def _state_of(place: KeyPlace, result: CommandResult) -> KeyFileState:
+    stderr, target = failures.plain(result.stderr, 300), login_of(place)
     if result.exit_status in EXITS:
-        raise _refused(target, result.exit_status, stderr)
+        raise _refused(place, result.exit_status, stderr)
     if result.exit_status in {124, -9, -15}:
         raise SshOutcomeUnknown(f"a command on {target.label} was stopped before its end")
     start = result.stdout.find(BEGIN)
@@ -199,7 +248,7 @@ def _state_of(target: NodeTarget, result: CommandResult) -> KeyFileState:
             hint="give the account an ordinary login shell",
         )
     facts = dict(line.partition(" ")[::2] for line in head.decode("utf-8", "replace").splitlines()[1:])
-    file = facts.get("file", "").split()
+    file, directory = facts.get("file", "").split(), facts.get("dir", "").split()
     state = KeyFileState(
         data=data,
         sha256=facts.get("hash", "absent"),
@@ -208,10 +257,12 @@ def _state_of(target: NodeTarget, result: CommandResult) -> KeyFileState:
         mode=file[0] if file else "",
         owner_uid=_number(file[2]) if len(file) > 2 else None,
         account_uid=_number(facts.get("uid", "")),
+        directory_uid=_number(directory[2]) if len(directory) > 2 else None,
+        is_told="told" in facts,
         strict_modes_problem=_strict_modes_problem(facts),
     )
     if state.exists and hashlib.sha256(data).hexdigest() != state.sha256:
-        raise _refused(target, CHANGED_STATUS)  # an edit between the hash and the bytes
+        raise _refused(place, CHANGED_STATUS)  # an edit between the hash and the bytes
     return state
 
 
@@ -228,7 +279,7 @@ def _strict_modes_problem(facts: dict[str, str]) -> str:
     return ""
 
 
-def _verify(target: NodeTarget, new: bytes, read_back: bytes) -> None:
+def _verify(place: KeyPlace, new: bytes, read_back: bytes) -> None:
     """Every line that was sent must be there, in order, and no other line of ours; an operator's addition may."""
     if read_back == new:
         return
@@ -236,4 +287,4 @@ def _verify(target: NodeTarget, new: bytes, read_back: bytes) -> None:
     is_complete = all(any(line == other for other in remaining) for line in split(new)[0])
     ours = Counter(line.raw for line in inventory(read_back).ours)
     if not is_complete or ours != Counter(line.raw for line in inventory(new).ours):
-        raise _refused(target, CHANGED_STATUS)
+        raise _refused(place, CHANGED_STATUS)

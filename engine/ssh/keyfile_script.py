@@ -9,12 +9,18 @@ arguments; a file's new bytes come on stdin. The order of steps is what makes th
 3. a hard link keeps the old inode reachable, and its hash must still be the one that was read;
 4. rename, sync, wait 50 ms, look at the old inode again: an operator's ``>>`` that had it open is replayed, any
    other edit of it is put back and reported as a change.
+
+The same programs keep the file that only root can write (``RootFile``): other places and modes, and ``sudo -n`` where
+the login is not root.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
+
+from engine.ssh.target import ROOT_DIRECTORY, KeyPlace, RootFile
 
 BEGIN = b"BASILICA-KEYFILE 1\n"
 MAX_BYTES = 1 << 20
@@ -30,6 +36,7 @@ class Exit:
 
 
 CHANGED_STATUS = 79
+NOT_TOLD_STATUS = 87
 EXITS: dict[int, Exit] = {
     70: Exit("interrupted", "the change was interrupted on the node", "it is tried again"),
     71: Exit("no_home", "the account's home directory cannot be entered", "create it and give it to the account"),
@@ -50,15 +57,20 @@ EXITS: dict[int, Exit] = {
     83: Exit("dangling_link", "authorized_keys is a link to nothing", "remove the link or create its target"),
     84: Exit("owner", "authorized_keys belongs to another user", "give it to the account: chown"),
     85: Exit("too_large", f"authorized_keys is larger than {MAX_BYTES} bytes", "clean the file up by hand"),
+    86: Exit(
+        "no_root", "the login is neither root nor may it use sudo without a password", "name a login that is, or may"
+    ),
+    NOT_TOLD_STATUS: Exit(
+        "other_key_file",
+        "sshd is no longer told to read the key file that only root can write",
+        "set it up again: basilica-tui keys protect; or go back: basilica-tui keys protect --undo",
+    ),
 }
 
 _COMMON = r"""
 LC_ALL=C
 export LC_ALL
 umask 077
-cd "$HOME" || exit 71
-d=.ssh
-f=.ssh/authorized_keys
 hash256() {
     if command -v sha256sum >/dev/null 2>&1; then set -- $(sha256sum)
     else set -- $(openssl dgst -sha256 -r); fi
@@ -85,7 +97,8 @@ resolve() {
 }
 show() {
     printf "BASILICA-KEYFILE 1\nuid %s\nkind %s\n" "$(id -u)" "$kind"
-    printf "home %s\n" "$(ls -ldnL "$HOME")"
+    printf "home %s\n" "$(ls -ldnL "$h")"
+    [ -z "$told" ] || printf "told 1\n"
     [ -d "$dir" ] && printf "dir %s\n" "$(ls -ldnL "$dir")"
     if [ "$kind" = file ]; then
         size=$(($(wc -c <"$p")))
@@ -99,6 +112,25 @@ show() {
 }
 """
 
+_HOME = r"""
+told=
+cd "$HOME" || exit 71
+h=$HOME
+d=.ssh
+f=.ssh/authorized_keys
+dirmode=700
+filemode=600
+"""
+_ROOT = r"""
+told=
+cd / || exit 71
+h=/etc/ssh
+d={directory}
+f=$d/{account}
+dirmode=755
+filemode=644
+grep -qs "AuthorizedKeysFile.*$d/%u" /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf && told=1
+"""
 _READ = (
     _COMMON
     + r"""
@@ -114,7 +146,7 @@ old=$1 new=$2 length=$3 oldlength=$4 tag=$5
 t= k=
 trap 'rm -f ${t:+"$t"} ${k:+"$k"}' EXIT
 trap "exit 70" HUP INT TERM PIPE
-if ! [ -e "$d" ]; then mkdir -m 700 "$d" || exit 73; fi
+if ! [ -e "$d" ]; then mkdir -m "$dirmode" "$d" || exit 73; fi
 resolve
 if command -v flock >/dev/null 2>&1; then
     exec 9<"$dir" || exit 74
@@ -147,6 +179,7 @@ if [ "$kind" = file ]; then
 else
     [ "$old" = absent ] || exit 79
 fi
+[ "$kind" = file ] || chmod "$filemode" "$t" || exit 72
 cat >"$t" || exit 72
 [ "$(($(wc -c <"$t")))" -eq "$length" ] || exit 80
 [ "$(hash256 <"$t")" = "$new" ] || exit 80
@@ -184,15 +217,40 @@ show
 )
 
 
-def read_command() -> str:
+_AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec {program}; fi; sudo -n true 2>/dev/null || exit 86; exec sudo -n {program}'
+_ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,31}")
+
+
+def read_command(place: KeyPlace) -> str:
     """Print the key file's facts and bytes."""
-    return f"exec sh -c {shlex.quote(_READ)}"
+    return _command(place, _READ, "read")
 
 
-def swap_command(*, old_hash: str, new_hash: str, new_length: int, old_length: int, tag: str) -> str:
+def swap_command(place: KeyPlace, *, old_hash: str, new_hash: str, new_length: int, old_length: int, tag: str) -> str:
     """Replace the file with that old hash (``absent`` for none) by stdin, then print like ``read_command``."""
     numbers = f"{_hex(old_hash)} {_hex(new_hash)} {new_length:d} {old_length:d} {_hex(tag)}"
-    return f"exec sh -c {shlex.quote(_SWAP)} swap {numbers}"
+    return _command(place, _SWAP, f"swap {numbers}")
+
+
+def as_root(script: str, arguments: str = "x") -> str:
+    """A command that runs the script as root: at once, or by ``sudo -n``; status 86 when neither is possible.
+
+    ``arguments`` are put behind as they are.
+    """
+    return _AS_ROOT.format(program=f"sh -c {shlex.quote(script)} {arguments}")
+
+
+def is_plain_account(name: str) -> bool:
+    """Whether an account's name can stand in a path, in sshd's configuration and in a shell program as it is."""
+    return _ACCOUNT.fullmatch(name) is not None
+
+
+def _command(place: KeyPlace, program: str, arguments: str) -> str:
+    if not isinstance(place, RootFile):
+        return f"exec sh -c {shlex.quote(_HOME + program)} {arguments}"
+    if not is_plain_account(place.account):
+        raise ValueError(f"not fit for a path: {place.account!r}")
+    return as_root(_ROOT.format(directory=ROOT_DIRECTORY, account=place.account) + program, arguments)
 
 
 def _hex(text: str) -> str:

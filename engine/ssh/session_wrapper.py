@@ -3,7 +3,7 @@
 ``expiry-time`` and a removed line stop new logins only: what already runs goes on, and an open connection may start
 more. The forced command closes that gap without root on the node:
 
-* it reads the deadline afresh from the key file at each command, so that a renewal counts for connections that are
+* it reads the deadline afresh from the key files at each command, so that a renewal counts for connections that are
   already open, and a line that is gone refuses at once;
 * ``timeout`` ends the command at that deadline, with SIGKILL after ten seconds of grace;
 * ``BASILICA_GRANT`` in the environment lets ``engine.ssh.sessions`` find what is left of the session.
@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import re
 
+from engine.ssh.target import ROOT_DIRECTORY
+
 MARKER = "BASILICA_GRANT"
 EXPIRED_STATUS = 126
 TIMEOUT_STATUS = 124
@@ -23,17 +25,19 @@ GRACE_S = 10
 _DEADLINE = re.compile(rb"basilica_end=([0-9]{1,12});")
 # It travels inside '…' and that inside "…": no single quote, no backslash and no line feed may stand in here.
 _LINE = (
-    'l=$(LC_ALL=C grep -a "[ ]grant={grant}[ ]" "$f") && case $l in '
+    'l=$(LC_ALL=C grep -ah "[ ]grant={grant}[ ]" "$@") && case $l in '
     "*basilica_end=*) l=${{l#*basilica_end=}}; basilica_end=${{l%%;*}} ;; esac || basilica_end=0; "
 )
 # A certificate's grant has no line of its own: its end stands in the comment of the authority's line.
 _AUTHORITY = (
-    'l=$(LC_ALL=C grep -a "[ ]{grant}=[0-9]" "$f") && l=${{l#* {grant}=}} && '
+    'l=$(LC_ALL=C grep -ah "[ ]{grant}=[0-9]" "$@") && l=${{l#* {grant}=}} && '
     "basilica_end=${{l%% *}} || basilica_end=0; "
 )
 _SCRIPT = (
-    "basilica_end={end:d}; f=$HOME/.ssh/authorized_keys; "
-    'if [ -r "$f" ]; then {lookup}fi; '
+    "basilica_end={end:d}; set --; "
+    # What root wrote counts before what the account could have written. A line that moves is in both for a moment.
+    'for f in "{directory}/$(id -un)" "$HOME/.ssh/authorized_keys"; do [ -r "$f" ] && set -- "$@" "$f"; done; '
+    "if [ $# -gt 0 ]; then {lookup}fi; "
     "d=$((basilica_end-$(date +%s))); "
     '[ "$d" -gt 0 ] || {{ echo "basilica: this access has ended" >&2; exit {expired:d}; }}; '
     "export {marker}={grant}; s=${{SHELL:-/bin/sh}}; c=${{SSH_ORIGINAL_COMMAND-}}; "
@@ -63,6 +67,7 @@ def _command(lookup: str, grant_id: str, deadline_unix: int) -> str:
         grant=grant_id,
         expired=EXPIRED_STATUS,
         marker=MARKER,
+        directory=ROOT_DIRECTORY,
         grace=GRACE_S,
     )
     return f"exec /bin/sh -c '{script}'"

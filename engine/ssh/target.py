@@ -1,4 +1,4 @@
-"""Where a node is and as whom to log in."""
+"""Where a node is, as whom to log in, and where an account's keys are kept there."""
 
 from __future__ import annotations
 
@@ -24,3 +24,29 @@ class NodeTarget:
     def label(self) -> str:
         """``user@host:port``, for messages."""
         return f"{self.username}@{self.address}"
+
+
+ROOT_DIRECTORY = "/etc/ssh/basilica_keys"
+"""Of key files that only root can write, one for each account; sshd knows them by ``AuthorizedKeysFile …/%u``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootFile:
+    """The key file of ``account`` that only root can write; ``login`` is root there, or becomes it by ``sudo -n``."""
+
+    login: NodeTarget
+    account: str
+
+    @property
+    def path(self) -> str:
+        """Where it is on the node."""
+        return f"{ROOT_DIRECTORY}/{self.account}"
+
+
+KeyPlace = NodeTarget | RootFile
+"""A key file on a node: the account's own ``.ssh/authorized_keys``, or the one that only root can write."""
+
+
+def login_of(place: KeyPlace) -> NodeTarget:
+    """As whom the file is read and written."""
+    return place.login if isinstance(place, RootFile) else place

@@ -40,7 +40,12 @@ _ENTER = """set -e
 for name in passwd shadow group; do mount --bind "$1/etc/$name" "/etc/$name"; done
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -m 755 /run/sshd
+if [ -d "$1/etc/ssh" ]; then
+    mount --bind "$1/etc/ssh" /etc/ssh
+    mount --bind "$1/etc/sudoers.d" /etc/sudoers.d
+fi
 if [ "$2" != 0 ]; then mount -t tmpfs -o "size=${2}k,mode=700,uid=$3,gid=$3" tmpfs "$1/home/.ssh"; fi
+if [ -d "$1/etc/ssh" ]; then exec "$4" -D -E "$1/log"; fi
 exec "$4" -D -f "$1/sshd_config" -E "$1/log"
 """
 
@@ -57,6 +62,9 @@ class NodeSshd:
     ssh_dir_kib: int = 0
     host: str = "127.0.0.1"
     options: tuple[str, ...] = ()
+    has_own_etc: bool = False
+    """Whether sshd runs from an ``/etc/ssh`` of its own, as on a real machine; root has a home of its own, sudo its
+    ``/etc/sudoers.d``."""
     launcher: tuple[str, ...] = ()
     """Words in front of sshd's command: another network namespace, another clock."""
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
@@ -70,6 +78,16 @@ class NodeSshd:
     def authorized_keys(self) -> Path:
         """The account's key file, seen from outside (not through a ``ssh_dir_kib`` mount: see ``inside``)."""
         return self.home / ".ssh" / "authorized_keys"
+
+    @property
+    def etc_ssh(self) -> Path:
+        """The node's ``/etc/ssh``, with ``has_own_etc``."""
+        return self.root / "etc" / "ssh"
+
+    @property
+    def root_keys(self) -> Path:
+        """The key file of root, with ``has_own_etc``."""
+        return self.root / "root" / ".ssh" / "authorized_keys"
 
     @property
     def tools(self) -> Path:
@@ -175,13 +193,16 @@ def create_node(
     options: tuple[str, ...] = (),
     host: str = "127.0.0.1",
     launcher: tuple[str, ...] = (),
+    has_own_etc: bool = False,
 ) -> NodeSshd:
     """Build a node's directory and start its sshd. ``ssh_dir_kib`` gives ``~/.ssh`` a file system of that size."""
     is_private = os.geteuid() == 0
     root = Path(tempfile.mkdtemp(prefix="basilica-sshd-"))
     root.chmod(0o755)
     username = "basilica" if is_private else os.environ.get("USER") or _own_name()
-    node = NodeSshd(root, free_port(), username, is_private, max_startups, ssh_dir_kib, host, options, launcher)
+    node = NodeSshd(
+        root, free_port(), username, is_private, max_startups, ssh_dir_kib, host, options, has_own_etc, launcher
+    )
     try:
         _furnish(node)
         node.start()
@@ -258,7 +279,10 @@ def _furnish(node: NodeSshd) -> None:
     ):
         original = Path("/etc", name)
         if node.is_private:
-            kept = [one for one in original.read_text().splitlines(True) if not one.startswith("basilica:")]
+            dropped = ("basilica:", "root:x:") if node.has_own_etc and name == "passwd" else ("basilica:",)
+            kept = [one for one in original.read_text().splitlines(True) if not one.startswith(dropped)]
+            if len(dropped) > 1:
+                kept.append(f"root:x:0:0:root:{node.root}/root:/bin/sh\n")
             (node.root / "etc" / name).write_text("".join(kept) + line)
             (node.root / "etc" / name).chmod(original.stat().st_mode & 0o777)
     lines = [
@@ -285,6 +309,13 @@ def _furnish(node: NodeSshd) -> None:
             f"SetEnv PATH={path} HOME={node.home}",
         ]
     (node.root / "sshd_config").write_text("\n".join(lines) + "\n")
+    if node.has_own_etc:
+        (node.etc_ssh / "sshd_config.d").mkdir(parents=True)
+        (node.root / "etc" / "sudoers.d").mkdir()
+        (node.etc_ssh / "sshd_config").write_text(
+            "\n".join(["Include /etc/ssh/sshd_config.d/*.conf", "PermitRootLogin prohibit-password", *lines]) + "\n"
+        )
+        node.root_keys.parent.mkdir(parents=True, mode=0o700)
 
 
 def _own_name() -> str:
