@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from engine.clock import Clock
@@ -111,9 +110,8 @@ class OperatorAccess:
         report(f"writing {len(grants)} keys")
         outcomes = await self._reconciler.reconcile_many(node_ids)
         until = grants[0].expires_at
-        # The validator may have authenticated anew while the nodes were written: its newest session is the one to keep.
-        session = self._store.sessions.known(session.hotkey) or session
-        await self._store.sessions.put(replace(session, access_until=until))
+        # The validator may have authenticated anew while the nodes were written, or its session may have been ended.
+        await self._store.sessions.prolong(session.hotkey, until)
         self._emit(AccessRenewed(at=self._clock.now(), validator_hotkey=session.hotkey, access_until=until))
         placed = sum(any(g.id in o.in_place for g in grants) for o in outcomes.values())
         return {"message": f"renewed on {placed} of {len(node_ids)} nodes", "until": until}

@@ -86,6 +86,25 @@ class SessionRepository:
         await self.flush()
         return await self._database.write(run, after=note)
 
+    async def prolong(self, hotkey: str, until: float) -> bool:
+        """The hotkey's access lasts until then; nothing else of its session is written. False for one that is over."""
+        statement = (
+            sa.update(sessions)
+            .where(sessions.c.hotkey == hotkey, sessions.c.ended_at.is_(None))
+            .values(access_until=until)
+        )
+
+        async def run(connection: AsyncConnection) -> bool:
+            return (await connection.execute(statement)).rowcount > 0
+
+        def note(was_there: bool) -> None:
+            current = self.known(hotkey)
+            if was_there and current is not None:
+                self.keep([replace(current, access_until=until)])
+
+        await self.flush()
+        return await self._database.write(run, after=note)
+
     async def prune(self, before: float) -> int:
         """Delete sessions that ended before this time; returns how many."""
 

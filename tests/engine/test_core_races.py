@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 
 from engine.chain.models import Metagraph, Neuron
 from engine.clock import ManualClock
+from engine.control.actions import ActionTable
 from engine.errors import PublicKeyRefused
 from engine.events import Event, KeyFailed
 from engine.identity.public_keys import PublicKey, parse_public_key
@@ -23,9 +24,11 @@ from engine.miner.drain import DrainBook
 from engine.miner.drift import DriftWatch
 from engine.miner.fleet import FleetNode
 from engine.miner.grants import END_NO_PERMIT
+from engine.miner.operator_access import OperatorAccess
 from engine.miner.reconciler import NodeOutcome
 from engine.ssh.target import NodeTarget
 from engine.store import Grant, Store, open_store
+from engine.store.records import Session
 from tests.engine.door_support import ed25519_line
 
 NODES = [FleetNode(NodeTarget(f"n{i}", "192.0.2.7", 22 + i, "u"), f"node-{i}") for i in range(3)]
@@ -166,6 +169,103 @@ async def test_two_validators_with_one_key_at_once(world: World) -> None:
     assert [type(result) for result in results if isinstance(result, BaseException)] == [PublicKeyRefused]
     assert len({row.hotkey for row in await world.store.grants.open()}) == 1
     assert not [event for event in world.events if isinstance(event, KeyFailed)]
+
+
+def session(token: str, seed: int = 1, until: float | None = None) -> Session:
+    """What the door writes when a validator has authenticated."""
+    brought = key(seed)
+    return Session(
+        "5V", token, 0.0, 9e9, "A", "192.0.2.9:1", 1, 9.0, brought.algorithm, brought.blob_base64,
+        brought.fingerprint, access_until=until,
+    )  # fmt: skip
+
+
+def operator(world: World, meanwhile: Callable[[], Awaitable[object]]) -> ActionTable:
+    """The operator's verbs; this happens while the nodes are written."""
+
+    class Slow(StillNodes):
+        async def reconcile_many(self, node_ids: tuple[str, ...]) -> dict[str, NodeOutcome]:
+            await meanwhile()
+            return await super().reconcile_many(node_ids)
+
+    reconciler: Any = Slow(world.store)
+    book = DrainBook(world.store.keyvalue, clock=ManualClock(), emit=world.events.append)
+    actions = ActionTable(world.events.append, ManualClock())
+    OperatorAccess(world.core, world.store, reconciler, book, clock=ManualClock(), emit=world.events.append).register(
+        actions
+    )
+    return actions
+
+
+async def renew(world: World, meanwhile: Callable[[], Awaitable[object]]) -> None:
+    """The operator's ``session.renew``."""
+    await operator(world, meanwhile).run("session.renew", {"hotkey": "5V"}, role="operator", actor="operator")
+
+
+async def test_an_operators_renewal_leaves_the_session_that_began_meanwhile(world: World) -> None:
+    """The validator authenticates anew, with another key, while its nodes are written: that session stays its own."""
+    await world.core.admit("5V", key(), "A")
+    await world.store.sessions.put(session("first", until=1.0))
+    await renew(world, lambda: world.store.sessions.put(session("second", 2, until=2.0)))
+    kept = await world.store.sessions.get("5V")
+    assert kept is not None
+    assert (kept.token, kept.key_blob_base64) == ("second", key(2).blob_base64)
+    assert kept.access_until is not None and kept.access_until > 2.0
+
+
+async def test_a_session_that_is_stored_while_a_renewal_ends_is_not_lost(world: World) -> None:
+    """Both writes are on their way at the same moment, the validator's first: its row is not put back."""
+    await world.core.admit("5V", key(), "A")
+    await world.store.sessions.put(session("first", until=1.0))
+    on_the_way: list[asyncio.Task[None]] = []
+
+    async def begin() -> None:
+        on_the_way.append(asyncio.ensure_future(world.store.sessions.put(session("second", 2))))
+        await asyncio.sleep(0)
+
+    await renew(world, begin)
+    await asyncio.gather(*on_the_way)
+    kept = await world.store.sessions.get("5V")
+    assert kept is not None and kept.token == "second"
+
+
+async def test_an_operators_renewal_does_not_bring_an_ended_session_back(world: World) -> None:
+    """A second operator ends it while the first one's renewal writes the nodes."""
+    await world.core.admit("5V", key(), "A")
+    first = session("first", until=1.0)
+    await world.store.sessions.put(first)
+    await renew(world, lambda: world.store.sessions.end(first, 5.0, "ended by the operator"))
+    kept = await world.store.sessions.get("5V")
+    assert kept is not None and (kept.ended_at, kept.access_until) == (5.0, 1.0)
+
+
+async def test_an_operators_renewal_leaves_what_the_node_showed_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line was read back between the renewal's reading and writing: the row goes on knowing it."""
+    await world.core.admit("5V", key(), "A")
+    await world.store.sessions.put(session("first", until=1.0))
+
+    async def read_back(rows: list[Grant]) -> None:
+        for row in rows:
+            await world.store.grants.mark_deployed(row.id, 77, 1.0)
+
+    async def nothing() -> None:
+        pass
+
+    actions = operator(world, nothing)
+    read, calls = world.store.grants.open, []
+
+    async def open_then_read_back() -> list[Grant]:
+        rows = await read()
+        calls.append(rows)
+        if len(calls) == 2:  # the first is the operator's own look, the second is what the renewal is decided by
+            await read_back(rows)
+        return rows
+
+    monkeypatch.setattr(world.store.grants, "open", open_then_read_back)
+    await actions.run("session.renew", {"hotkey": "5V"}, role="operator", actor="operator")
+    assert [row.deployed_exp for row in await read()] == [77] * 3
 
 
 async def test_nodes_drained_at_once_are_all_out(world: World) -> None:
