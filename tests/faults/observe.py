@@ -6,7 +6,7 @@ import json
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -108,8 +108,14 @@ async def audit_break(subnet: MinerSubnet) -> str:
 
 
 def our_lines(node: NodeSshd) -> list[KeyLine]:
-    """Lines with a grant marker."""
-    return list(inventory(node.keys()).ours)
+    """Lines with a grant marker, in the account's file and in the one that only root can write."""
+    return [line for lines in lines_by_file(node).values() for line in lines]
+
+
+def lines_by_file(node: NodeSshd) -> dict[str, list[KeyLine]]:
+    """Lines with a grant marker, by the file that they stand in."""
+    files = {"authorized_keys": node.keys(), "root's": node.protected_keys()}
+    return {name: list(inventory(data).ours) for name, data in files.items()}
 
 
 @dataclass(frozen=True)
@@ -128,8 +134,13 @@ class Way:
 
 def ways_in(node: NodeSshd) -> list[Way]:
     """Every grant that opens a node, by whatever line."""
+    return ways_by(our_lines(node))
+
+
+def ways_by(lines: Iterable[KeyLine]) -> list[Way]:
+    """Every grant that these lines let in."""
     found = []
-    for line in our_lines(node):
+    for line in lines:
         found += [Way(one, end, one.encode(), line) for one, end in line.guests]
         if not line.guests:
             found.append(Way(line.grant_id, line.expires_at_unix, line.blob, line))
@@ -179,31 +190,36 @@ def _difference(before: bytes, after: bytes) -> str:
 
 
 def violations_now(baseline: Baseline) -> list[str]:
-    """What must hold at every instant, engine alive or dead: rows before lines, one line per grant, an end on each."""
+    """What must hold at every instant, engine alive or dead: rows before lines, one line per grant, an end on each.
+
+    While a node's grants move from one file to the other a line stands in both.
+    """
     subnet = baseline.subnet
-    ways = {node.port: ways_in(node) for node in subnet.nodes}
+    ways = {
+        f"{node.port} {file}": ways_by(lines) for node in subnet.nodes for file, lines in lines_by_file(node).items()
+    }
     rows = {row.id: row for row in grant_rows(subnet)}
     found = baseline.violations()
-    for port, ours in ways.items():
+    for place, ours in ways.items():
         for what, counted in (("grant", [x.grant_id for x in ours]), ("key", [x.blob for x in ours])):
-            found += [f"{what} twice on {port}: {one!r}" for one, count in Counter(counted).items() if count > 1]
+            found += [f"{what} twice on {place}: {one!r}" for one, count in Counter(counted).items() if count > 1]
         for way in ours:
             if way.grant_id.startswith(CANARY):
                 continue
             row, line = rows.get(way.grant_id), way.line
             slack_s = CLOCK_SLACK_S if way.is_certified else 0  # a guest's end is in the node's time
             if row is None:
-                found.append(f"a line without a row on {port}: {way.grant_id}")
+                found.append(f"a line without a row on {place}: {way.grant_id}")
             # A renewal by a shorter lifetime brings the row's end forward; the node keeps what it was told until then,
             # also when the kill came between the telling and its record.
             elif way.ends > max(row.expires_at, row.deployed_exp or 0, baseline.stated.get(row.id, 0.0)) + slack_s:
                 found.append(
-                    f"a line outlives its row on {port}: {way.grant_id} {way.ends} > {row.expires_at}, "
+                    f"a line outlives its row on {place}: {way.grant_id} {way.ends} > {row.expires_at}, "
                     f"deployed {row.deployed_exp}, once stated {baseline.stated.get(row.id)}"
                 )
             text = datetime.strptime(line.expiry_text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
             if text > line.expires_at_unix + CLOCK_SLACK_S:
-                found.append(f"expiry-time {line.expiry_text} is later than {line.expires_at_unix} on {port}")
+                found.append(f"expiry-time {line.expiry_text} is later than {line.expires_at_unix} on {place}")
     for row in rows.values():
         baseline.stated[row.id] = max(row.expires_at, baseline.stated.get(row.id, 0.0))
     return found
@@ -222,6 +238,9 @@ def disagreements(subnet: MinerSubnet, node_ids: Mapping[str, NodeSshd]) -> list
         same = there | {one: end for one, end in near.items() if abs(there[one] - end) <= CLOCK_SLACK_S}
         if same != wanted:
             found.append(f"{node.port}: lines {there}, rows {wanted}")
+        both = [{line.grant_id for line in lines} for lines in lines_by_file(node).values()]
+        if twice := both[0] & both[1]:
+            found.append(f"{node.port}: {sorted(twice)} in both files")
         found += [
             f"{node.port}: {row.id} is over and not removed"
             for row in rows

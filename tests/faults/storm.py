@@ -63,6 +63,7 @@ class Tally:
     discoveries: int = 0
     revocations: int = 0
     operator_edits: int = 0
+    moves: int = 0
     logins_allowed: int = 0
     logins_denied: int = 0
     certificates: int = 0
@@ -78,6 +79,7 @@ class Tally:
             f"{self.settled} settled restarts, {self.ended_before_kill} engines ended before their kill, "
             f"{self.discoveries} discoveries begun, {self.grants} grants, {self.deployed} of them on a node, "
             f"{self.revocations} revocations begun, {self.operator_edits} operator edits, "
+            f"{self.moves} moves between key files begun, "
             f"logins tried: {self.logins_allowed} that must work, {self.logins_denied} that must not; "
             f"{self.certificates} certificates, tried: {self.certificates_allowed} that must work, "
             f"{self.certificates_denied} that must not; "
@@ -140,6 +142,10 @@ class Storm:
                 "nodes": [{"host": n.host, "port": n.port, "username": n.username} for n in nodes],
             },
         )
+        self._movable = [node for node in nodes if node.has_own_etc]
+        for node in self._movable:
+            node.root_keys.write_bytes((root / "node_key.pub").read_bytes())
+            node.root_keys.chmod(0o600)
         self.by_id = {node_id_for(n.username, n.host, n.port): n for n in nodes}
         self.baseline = Baseline(self.subnet)
         self.keys: dict[str, list[tuple[ClientKey, Path]]] = {}
@@ -201,6 +207,8 @@ class Storm:
         self._start(certified=True)
         await self._serves()
         await self.subnet.until(has_settled)
+        for node in self._movable:
+            await self._move(node, "node.protect")
         await self._kill("first")
 
     async def _last_life(self) -> None:
@@ -351,6 +359,7 @@ class Storm:
         bodies: list[Coroutine[None, None, None]] = [
             *(self._validator(v, random.Random(self.random.random())) for v in self.subnet.validators),
             self._operator(random.Random(self.random.random())),
+            self._mover(random.Random(self.random.random())),
             self._chain(random.Random(self.random.random())),
         ]
         tasks = [asyncio.create_task(body) for body in bodies]
@@ -403,6 +412,18 @@ class Storm:
             self.tally.revocations += 1
             with contextlib.suppress(BasilicaError):
                 await self.subnet.act("session.end", hotkey=dice.choice(self.subnet.validators).hotkey)
+
+    async def _mover(self, dice: random.Random) -> None:
+        """The operator has a node's grants moved to the file that only root can write, and back."""
+        while self._movable:
+            await asyncio.sleep(math.exp(dice.uniform(math.log(0.1), math.log(6.0))))
+            self.tally.moves += 1
+            with contextlib.suppress(BasilicaError):
+                await self._move(dice.choice(self._movable), dice.choice(("node.protect", "node.unprotect")))
+
+    async def _move(self, node: NodeSshd, verb: str) -> None:
+        node_id = next(one for one, other in self.by_id.items() if other is node)
+        await self.subnet.act(verb, node_id=node_id)
 
     async def _chain(self, dice: random.Random) -> None:
         while True:

@@ -84,6 +84,11 @@ class NodeSshd:
         """The node's ``/etc/ssh``, with ``has_own_etc``."""
         return self.root / "etc" / "ssh"
 
+    def protected_keys(self) -> bytes:
+        """The account's key file that only root can write, with ``has_own_etc``; empty where there is none."""
+        path = self.etc_ssh / "basilica_keys" / self.username
+        return path.read_bytes() if path.exists() else b""
+
     @property
     def root_keys(self) -> Path:
         """The key file of root, with ``has_own_etc``."""
