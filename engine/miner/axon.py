@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -51,18 +52,30 @@ def advertised_endpoint(config: MinerConfig) -> Endpoint | None:
     elif ip is None:
         ip = outgoing_address()
         if ip is None:
-            log.warning("No public IP found: nothing is published on chain", hint="set bittensor.external_ip")
+            log.info("No interface has a public IP: asking the nodes where our logins come from")
         else:
             log.info("Auto-detected public IP", ip=ip)
     return None if ip is None else Endpoint(ip, config.bittensor.axon_port)
 
 
 class AxonPublisher:
-    """Keeps the chain's entry equal to the endpoint that validators should dial."""
+    """Keeps the chain's entry equal to the endpoint that validators should dial.
+
+    Where ``wanted`` is None, ``find`` is asked at each check: a router may be given another address at any time.
+    """
 
     def __init__(
-        self, chain: Chain, hotkey: str, wanted: Endpoint | None, bound: str, *, clock: Clock, emit: EventSink
+        self,
+        chain: Chain,
+        hotkey: str,
+        wanted: Endpoint | None,
+        bound: str,
+        *,
+        clock: Clock,
+        emit: EventSink,
+        find: Callable[[], Awaitable[Endpoint | None]] | None = None,
     ) -> None:
+        self._find = find if wanted is None else None
         self._chain = chain
         self._hotkey = hotkey
         self._wanted = wanted
@@ -77,10 +90,10 @@ class AxonPublisher:
         neuron = metagraph.by_hotkey(self._hotkey)
         axon = None if neuron is None else neuron.axon
         on_chain = "" if axon is None else axon.endpoint
-        endpoint = self._wanted
+        endpoint = await self._endpoint()
         if endpoint is None:
             self._report(on_chain, "")
-            return "this host's public address is not known: set bittensor.external_ip"
+            return "this host's public address is not known, and no node outside sees it: set bittensor.external_ip"
         wanted = str(endpoint)
         if axon is not None and axon.is_at(endpoint.ip, endpoint.port):
             self._report(wanted, wanted)
@@ -107,6 +120,19 @@ class AxonPublisher:
         self._emit(AxonServed(at=self._clock.now(), endpoint=wanted))
         self._report(wanted, wanted)
         return f"published {wanted}"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known what should be published."""
+        return self._wanted is not None
+
+    async def _endpoint(self) -> Endpoint | None:
+        """What should be published; the last finding stands while nobody can be asked."""
+        found = None if self._find is None else await self._find()
+        if found is not None and found != self._wanted:
+            log.info("Auto-detected public IP", ip=found.ip, source="nodes")
+            self._wanted = found
+        return self._wanted
 
     def _report(self, on_chain: str, wanted: str) -> None:
         self._emit(AxonChecked(at=self._clock.now(), on_chain=on_chain, bound=self._bound, advertised=wanted))

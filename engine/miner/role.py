@@ -19,7 +19,7 @@ from engine.identity import Signer
 from engine.lifecycle.plan import Area
 from engine.miner.access import NodeAccess
 from engine.miner.assignment import Policy
-from engine.miner.axon import AxonPublisher, advertised_endpoint
+from engine.miner.axon import AxonPublisher, Endpoint, advertised_endpoint
 from engine.miner.core import MinerCore
 from engine.miner.door import Door
 from engine.miner.door_front import Health
@@ -30,6 +30,7 @@ from engine.miner.fleet import fleet_from_config
 from engine.miner.fleet_watch import FleetWatch
 from engine.miner.grants import END_OPERATOR, END_SHUTDOWN
 from engine.miner.operator_access import OperatorAccess
+from engine.miner.own_address import address_seen_by
 from engine.ssh.host_keys import HostKeys
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
@@ -111,7 +112,13 @@ class MinerRole:
         )
         bound = f"{config.validator_comms.host}:{config.validator_comms.port}"
         self._axon = AxonPublisher(
-            parts.chain, parts.signer.hotkey, advertised_endpoint(config), bound, clock=clock, emit=emit
+            parts.chain,
+            parts.signer.hotkey,
+            advertised_endpoint(config),
+            bound,
+            clock=clock,
+            emit=emit,
+            find=self._address_seen_by_nodes,
         )
         self._session_check = asyncio.Event()
         self._assign_soon = asyncio.Event()
@@ -222,9 +229,17 @@ class MinerRole:
                 await self.core.reassign()
                 metagraph, _ = self._parts.metagraph.current()
                 await self._axon.check(metagraph)
+                if not self._axon.is_known:  # no node has been logged in to yet, perhaps
+                    pause_s = min(interval_s, 60.0)
             except ChainUnavailable:
                 pause_s = min(interval_s, 15.0)
             await sleep_or_wake(self._clock, pause_s, self._assign_soon)
+
+    async def _address_seen_by_nodes(self) -> Endpoint | None:
+        nodes = [n.target for n in self.fleet.nodes.values() if self.fleet.health(n.node_id).state == "healthy"]
+        only_v4 = ":" not in self._config.validator_comms.host
+        ip = await address_seen_by(self.pool, nodes, only_v4=only_v4)
+        return None if ip is None else Endpoint(ip, self._config.bittensor.axon_port)
 
     async def _keep_closing_sessions(self) -> None:
         while True:

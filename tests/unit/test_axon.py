@@ -12,6 +12,7 @@ from engine.clock import ManualClock
 from engine.errors import ChainRateLimited, ChainRefused
 from engine.events import AxonChecked, AxonServed, ChainFailed, Event
 from engine.miner.axon import FIRST_PAUSE_S, LONGEST_PAUSE_S, AxonPublisher, Endpoint
+from engine.miner.own_address import agreed_address
 
 HOTKEY = "5M"
 NEURON = Neuron(
@@ -91,6 +92,45 @@ async def test_what_cannot_be_published_is_said(wanted: Endpoint | None, registe
     world = World(wanted)
     assert words in await world.check(None, registered=registered)
     assert world.chain.served == []
+
+
+async def test_an_address_that_no_interface_has_is_found_by_the_nodes_and_followed() -> None:
+    """Unknown at first, published when nodes see it, kept while none answers, published anew when it has changed."""
+    answers: list[Endpoint | None] = [None, HOME, None, Endpoint("192.0.2.9", 8091)]
+
+    async def find() -> Endpoint | None:
+        return answers.pop(0)
+
+    world = World(None)
+    chain: Any = world.chain
+    publisher = AxonPublisher(
+        chain, HOTKEY, None, "0.0.0.0:8091", clock=world.clock, emit=world.events.append, find=find
+    )
+    said = []
+    for axon in (None, None, Axon(HOME.ip, HOME.port), Axon(HOME.ip, HOME.port)):
+        said.append(await publisher.check(Metagraph(39, 1, (replace(NEURON, axon=axon),))))
+    assert "external_ip" in said[0] and "already" in said[2]
+    assert world.chain.served == [("192.0.2.7", 8091), ("192.0.2.9", 8091)]
+
+
+@pytest.mark.parametrize(
+    ("seen", "only_v4", "agreed"),
+    [
+        (["8.8.4.4"], True, "8.8.4.4"),
+        (["8.8.4.4", "8.8.4.4", ""], True, "8.8.4.4"),
+        (["8.8.4.4", "192.168.1.7"], True, "8.8.4.4"),
+        (["::ffff:8.8.4.4"], True, "8.8.4.4"),
+        (["8.8.4.4", "1.1.1.1"], True, None),
+        (["192.168.1.7", "10.0.0.1", "100.64.0.1", "127.0.0.1", "169.254.1.1"], True, None),
+        (["2606:4700::1111"], True, None),
+        (["2606:4700::1111"], False, "2606:4700::1111"),
+        (["224.0.0.1", "8.8.4.4 x", "\x1b[2J", ""], True, None),
+        ([], True, None),
+    ],
+)
+def test_nodes_must_agree_on_where_we_come_from(seen: list[str], only_v4: bool, agreed: str | None) -> None:
+    """Private, unreadable and unusable answers say nothing; two public ones that differ mean that none is believed."""
+    assert agreed_address(seen, only_v4=only_v4) == agreed
 
 
 async def test_the_rate_limit_is_respected_with_growing_pauses() -> None:
