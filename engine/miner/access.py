@@ -70,7 +70,7 @@ class NodeAccess:
             self._rotation,
             store.grants,
             placements,
-            GrantFiles(pool, placements, self.reconciler, self.ask_again, clock=clock, emit=emit),
+            GrantFiles(pool, placements, self.reconciler, self._enrolment, self.ask_again, clock=clock, emit=emit),
             clock=clock,
             emit=emit,
         )

@@ -23,9 +23,8 @@ from typing import Literal, Protocol
 from engine.clock import Clock
 from engine.errors import BasilicaError, ControlRefused, KeyFileRefused, SshFailure
 from engine.events import EventSink, GrantsFileMoved
+from engine.miner.capabilities import CapabilitySource
 from engine.ssh import failures
-from engine.ssh.canary import Verdict, prove_expiry
-from engine.ssh.capability import probe_capability
 from engine.ssh.pool import NodePool
 from engine.ssh.root_file import RootLook, drop_in, install, look, remove
 from engine.ssh.target import NodeTarget, RootFile
@@ -104,6 +103,7 @@ class GrantFiles:
         pool: NodePool,
         book: PlacementBook,
         reconciler: Reconciling,
+        capabilities: CapabilitySource,
         ask_again: Callable[[str], None],
         *,
         clock: Clock,
@@ -112,6 +112,7 @@ class GrantFiles:
         self._pool = pool
         self._book = book
         self._reconciler = reconciler
+        self._capabilities = capabilities
         self._ask_again = ask_again
         self._clock = clock
         self._emit = emit
@@ -191,12 +192,14 @@ class GrantFiles:
 
     async def _prove_file(self, target: NodeTarget, root: RootFile) -> None:
         async with self._reconciler.hold(target.node_id):  # it would take the canary's lines out
-            verdict = await prove_expiry(self._pool, target, await probe_capability(self._pool, target), root)
-        if verdict is Verdict.NOT_READ:
+            enrolled = await self._capabilities.enrolled(target, root)
+        if enrolled.refusal is not None:
+            raise enrolled.refusal
+        if enrolled.enforced == "assumed":
             raise KeyFileRefused(
-                f"a good key in {root.path} does not open {target.label}",
-                reason="other_key_file",
-                hint="see why in the node's log of sshd, and: sshd -T -C user=" + root.account,
+                f"the logins on {target.label} that should prove {root.path} gave no clear answer",
+                reason="not_proved",
+                hint="see the node's log of sshd, then try again",
             )
 
     async def _enter(self, target: NodeTarget, root: RootFile, stage: Stage, *, message: str = "") -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.clock import SystemClock
-from engine.errors import BasilicaError
+from engine.errors import BasilicaError, ControlRefused
 from engine.identity.node_ids import node_id_for
 from engine.localnet.engines import has_settled
 from engine.ssh.certificates import read_guest_certificate
@@ -208,7 +208,7 @@ class Storm:
         await self._serves()
         await self.subnet.until(has_settled)
         for node in self._movable:
-            await self._move(node, "node.protect")
+            await self._protect(node)
         await self._kill("first")
 
     async def _last_life(self) -> None:
@@ -420,6 +420,17 @@ class Storm:
             self.tally.moves += 1
             with contextlib.suppress(BasilicaError):
                 await self._move(dice.choice(self._movable), dice.choice(("node.protect", "node.unprotect")))
+
+    async def _protect(self, node: NodeSshd) -> None:
+        """A loaded machine may need more than a node's deadline for it: then the operator does it again."""
+        for _ in range(10):
+            try:
+                await self._move(node, "node.protect")
+                return
+            except ControlRefused as refusal:
+                if refusal.reason != "not_moved":
+                    raise
+        self._blame([f"the grants of {node.port} were not moved"])
 
     async def _move(self, node: NodeSshd, verb: str) -> None:
         node_id = next(one for one, other in self.by_id.items() if other is node)
