@@ -36,7 +36,9 @@ class FactGauges(Collector):
 
     async def read(self) -> None:
         """Read once. Raises StoreUnusable."""
-        self._snapshot = await self._views.snapshot()
+        snapshot = await self._views.snapshot()
+        await self._views.all_nodes(snapshot)  # so that a scrape, which cannot give turns away, finds them made
+        self._snapshot = snapshot
         newest = await self._weights.newest()
         self._vector = {} if newest is None else {int(uid): int(value) for uid, value in json.loads(newest.vector)}
 

@@ -47,10 +47,9 @@ def node_routes(parts: Parts) -> APIRouter:
         snapshot = await parts.views.snapshot()
         kept = []
         is_by_place = any(word is not None for word in (city, region, country))
-        for row in snapshot.nodes:
-            if is_by_place or not sight.covers(row.miner_hotkey):
+        for row, node in [] if is_by_place else await parts.views.all_nodes(snapshot):
+            if not sight.covers(row.miner_hotkey):
                 continue
-            node = parts.views.node(row, snapshot)
             is_available = row.status in LIVE and bool(node.gpu_specs) and not node.rented
             if (
                 (available is None or is_available == available)

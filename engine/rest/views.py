@@ -30,6 +30,7 @@ PATIENCE_S = 30.0
 SEEN_S = 600.0
 HEALTHY_S = 300.0
 CHUNK = 16
+NODES_PER_TURN = 128
 Place = tuple[str, str]
 
 
@@ -143,6 +144,15 @@ class Views:
             last_seen=stamp(view.last_answer_at),
             registered_at=stamp(min((node.created_at for node in nodes), default=None)),
         )
+
+    async def all_nodes(self, snapshot: Snapshot) -> Sequence[tuple[ValidatedNode, bodies.Node]]:
+        """Every node, some at a time: two thousand take a tenth of a second, and the loop has other work."""
+        found: list[tuple[ValidatedNode, bodies.Node]] = []
+        for start in range(0, len(snapshot.nodes), NODES_PER_TURN):
+            if start:
+                await asyncio.sleep(0)
+            found += [(row, self.node(row, snapshot)) for row in snapshot.nodes[start : start + NODES_PER_TURN]]
+        return found
 
     def node(self, node: ValidatedNode, snapshot: Snapshot) -> bodies.Node:
         """One node."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import resource
 import subprocess
@@ -15,6 +16,8 @@ import sys
 import time
 from collections.abc import Sequence
 from typing import Any
+
+import structlog
 
 from engine import eventloop
 from engine.clock import SystemClock
@@ -177,6 +180,8 @@ async def _load(port: int, seconds: float) -> dict[str, float]:
 
 
 def _main(arguments: Sequence[str]) -> None:
+    # Standard output is for figures: log lines would fill the pipe, and the validator would wait for a reader.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     if arguments[0] == "ask":
         print(json.dumps(eventloop.run(_load(int(arguments[1]), float(arguments[2])))))
     else:
