@@ -152,7 +152,7 @@ BINDINGS: tuple[KeyBinding, ...] = (
                group="Replay", needs=REPLAY),
     KeyBinding("replay.seek", (), "To a time: 14:05, 2026-11-20 14:05, -30m", command="seek", group="Replay",
                needs=REPLAY),
-    KeyBinding("plot", ("P",), "Plot over time: the selected node, or the fleet; :plot ramp 14d", label="plot",
+    KeyBinding("plot", ("P",), "Plot over time: the selected node or miner, or all; :plot ramp 14d", label="plot",
                command="plot"),
     KeyBinding("plot.later", ("l", "right"), "A longer span: 1 h, 24 h, 14 d, 90 d", scope=("plot",), label="span",
                group="Plot"),

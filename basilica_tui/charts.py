@@ -7,6 +7,7 @@ import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 DAY_S = 86_400.0
 Points = Sequence[tuple[float, float]]
@@ -33,6 +34,13 @@ class Chart:
     high: float | None = None
     digits: int = 0
     role: str = ""
+    by_the_hour: Literal["", "objects", "always"] = ""
+    """Whether the engine knows it by the hour only: of single objects, or at all."""
+
+    def every_s(self, subject: str) -> float:
+        """How far apart points are at least."""
+        is_hourly = self.by_the_hour == "always" or (self.by_the_hour == "objects" and subject != "")
+        return 3600.0 if is_hourly else 0.0
 
     def curves_for(self, subject: str) -> tuple[Curve, ...]:
         """Those that the object has; the empty subject is the fleet."""
@@ -49,7 +57,11 @@ CHARTS: tuple[Chart, ...] = (
     Chart("sessions", "access", "", (Curve("sessions", "validators", True), Curve("keys", "keys in place", True)),
           role="miner"),
     Chart("fleet", "healthy nodes", "", (Curve("healthy", "healthy", True),), role="miner"),
-    Chart("verified", "verifications passed", "%", (Curve("verified", "passed", True),), 0.0, 100.0, role="validator"),
+    Chart("verified", "verifications passed", "%", (Curve("verified", "passed"),), 0.0, 100.0, role="validator",
+          by_the_hour="objects"),
+    Chart("node-score", "score", "", (Curve("score", "mean of nodes"),), 0.0, 1.0, 2, "validator", "always"),
+    Chart("logins", "logins", "%", (Curve("ssh", "logins that worked"),), 0.0, 100.0, role="validator",
+          by_the_hour="always"),
     Chart("miners", "miners that answer", "", (Curve("miners", "answered", True),), role="validator"),
     Chart("incentive", "incentive", "", (Curve("incentive", "on chain", True),), 0.0, None, 4),
     Chart("emission", "emission", "τ", (Curve("emission", "on chain", True),), 0.0, None, 3),
@@ -71,9 +83,9 @@ def find_chart(word: str, charts: Sequence[Chart]) -> Chart | None:
     return exact or next((c for c in charts if c.id.startswith(wanted) or c.title.lower().startswith(wanted)), None)
 
 
-def pieces(points: Points, span: str) -> list[Points]:
+def pieces(points: Points, span: str, every_s: float = 0.0) -> list[Points]:
     """The curve in stretches without a hole: a gap in what is known must not look like a value."""
-    width = _WIDTHS.get(span, 300.0)
+    width = max(_WIDTHS.get(span, 300.0), every_s)
     found: list[list[tuple[float, float]]] = []
     for at, value in points:
         if not found or at - found[-1][-1][0] > 3.5 * width:
@@ -138,6 +150,8 @@ class Plotted:
     since: float
     until: float
     curves: tuple[tuple[str, Points], ...]
+    every_s: float = 0.0
+    """How far apart points are at least, where that is more than the span's own step."""
 
     @property
     def points(self) -> list[tuple[float, float]]:

@@ -46,7 +46,7 @@ def plot_svg(plot: Plotted) -> str:
         out.append(f'<text x="{x:.1f}" y="{y + 12:.1f}" text-anchor="middle" fill="{INK}">{escape(text)}</text>')
     for number, (label, points) in enumerate(plot.curves):
         colour = COLOURS[number % len(COLOURS)]
-        for piece in pieces(points, plot.span):
+        for piece in pieces(points, plot.span, plot.every_s):
             dots = " ".join(f"{x:.1f},{y:.1f}" for x, y in _line(place, piece))
             out.append(f'<polyline points="{dots}" fill="none" stroke="{colour}" stroke-width="2"/>')
         x = LEFT + 8 + number * 220
@@ -71,7 +71,7 @@ def plot_png(plot: Plotted) -> bytes:
         draw.text((x, y + 12), text, fill=INK, font=small, anchor="ms")
     for number, (label, points) in enumerate(plot.curves):
         colour = COLOURS[number % len(COLOURS)]
-        for piece in pieces(points, plot.span):
+        for piece in pieces(points, plot.span, plot.every_s):
             draw.line(_line(place, piece), fill=colour, width=2)
         draw.text((LEFT + 8 + number * 220, HEIGHT - 10), clean(label), fill=colour, font=small, anchor="ls")
     out = io.BytesIO()

@@ -307,6 +307,7 @@ class Engine:
                 views_of,
             )
             from engine.validator.role import ValidatorParts, ValidatorRole  # noqa: PLC0415
+            from engine.validator.score_notes import ScoreNotes  # noqa: PLC0415
 
             counted = ValidatorMetrics(self._state, opened.store)
             self.bus.subscribe(counted.listen)
@@ -324,6 +325,10 @@ class Engine:
             facts = FactGauges(views, opened.store.weights, self._clock)
             counted.registry.register(facts)
             self._supervisor.add("facts", facts.run)
+            scores = ScoreNotes(opened.store.score_hours, views.scores_of_nodes, config.scoring.profile, self._clock)
+            self._supervisor.add("scores", scores.run)
+            if self._history is not None:
+                self._history.hourly = scores.points
             answers = rest_app(parts, views, observe=counted.http)
             self._add_http(HttpService("rest", answers, host.strip("[]"), int(port)))
         if config.metrics.enabled:

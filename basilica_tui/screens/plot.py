@@ -11,8 +11,8 @@ from basilica_tui.charts import SPANS, Chart, Plotted, charts_for, find_chart, v
 from basilica_tui.exports import export_name
 from basilica_tui.format import Line, Look
 from basilica_tui.lines import join, spread
-from basilica_tui.node_table import node_name
 from basilica_tui.plot_files import FILE_FORMS, plot_file
+from basilica_tui.plot_subjects import subject_name, subjects_of, words_for_subjects
 from basilica_tui.screens.asking import Asking
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.store import Dirty
@@ -74,8 +74,7 @@ class PlotScreen(ConsoleScreen):
         """What people call it."""
         if not self._subject:
             return "fleet" if self.desk.store.engine.role != "validator" else "validator"
-        node = self.desk.store.nodes.get(self._subject)
-        return clean(node_name(node)) if node is not None else self._subject
+        return clean(subject_name(self.desk.store, self._subject))
 
     def choose(self, subject: str, chart: str = "", span: str = "") -> None:
         """Another object, chart or span."""
@@ -98,8 +97,7 @@ class PlotScreen(ConsoleScreen):
             self.choose(self._subject, span=names[at])
 
     def _step_subject(self, step: int) -> None:
-        nodes = sorted(self.desk.store.nodes.values(), key=lambda n: (node_name(n), n.id))
-        ids = ["", *(n.id for n in nodes)]
+        ids = ["", *subjects_of(self.desk.store)]
         at = ids.index(self._subject) if self._subject in ids else 0
         self.choose(ids[(at + step) % len(ids)])
 
@@ -123,7 +121,7 @@ class PlotScreen(ConsoleScreen):
         else:
             if (subject, chart.id, span) != (self._subject, self.chart.id, self._span):
                 return  # something else was chosen meanwhile
-            self._plotted = Plotted(chart, self.subject_name, span, since, now, tuple(curves))
+            self._plotted = Plotted(chart, self.subject_name, span, since, now, tuple(curves), chart.every_s(subject))
             self._note = "" if self._plotted.points else self._nothing
         finally:
             self._asking.ends()
@@ -216,7 +214,7 @@ def open_plot(desk: ConsoleApp, argument: str = "") -> None:
     """Plot what is selected; the words of ``:plot`` name a chart, a span and a node in any order."""
     screen, words = desk.screen, argument.split()
     subject = getattr(screen, "plot_subject", "")
-    names = desk.vocabulary().names.get("nodes", {})
+    names = words_for_subjects(desk.store)
     role = desk.store.engine.role
     chart, span = getattr(screen, "plot_chart", ""), ""
     for word in words:
@@ -224,8 +222,8 @@ def open_plot(desk: ConsoleApp, argument: str = "") -> None:
             span = word
         elif word == "fleet":
             subject = ""
-        elif word in names or word in desk.store.nodes:
-            subject = names.get(word, word)
+        elif word in names:
+            subject = names[word]
         elif (found := find_chart(word, charts_for(role, ""))) is not None:
             chart = found.id
         else:

@@ -16,7 +16,14 @@ V = TypeVar("V")
 
 
 class SelectedWords(TableScreen[V]):
-    """Title, table, one line. A subclass says what the line is."""
+    """Title, table, one line. A subclass says what the line is. Rows are what a plot may be about."""
+
+    plot_chart = "node-score"
+
+    @property
+    def plot_subject(self) -> str:
+        """What a plot opened from here is about."""
+        return self.table.cursor_id or ""
 
     def body(self) -> ComposeResult:
         """The line is there when it is empty too: nothing moves while the cursor does."""

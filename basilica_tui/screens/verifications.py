@@ -42,10 +42,16 @@ class VerificationScreen(ConsoleScreen):
     """One node's verification, step by step, while it runs and after."""
 
     SCREEN_ID = "verification"
+    plot_chart = "node-score"
 
     def __init__(self, view_id: str) -> None:
         super().__init__()
         self._view_id = view_id
+
+    @property
+    def plot_subject(self) -> str:
+        """What a plot opened from here is about."""
+        return self._view_id
 
     def body(self) -> ComposeResult:
         """A list of lines."""

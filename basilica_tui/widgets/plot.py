@@ -65,7 +65,7 @@ class Plot(PlotextPlot):
         colours = self._colours()
         for number, (label, points) in enumerate(plotted.curves):
             name: str | None = label if len(plotted.curves) > 1 else None
-            for piece in pieces(points, plotted.span):
+            for piece in pieces(points, plotted.span, plotted.every_s):
                 xs, ys = [at for at, _ in piece], [value for _, value in piece]
                 marker = "*" if self._ascii_only else "hd"
                 if len(piece) == 1:

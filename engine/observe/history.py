@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -12,6 +12,7 @@ from engine.control.state import LiveState
 from engine.errors import ControlRefused, StoreUnusable
 from engine.events import Event
 from engine.observe.history_rules import (
+    HOURLY_SERIES,
     QUICK_TIERS,
     SERIES,
     TIERS,
@@ -50,6 +51,8 @@ class History:
         self._storing = asyncio.Lock()
         self.on_full: Callable[[str, Bucket], None] = lambda tier, bucket: None
         """Told of every bucket that nothing falls into any more."""
+        self.hourly: Callable[[str, str, float], Awaitable[Sequence[tuple[float, float]]]] | None = None
+        """Where a validator's hourly series come from: series, subject, since."""
 
     async def restore(self) -> None:
         """Go on with the buckets that the last run began. Raises StoreUnusable."""
@@ -108,6 +111,8 @@ class History:
         """
         if series not in SERIES:
             raise ControlRefused(f"there is no series {series[:40]!r}", hint=", ".join(sorted(SERIES)), reason="series")
+        if self.hourly is not None and series in HOURLY_SERIES and (subject or series != "verified"):
+            return list(await self.hourly(series, subject, since))
         now = self._clock.now()
         tier = tier_for(self._tiers, now - since)
         first = max(since, now - tier.span_s) - tier.width_s

@@ -25,7 +25,9 @@ FLEET = ""
 
 NODE_SERIES = ("ssh", "latency", "load", "temperature", "ramp", "estimated", "observed")
 ENGINE_SERIES = ("sessions", "keys", "healthy", "incentive", "emission", "observed", "miners", "verified")
-SERIES = frozenset({*NODE_SERIES, *ENGINE_SERIES})
+HOURLY_SERIES = ("score", "ssh", "verified")
+"""What a validator tells of its miners and their nodes: by the hour, out of the sums of its checks."""
+SERIES = frozenset({*NODE_SERIES, *ENGINE_SERIES, *HOURLY_SERIES})
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from engine.store import Store
 from engine.store.records import CheckCounts, GpuClaim, ValidatedNode, Verification
 from engine.validator.miner_facts import build_facts
 from engine.validator.schedule import LIVE
+from engine.validator.score_notes import scores_of_nodes
 from engine.validator.scoring import Emission, MinerScore, Profile, RoundContext, score_miner
 
 CACHE_S = 5.0
@@ -119,6 +120,12 @@ class Views:
             for facts in build_facts(owned, claims, self._day, hours, registered, self._profile, now):
                 scores[facts.uid] = score_miner(self._profile, facts, self._emission, context)
         return Snapshot(now, nodes, by_miner, claims, hours, scores, rented)
+
+    async def scores_of_nodes(self) -> dict[Place, float]:
+        """Each node's score now. Raises StoreUnusable."""
+        snapshot = await self.snapshot()
+        hotkeys = {view.uid: view.hotkey for view in self._state.miners.values() if view.uid is not None}
+        return scores_of_nodes(snapshot.scores, hotkeys)
 
     def miner(self, view: MinerView, snapshot: Snapshot) -> bodies.Miner:
         """One miner, as it was when the snapshot was first asked for it."""

@@ -272,6 +272,20 @@ class ApiKeyRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class HourSums:
+    """One node's checks within an hour since 1970, and its score as it was last computed then; None: not scored.
+
+    Of everything together ``score`` is the mean.
+    """
+
+    hour: int
+    passed: int
+    logged_in: int
+    total: int
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class CheckCounts:
     """A node's checks in a window of time."""
 

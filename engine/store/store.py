@@ -26,6 +26,7 @@ from engine.store.nodes import NodeRepository
 from engine.store.nonces import NonceRepository
 from engine.store.openings import OpeningRepository
 from engine.store.rentals import RentalRepository
+from engine.store.score_hours import ScoreHours
 from engine.store.sessions import SessionRepository
 from engine.store.sqlite_store import open_files
 from engine.store.url import SqliteFiles, parse_url
@@ -57,6 +58,7 @@ class Store:
         self.admissions = AdmissionRepository(state, self.nonces, self.sessions, self.openings)
         self.keyvalue = KeyValueRepository(state)
         self.verifications = VerificationRepository(state)
+        self.score_hours = ScoreHours(state)
         self.validated = ValidatedRepository(state)
         self.rentals = RentalRepository(state)
         self.weights = WeightRepository(state)

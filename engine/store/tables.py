@@ -153,6 +153,7 @@ check_hours = sa.Table(
     sa.Column("passed", sa.Integer, nullable=False),
     sa.Column("logged_in", sa.Integer, nullable=False),
     sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("score", sa.Double),
 )
 
 audit = sa.Table(

@@ -21,8 +21,12 @@ from basilica_tui.charts import (
     value_text,
 )
 from basilica_tui.plot_files import FILE_FORMS, plot_file, plot_png, plot_svg
+from basilica_tui.plot_subjects import subject_name, subjects_of, words_for_subjects
 from basilica_tui.screens.plot import PlotScreen
-from tests.console.conftest import MakeApp
+from basilica_tui.store import ConsoleStore
+from engine.control.client import Snapshot
+from engine.control.models import MinerView, VerificationView, View
+from tests.console.conftest import MakeApp, make_engine
 from tests.console.screen import settle, text_of
 from tests.console.world import NOW, TestEngine, node_id
 
@@ -150,3 +154,62 @@ async def test_plots_fit_every_theme_and_size(
         await settle(pilot)
         assert "RAMP" in text_of(app)
         assert all(len(line) <= size[0] for line in text_of(app).splitlines())
+
+
+@pytest.mark.parametrize("key", ["2", "3"], ids=["miner", "node"])
+async def test_a_validator_plots_scores_of_miners_and_their_nodes(make_app: MakeApp, key: str) -> None:
+    """From the selected row, by the hour and without holes between the hours; keys walk on to the others."""
+    engine = make_engine(role="validator")
+    miner = min(engine.state.miners.values(), key=lambda m: m.uid or 0)
+    view = min(engine.state.verifications.values(), key=lambda v: v.node_id)
+    subject = miner.id if key == "2" else view.id
+    engine.series[("score", subject)] = [(NOW - 3600.0 * i, 0.5 + i / 100) for i in range(20)][::-1]
+    app = make_app(connect=engine.connect)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await pilot.press(key)
+        await settle(pilot)
+        if key == "3":
+            app.screen.table.move(app.screen.table.order.index(subject))  # type: ignore[attr-defined]
+        await pilot.press("P")
+        await settle(pilot)
+        await settle(pilot)
+        assert isinstance(app.screen, PlotScreen)
+        text = text_of(app)
+        assert "SCORE" in text and "0.50  (0.50 to 0.69)" in text
+        assert (f"uid {miner.uid}" if key == "2" else f"{view.node_id[:8]} of uid {view.miner_uid}") in text
+        assert ("score", subject) in engine.asked
+        (curve,) = app.screen._plotted.curves  # type: ignore[union-attr]
+        assert len(pieces(curve[1], "24h", app.screen._plotted.every_s)) == 1  # type: ignore[union-attr]
+        await pilot.press("n")
+        await settle(pilot)
+        assert len({asked for series, asked in engine.asked if series == "score"}) == 2
+        await pilot.press("k")
+        await settle(pilot)
+        assert engine.asked[-1][0] == "verified"
+
+
+def test_what_a_plot_may_be_about() -> None:
+    """A validator's miners by uid, each with its nodes; every word that names one of them and nothing else."""
+    store = ConsoleStore()
+    state = make_engine(role="validator").state
+    twin = VerificationView("5Other/gpu-1", "gpu-1", "5Other", 9)
+    more = {"5Other": MinerView("5Other", "5Other", 9), "5NoUid": MinerView("5NoUid", "5NoUid")}
+    solo, third = (
+        VerificationView("5Other/solo", "solo", "5Other", 9),
+        VerificationView("5NoUid/gpu-1", "gpu-1", "5NoUid"),
+    )
+    own: dict[str, View] = {v.id: v for v in (*state.verifications.values(), twin, third, solo)}
+    views = {name: dict(rows) for name, rows in state.collections().items()}
+    views["miners"] |= more
+    views["verifications"] = own
+    store.apply_snapshot(Snapshot(views=views, counters={}, at=NOW, log_seq=0))
+    ids = subjects_of(store)
+    assert ids.index("5Other") < ids.index("5Other/gpu-1") < ids.index("5NoUid")
+    assert ids[-2:] == ["5NoUid", "5NoUid/gpu-1"]
+    words = words_for_subjects(store)
+    assert (words["solo"], words["uid-9"], words["5Other/gpu-1"]) == ("5Other/solo", "5Other", "5Other/gpu-1")
+    assert "gpu-1" not in words
+    assert [subject_name(store, one) for one in ("5Other", "5NoUid", "5Other/solo", "5Gone")] == [
+        "uid 9", "5NoUid", "solo of uid 9", "5Gone",
+    ]  # fmt: skip

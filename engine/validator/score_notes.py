@@ -1,0 +1,75 @@
+"""Scores over time: noted beside the sums of each hour, and read back as curves of a node, a miner or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from engine.clock import Clock
+from engine.errors import StoreUnusable
+from engine.scores.curves import HOUR_S, hourly_points
+from engine.store.score_hours import ScoreHours
+from engine.validator.scoring import MinerScore, Profile
+
+log = structlog.get_logger()
+
+NOTE_EVERY_S = 600.0
+MOST_HOURS = 92 * 24
+Place = tuple[str, str]
+
+
+def scores_of_nodes(scores: Mapping[int, MinerScore], hotkeys: Mapping[int, str]) -> dict[Place, float]:
+    """What each node has: its own score, or where only miners have one its part of the pass ratio that they have.
+
+    Nodes that enter no score have none.
+    """
+    found: dict[Place, float] = {}
+    for uid, miner in scores.items():
+        hotkey = hotkeys.get(uid)
+        if hotkey is None:
+            continue
+        for node in miner.nodes:
+            facts = node.facts
+            if node.score is not None:
+                found[(hotkey, facts.node_id)] = node.score
+            elif facts.is_online and facts.gpus.count > 0 and facts.checks.total:
+                found[(hotkey, facts.node_id)] = facts.checks.value
+    return found
+
+
+class ScoreNotes:
+    """A service that notes, and what answers ``history`` about scores, logins and checks of nodes and miners."""
+
+    def __init__(
+        self, hours: ScoreHours, read: Callable[[], Awaitable[Mapping[Place, float]]], profile: Profile, clock: Clock
+    ) -> None:
+        self._hours = hours
+        self._read = read
+        self._profile = profile
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Note for ever; a store that fails costs points, not the engine."""
+        while True:
+            await self._clock.sleep(NOTE_EVERY_S)
+            try:
+                await self.note()
+            except StoreUnusable as error:
+                log.warning("scores.not_noted", error=str(error))
+
+    async def note(self) -> None:
+        """Note what holds now. Raises StoreUnusable."""
+        scores = await self._read()
+        await self._hours.note(int(self._clock.now() // HOUR_S), scores)
+
+    async def points(self, series: str, subject: str, since: float) -> list[tuple[float, float]]:
+        """Hour by hour. ``subject``: a hotkey, "hotkey/node id", or nothing for all nodes. Raises StoreUnusable."""
+        last = int(self._clock.now() // HOUR_S)
+        first = max(int(since // HOUR_S), last - MOST_HOURS)
+        hotkey, slash, node_id = subject.partition("/")
+        if not subject:
+            rows = await self._hours.of_all(first, last)
+        else:
+            rows = await self._hours.of(first, last, hotkey, node_id if slash else None)
+        return hourly_points(series, rows, by_checks=self._profile != "documented")
