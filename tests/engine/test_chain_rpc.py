@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -149,6 +150,29 @@ async def test_set_weights(node: Node) -> None:
     assert after is not None
     assert after.last_update >= metagraph.block
     await chain.close()
+
+
+async def test_weights_are_committed_where_the_subnet_asks_for_it(node: Node) -> None:
+    """With commit-reveal on, the same call seals the vector; none is to be read, and the chain says when it came."""
+    key = await _register(node, "Sealer", stake_tao=5000, validator_permit=True)
+    await node.call("dev_setHyperparam", netuid=39, name="weights_rate_limit", value=0)
+    await node.call("dev_setHyperparam", netuid=39, name="commit_reveal_weights_enabled", value=True)
+    chain = node.chain(key)
+    try:
+        metagraph = await chain.metagraph()
+        neuron = metagraph.by_hotkey(key.hotkey)
+        assert neuron is not None
+        await chain.set_weights({0: 0.5, neuron.uid: 1.0}, 7)
+        found: Any = await node.call("dev_state", netuid=39)
+        subnet = found["subnets"]["39"]
+        assert [one["hotkey"] for one in subnet["timelocked_commits"]] == [key.hotkey]
+        assert str(neuron.uid) not in subnet["weights"]
+        after = (await chain.metagraph()).by_hotkey(key.hotkey)
+        assert after is not None
+        assert after.last_update >= metagraph.block
+    finally:
+        await node.call("dev_setHyperparam", netuid=39, name="commit_reveal_weights_enabled", value=False)
+        await chain.close()
 
 
 async def test_dropped_connections_recover(node: Node) -> None:
