@@ -50,11 +50,21 @@ def _over(nodes: Sequence[NodeSshd], round_trip_ms: int) -> list[Figure]:
         slow_link([node.port for node in nodes], round_trip_ms) as ports,
     ):
         entries = [{"host": "127.0.0.1", "port": port, "username": nodes[0].username} for port in ports]
-        subnet = create_subnet(Path(root), nodes, validators=1, node_entries=entries, access={"node_deadline": 20})
+        subnet = create_subnet(
+            Path(root),
+            nodes,
+            validators=1,
+            node_entries=entries,
+            # As shipped, not as tests hurry; the deadline is for a machine that is all of its own nodes at once.
+            access={"node_deadline": 60, "reconcile_interval": 30},
+            node_management={"health_check_interval": 60},
+        )
         deployed_s = _deployed_way_s(subnet, nodes, ports)
         subnet.start()
         try:
+            started = time.monotonic()
             asyncio.run(subnet.until(has_settled, seconds=ENROLMENT_S))
+            enrolled_s = time.monotonic() - started
             first_s = _discovery_s(subnet, nodes)
             again_s = _discovery_s(subnet, nodes)
         finally:
@@ -63,6 +73,7 @@ def _over(nodes: Sequence[NodeSshd], round_trip_ms: int) -> list[Figure]:
     where = f"{len(nodes)} sshd nodes, {round_trip_ms} ms away"
     return [
         Figure(f"key on {where}: ssh, one after another", deployed_s, "s", note="the deployed method"),
+        Figure(f"{where}: enrolled", enrolled_s, "s", note="once in a node's life: measured, proved by two logins"),
         Figure(f"key on {where}: a first discovery", first_s, "s", note="over standing connections"),
         Figure(f"key on {where}: times faster", deployed_s / first_s, "x"),
         Figure(f"key on {where}: a renewal, times faster", deployed_s / again_s, "x", note=f"{again_s:.2f} s"),
