@@ -245,7 +245,8 @@ def _state_of(place: KeyPlace, result: CommandResult) -> KeyFileState:
     if result.exit_status != 0 or start < 0 or not found:
         raise SshChannelFailed(
             f"{target.label} has no POSIX shell that runs the key file program (status {result.exit_status}): {stderr}",
-            hint="give the account an ordinary login shell",
+            hint="give the account an ordinary login shell, and no forced command: ForceCommand in sshd's "
+            "configuration, command= before the miner's key",
         )
     facts = dict(line.partition(" ")[::2] for line in head.decode("utf-8", "replace").splitlines()[1:])
     file, directory = facts.get("file", "").split(), facts.get("dir", "").split()

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import KeyFileRefused, SshAuthFailed, SshOutcomeUnknown
+from engine.errors import KeyFileRefused, SshAuthFailed, SshChannelFailed
 from engine.ssh.authorized_keys import Change, Refusal, WantedKey, inventory, plan_change
 from engine.ssh.keyfile import edit_key_file, read_key_file, swap_key_file
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
-from engine.ssh.target import NodeTarget
 from tests.support.pools import Pools
 from tests.support.sshd import NodeSshd
 
@@ -234,6 +233,61 @@ async def test_a_full_disk_leaves_the_file_as_it_was(
     assert done.change.removed == ("g0",)
 
 
+@needs_root
+async def test_a_read_only_file_system_is_named_as_such(sshd_nodes: Callable[..., NodeSshd], pools: Pools) -> None:
+    """Remounted after an error, as kernels do: adding and removing are refused, and work again when it is writable."""
+    node = sshd_nodes(ssh_dir_kib=64)
+    pools.known_to(node)
+    pool = pools.make()
+    await edit_key_file(pool, node.target, planner(pool, grant("g0")))
+    before = node.keys()
+
+    def remount(mode: str) -> None:
+        subprocess.run(
+            ["nsenter", "--target", str(node.pid), "--mount", "mount", "-o", f"remount,{mode}", node.home / ".ssh"],
+            check=True,
+        )
+
+    remount("ro")
+    for plan in (planner(pool, grant("g0"), grant("g1")), planner(pool, managed=("g0",))):
+        with pytest.raises(KeyFileRefused) as caught:
+            await edit_key_file(pool, node.target, plan)
+        assert caught.value.reason == "read_only" and "mounted read-only" in caught.value.hint
+        assert node.keys() == before
+    remount("rw")
+    done = await edit_key_file(pool, node.target, planner(pool, managed=("g0",)))
+    assert done.change.removed == ("g0",) and not litter(node)
+
+
+@needs_root
+async def test_an_account_without_a_home_is_refused(sshd_nodes: Callable[..., NodeSshd], pools: Pools) -> None:
+    """sshd lets it in by a key file elsewhere, and there is no place for keys."""
+    node = sshd_nodes(has_own_etc=True, options=("AuthorizedKeysFile /etc/ssh/keys/%u",))
+    keys = node.etc_ssh / "keys" / node.username
+    keys.parent.mkdir()
+    keys.write_text(pools.key.public_line + "\n")
+    shutil.rmtree(node.home)
+    with pytest.raises(KeyFileRefused) as caught:
+        await edit_key_file(pools.make(), node.target, planner(pools.make(), grant("g1")))
+    assert caught.value.reason == "no_home" and caught.value.hint
+    assert not node.home.exists()
+
+
+@pytest.mark.parametrize("way", ["ForceCommand", "command="])
+async def test_a_forced_command_in_front_is_not_taken_for_an_answer(
+    sshd_nodes: Callable[..., NodeSshd], pools: Pools, way: str
+) -> None:
+    """Whoever forces one, sshd or the line of the engine's own key: refused, and the hint names both places."""
+    node = sshd_nodes(options=("ForceCommand echo no shell here",) if way == "ForceCommand" else ())
+    prefix = 'command="echo not you" ' if way == "command=" else ""
+    node.authorize(prefix + pools.key.public_line + "\n")
+    before = node.keys()
+    with pytest.raises(SshChannelFailed, match="no POSIX shell") as caught:
+        await edit_key_file(pools.make(), node.target, planner(pools.make(), grant("g1")))
+    assert "ForceCommand" in caught.value.hint and "command=" in caught.value.hint
+    assert node.keys() == before
+
+
 async def test_a_file_that_changed_since_it_was_read_is_not_swapped(sshd_node: NodeSshd, pools: Pools) -> None:
     """The swap compares with what was read, for content, absence and appearance alike."""
     pools.known_to(sshd_node)
@@ -407,13 +461,3 @@ async def test_noise_from_the_nodes_login_scripts_does_no_harm(sshd_node: NodeSs
     noisy.write_text('#!/bin/sh\n[ -n "$GREETED" ] || echo "Welcome!"\nexport GREETED=1\nexec /bin/sh "$@"\n')
     noisy.chmod(0o755)
     assert (await read_key_file(pools.make(), sshd_node.target)).data == old
-
-
-async def test_an_account_without_a_shell_is_refused_clearly(sshd_nodes: Callable[..., NodeSshd], pools: Pools) -> None:
-    """A forced command is not mistaken for an absent key file."""
-    node = sshd_nodes(options=("ForceCommand echo no shell here",))
-    pools.known_to(node)
-    target: NodeTarget = node.target
-    with pytest.raises(Exception, match="no POSIX shell") as caught:
-        await read_key_file(pools.make(), target)
-    assert not isinstance(caught.value, SshOutcomeUnknown)

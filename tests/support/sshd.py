@@ -109,13 +109,18 @@ class NodeSshd:
         """SHA256 fingerprint of the host key that sshd shows now."""
         return asyncssh.read_public_key(self.root / "host_key.pub").get_fingerprint()
 
+    @property
+    def pid(self) -> int:
+        """The sshd that listens, behind its private mounts."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        return int(children[0])
+
     def inside(self, path: Path) -> Path:
         """The path as the node's processes see it, through its private mounts."""
         if not self.is_private:
             return path
-        assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        return Path(f"/proc/{children[0]}/root") / path.relative_to("/")
+        return Path(f"/proc/{self.pid}/root") / path.relative_to("/")
 
     def authorize(self, content: str | bytes) -> None:
         """Write the account's whole key file, mode 0600."""
