@@ -32,13 +32,11 @@ def _by_uid(miner: MinerView) -> tuple[bool, int, str]:
 def subject_name(store: ConsoleStore, subject: str) -> str:
     """What people call it; its id where it is not there any more."""
     node, miner, view = store.nodes.get(subject), store.miners.get(subject), store.verifications.get(subject)
-    if node is not None:
-        return node_name(node)
     if miner is not None:
         return f"uid {miner.uid}" if miner.uid is not None else miner.id
     if view is not None:
         return f"{short_node(view.node_id)} of uid {view.miner_uid}"
-    return subject
+    return node_name(node) if node is not None else subject
 
 
 def words_for_subjects(store: ConsoleStore) -> dict[str, str]:

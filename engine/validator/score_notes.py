@@ -15,6 +15,8 @@ from engine.validator.scoring import MinerScore, Profile
 log = structlog.get_logger()
 
 NOTE_EVERY_S = 600.0
+FIRST_AFTER_S = 60.0
+"""A restart shall not cost the hour its score."""
 MOST_HOURS = 92 * 24
 Place = tuple[str, str]
 
@@ -51,12 +53,13 @@ class ScoreNotes:
 
     async def run(self) -> None:
         """Note for ever; a store that fails costs points, not the engine."""
+        await self._clock.sleep(FIRST_AFTER_S)
         while True:
-            await self._clock.sleep(NOTE_EVERY_S)
             try:
                 await self.note()
             except StoreUnusable as error:
                 log.warning("scores.not_noted", error=str(error))
+            await self._clock.sleep(NOTE_EVERY_S)
 
     async def note(self) -> None:
         """Note what holds now. Raises StoreUnusable."""

@@ -218,3 +218,14 @@ def test_passing_events_reach_only_who_asked_for_them() -> None:
     bus.emit(moved(ONE))
     assert [type(event) for event in all_of_them] == [ev.LightweightMoved, ev.NodeVerified]
     assert [type(event) for event in kept] == [ev.NodeVerified]
+
+
+def test_a_validator_has_no_nodes_of_its_own() -> None:
+    """What its connections say of host keys makes no row among nodes, and no node that could be ill."""
+    begun = ev.EngineStarted(at=0.0, role="validator", name="v", build="b", hotkey="5V", network="local", netuid=39)
+    state = fold(
+        begun,
+        ev.HostKeyPinned(at=1.0, node_id=f"{ONE}/{NODE}", fingerprint="SHA256:a"),
+        ev.HostKeyChanged(at=2.0, node_id=f"{ONE}/{NODE}", pinned="SHA256:a", presented="SHA256:b"),
+    )
+    assert not state.nodes

@@ -56,7 +56,12 @@ def bounded(items: MutableMapping[str, T], limit: int, collection: str, *, keep:
 
 
 def node_of(state: LiveState, node_id: str) -> NodeView | None:
-    """The node's view, made up when a recording starts in the middle; None when the node has left."""
+    """The node's view, made up when a recording starts in the middle; None when the node has left.
+
+    A validator has no nodes of its own: what its connections tell of miners' nodes stands in their verifications.
+    """
+    if state.engine.role == "validator":
+        return None
     view = state.nodes.get(node_id)
     if view is None and node_id not in state.memory.gone:
         view = state.nodes[node_id] = NodeView(id=node_id)
