@@ -204,9 +204,9 @@ class Storm:
 
     async def _first_life(self) -> None:
         """Every node is enrolled once, which no life of a few seconds could do; then the first kill."""
-        self._start(certified=True)
+        self._start(certified=True, node_deadline_s=60)
         await self._serves()
-        await self.subnet.until(has_settled)
+        await self.subnet.until(has_settled, seconds=600.0)
         for node in self._movable:
             await self._protect(node)
         await self._kill("first")
@@ -234,8 +234,9 @@ class Storm:
         self._blame(violations_now(self.baseline))
         self._blame(integrity(self.subnet))
 
-    def _start(self, *, certified: bool | None = None) -> None:
+    def _start(self, *, certified: bool | None = None, node_deadline_s: int = 8) -> None:
         text = self.subnet.config_path.read_text()
+        text = re.sub(r"node_deadline = \d+", f"node_deadline = {node_deadline_s}", text)
         lifetime = f"session_lifetime = {self.random.choice(LIFETIMES_S)}"
         text = re.sub(r"session_lifetime = \d+", lifetime, text)
         certified = self.random.random() < CERTIFIED_LIVES if certified is None else certified
