@@ -22,6 +22,10 @@ def import_set_up(
     ] = None,
     to: Annotated[Path, typer.Option("--to", help="The new configuration file.")] = Path("miner.toml"),
     write: Annotated[bool, typer.Option("--write", help="Write it; an existing one is copied aside first.")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Status 1, and nothing written, if the engine would not start with it."),
+    ] = False,
     root: Annotated[
         Path, typer.Option("--root", help="Where the old machine's file system is mounted, if not here.")
     ] = Path("/"),
@@ -43,8 +47,12 @@ def import_set_up(
     plan = plan_import(deployment, target=to, honour_assignment=honour_assignment)
     text = render_import(plan)
     problems = problems_of(text, to)
-    backup = write_import(plan, to, text) if write else None
+    is_written = write and not (strict and problems)
+    backup = write_import(plan, to, text) if is_written else None
     if as_json:
-        typer.echo(json.dumps(report_json(plan, to, problems, written=write, backup=backup), indent=2))
+        typer.echo(json.dumps(report_json(plan, to, problems, written=is_written, backup=backup), indent=2))
     else:
-        typer.echo(report_text(plan, to, problems, written=write, backup=backup))
+        typer.echo(report_text(plan, to, problems, written=is_written, backup=backup))
+    if strict and problems:
+        typer.echo(f"nothing was written: {problems[0]}", err=True)
+        raise typer.Exit(1)

@@ -17,5 +17,7 @@ def make_private_directory(path: Path) -> None:
 def take_after_directory(path: Path) -> None:
     """Give it to the owner of its directory; only root can, and nobody else has to. Raises OSError."""
     if os.geteuid() == 0:
-        above = path.parent.stat()
-        os.chown(path, above.st_uid, above.st_gid, follow_symlinks=False)
+        above, found = path.parent.stat(), path.stat(follow_symlinks=False)
+        # A hardened service of root may not even call chown, and has nothing to give away in its own directories.
+        if (found.st_uid, found.st_gid) != (above.st_uid, above.st_gid):
+            os.chown(path, above.st_uid, above.st_gid, follow_symlinks=False)

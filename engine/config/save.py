@@ -25,6 +25,7 @@ from engine.config.problems import sentences
 from engine.config.toml_file import parse_toml, read_toml
 from engine.config.validator import ValidatorConfig
 from engine.errors import ConfigInvalid
+from engine.ownership import take_after_directory
 
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
@@ -64,6 +65,7 @@ def write_config(path: Path, text: str, *, now: float | None = None) -> Path | N
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _swap_in(path, text.encode(), None)
+        take_after_directory(path)  # what root writes for an engine of another user has to be readable for that one
     except OSError as error:
         raise _invalid(f"{path}: cannot be written ({error.strerror})") from error
     return None

@@ -8,15 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.deployment.access import barred, owner_words
 from engine.deployment.files import UNIT, unit_text
 from engine.deployment.hiding import HOMES, TEMPORARY, is_below
-from engine.deployment.needs import EngineNeeds
+from engine.deployment.needs import EngineNeeds, Need
 from engine.deployment.settings import quote, quote_path
-from engine.deployment.steps import MakeDirectory, Plan, RemoveFile, RunCommand, Step, WriteFile
+from engine.deployment.steps import ChangeOwner, MakeDirectory, Plan, RemoveFile, RunCommand, Step, WriteFile
 from engine.errors import ServiceFailed
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
 DROP_IN = "10-this-host.conf"
+GUARDED = frozenset({"the hotkey", "the hotkey's password file", "the chain in a file"})
+"""Whose these are, a person decides."""
 _INSTANCE = re.compile(r"[A-Za-z0-9:_.-]{1,64}")
 
 
@@ -59,6 +62,7 @@ def plan_install(choice: ServiceChoice, *, has_systemd: bool) -> Plan:
         for need in choice.needs.writable
         if not need.path.exists()
     ]
+    steps += [ChangeOwner(need.path, choice.run_as) for need in _closed(choice) if not _is_guarded(need)]
     steps.append(WriteFile(choice.units / UNIT, unit_text(for_user=choice.for_user)))
     steps.append(WriteFile(choice.drop_in, drop_in_text(choice)))
     if has_systemd:
@@ -66,7 +70,9 @@ def plan_install(choice: ServiceChoice, *, has_systemd: bool) -> Plan:
         steps.append(RunCommand((*control, "daemon-reload")))
         steps.append(RunCommand((*control, "enable", choice.unit)))
         if choice.start:
-            steps.append(RunCommand((*control, "restart", choice.unit)))
+            words = ("journalctl", *control[1:], "--unit", choice.unit, "--lines=20", "--output=cat", "--no-pager",
+                     "_COMM!=systemd")  # fmt: skip
+            steps.append(RunCommand((*control, "restart", choice.unit), explain=words))
     return Plan(f"install {choice.unit} for {choice.needs.config}", tuple(steps), tuple(_notes(choice, has_systemd)))
 
 
@@ -128,6 +134,15 @@ def _paths(choice: ServiceChoice) -> Iterator[str]:
         yield f"# {need.what}\n{key}={quote_path(need.path)}"
 
 
+def _is_guarded(need: Need) -> bool:
+    return need.what in GUARDED or need.path.parent.name == ".ssh"
+
+
+def _closed(choice: ServiceChoice) -> tuple[Need, ...]:
+    """What the service's user may not use; a user's own service uses what that user can."""
+    return () if choice.for_user else barred(choice.needs, choice.run_as)
+
+
 def _program(choice: ServiceChoice) -> tuple[str, ...]:
     return choice.program or (sys.executable, "-m", "basilica_tui")
 
@@ -145,6 +160,10 @@ def _notes(choice: ServiceChoice, has_systemd: bool) -> Iterator[str]:
         yield "it stops when you log out, unless an administrator ran: loginctl enable-linger"
     elif choice.run_as == "root":
         yield "it runs as root, without any capability; a user of its own that owns the wallet would be better"
+    for need in _closed(choice):
+        if _is_guarded(need):
+            whose = owner_words(need.path)
+            yield f"{choice.run_as} may not use {need.what} {need.path} ({whose}): the engine will not start"
     for need in choice.needs.readable:
         if not need.path.exists():
             yield f"{need.what} {need.path} is not there yet; the engine will say so and be started again for ever"

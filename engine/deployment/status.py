@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from engine.deployment.access import barred, owner_words
 from engine.deployment.files import UNIT
 from engine.deployment.hiding import hidden_by
 from engine.deployment.install import ServiceChoice
@@ -126,6 +127,9 @@ def _problems(choice: ServiceChoice, unit: UnitSettings) -> list[str]:
         not choice.for_user and owner and user == "root" and owner != "root" and "CapabilityBoundingSet" in unit.values
     ):
         found.append(f"the hotkey belongs to {owner}: root without capabilities cannot read it; set User={owner}")
+    for need in () if choice.for_user else barred(choice.needs, user):
+        if need.path != choice.needs.hotkey:
+            found.append(f"{user} may not use {need.what} {need.path} ({owner_words(need.path)})")
     return found
 
 

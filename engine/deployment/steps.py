@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engine.errors import ServiceFailed
 
+EXPLAIN_S, EXPLAIN_LINES = 10.0, 2
 COMMAND_S = 330.0
 """Longer than the unit's own TimeoutStartSec."""
 
@@ -37,6 +38,27 @@ class MakeDirectory:
         if self.owner and missing and os.geteuid() == 0:
             entry = pwd.getpwnam(self.owner)
             os.chown(self.path, entry.pw_uid, entry.pw_gid)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOwner:
+    """Give a file, or a directory with the files directly below it, to the user that needs it."""
+
+    path: Path
+    owner: str
+
+    @property
+    def words(self) -> str:
+        """One line."""
+        inside = " and its files" if self.path.is_dir() else ""
+        return f"give {self.path}{inside} to {self.owner}"
+
+    def run(self) -> None:
+        """Do it; links are not followed. Raises OSError."""
+        entry = pwd.getpwnam(self.owner)
+        files = [one for one in self.path.iterdir() if one.is_file()] if self.path.is_dir() else []
+        for path in (self.path, *files):
+            os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +123,8 @@ class RunCommand:
 
     argv: tuple[str, ...]
     may_fail: bool = False
+    explain: tuple[str, ...] = ()
+    """A program whose last line says why it failed."""
 
     @property
     def words(self) -> str:
@@ -119,13 +143,25 @@ class RunCommand:
             raise ServiceFailed(f"'{' '.join(self.argv)}' did not end in {COMMAND_S:.0f} s") from None
         if done.returncode and not self.may_fail:
             said = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()
+            why = self._explanation() or said[-1]
             raise ServiceFailed(
-                f"'{' '.join(self.argv)}' failed: {said[-1][:300]}",
+                f"'{' '.join(self.argv)}' failed: {why[:300]}",
                 hint="correct that, then repeat; done steps do no harm",
             )
 
+    def _explanation(self) -> str:
+        if not self.explain:
+            return ""
+        try:
+            done = subprocess.run(
+                self.explain, capture_output=True, text=True, timeout=EXPLAIN_S, check=False, stdin=subprocess.DEVNULL
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return " | ".join(done.stdout.strip().splitlines()[-EXPLAIN_LINES:])
 
-Step = MakeDirectory | WriteFile | RemoveFile | RunCommand
+
+Step = MakeDirectory | ChangeOwner | WriteFile | RemoveFile | RunCommand
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from engine.errors import FixFailed
 from engine.ssh.keys import ClientKey
 
 Undo = Callable[[], Awaitable[None]]
+LAST_WORDS = 400
 LOCAL_COMMAND_S = 360.0
 """Longer than a unit may take to start."""
 
@@ -78,5 +79,5 @@ async def run_local(words: tuple[str, ...]) -> None:
         process.kill()
         raise FixFailed(f"{' '.join(words)} did not end within {LOCAL_COMMAND_S:g} s") from None
     if process.returncode:
-        said = " ".join(output.decode("utf-8", "replace").split())[:300]
+        said = " ".join(output.decode("utf-8", "replace").split())[-LAST_WORDS:]  # why it failed comes last
         raise FixFailed(f"{' '.join(words)} ended with status {process.returncode}: {said}")

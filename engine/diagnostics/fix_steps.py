@@ -200,14 +200,17 @@ class StepRunner:
         return [back]
 
     async def _local(self, action: LocalCommand) -> list[Undo]:
-        await run_local(action.words)
-        if not action.undo:
-            return []
-
         async def back() -> None:
             await run_local(action.undo)
 
-        return [back]
+        undos: list[Undo] = [back] if action.undo else []
+        try:
+            await run_local(action.words)
+        except FixFailed as error:
+            if action.may_be_half_done:
+                raise StepFailed(error, undos) from error
+            raise
+        return undos
 
     async def _forget(self, target: NodeTarget) -> None:
         """The next login is a new one: group memberships and settings are those of its beginning."""

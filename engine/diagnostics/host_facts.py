@@ -40,6 +40,25 @@ class AxonView:
     bound_host: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class OldMiner:
+    """The deployed miner on this host. ``unit`` is empty where systemd did not start it."""
+
+    seen: tuple[str, ...] = ()
+    is_running: bool = False
+    is_enabled: bool = False
+    unit: str = ""
+    config: str = ""
+    """The configuration that the unit names."""
+
+    @property
+    def data(self) -> dict[str, str]:
+        """What a fix must know of it."""
+        states = (("runs", self.is_running), ("enabled", self.is_enabled))
+        state = " ".join(word for word, holds in states if holds)
+        return {"old_unit": self.unit, "old_config": self.config, "old_state": state}
+
+
 @dataclass(frozen=True)
 class HostFacts:
     """This host at one moment."""
@@ -73,8 +92,7 @@ class HostFacts:
     key_path: str = ""
     key_trouble: KeyTrouble = ""
     key_said: str = ""
-    old_miner: tuple[str, ...] = ()
-    old_unit: str = ""
+    old_miner: OldMiner = field(default_factory=OldMiner)
     axon: AxonView = field(default_factory=AxonView)
     is_miner: bool = True
 

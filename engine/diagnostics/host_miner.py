@@ -17,11 +17,12 @@ def judge_key(facts: HostFacts) -> Judgement:
 
 def judge_old_miner(facts: HostFacts) -> Judgement:
     """Two miners on one hotkey undo each other."""
-    if not facts.old_miner:
+    old = facts.old_miner
+    if not old.seen:
         return ok("no deployed miner runs or starts here")
-    if any(not line.startswith("unit ") for line in facts.old_miner):
-        return fail("running", *facts.old_miner, old_unit=facts.old_unit)
-    return warn("enabled", *facts.old_miner, old_unit=facts.old_unit)
+    if old.is_running:
+        return fail("running", *old.seen, **old.data)
+    return warn("enabled", *old.seen, **old.data)
 
 
 CHECKS: tuple[Check[HostFacts], ...] = (

@@ -31,7 +31,7 @@ def judge_ports(facts: HostFacts) -> Judgement:
             host=port.host,
             free=str(port.free or ""),
             published=same,
-            old_unit=facts.old_unit,
+            **facts.old_miner.data,
         )
     return ok(*(f"{one.key} {one.port}: {'our engine' if one.is_ours else 'free'}" for one in facts.ports))
 

@@ -25,9 +25,8 @@ from engine.config import MinerConfig, ValidatorConfig
 from engine.config.check_common import split_address
 from engine.config.common import RoleConfig
 from engine.diagnostics.host_facts import HostFacts, KeyTrouble, PortFacts
+from engine.diagnostics.look_old_miner import look_at_old_miner, processes
 from engine.errors import ClientKeyUnusable, ConfigInvalid
-from engine.lifecycle.imports.find import UNIT_FOLDERS
-from engine.lifecycle.imports.systemd import read_unit
 from engine.ssh.keys import ClientKey
 
 _TIME_ERROR = 5
@@ -44,7 +43,6 @@ def look_at_host(config: RoleConfig) -> HostFacts:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     is_miner = isinstance(config, MinerConfig)
     key_path, trouble, said = _key(config) if isinstance(config, MinerConfig) else ("", "", "")
-    old_miner, old_unit = _old_miner()
     return HostFacts(
         os_id=release.get("ID", ""),
         os_version=release.get("VERSION_ID", ""),
@@ -68,8 +66,7 @@ def look_at_host(config: RoleConfig) -> HostFacts:
         key_path=key_path,
         key_trouble=trouble,
         key_said=said,
-        old_miner=old_miner,
-        old_unit=old_unit,
+        old_miner=look_at_old_miner(),
         is_miner=is_miner,
     )
 
@@ -227,40 +224,6 @@ def _key_trouble(path: Path, message: str) -> KeyTrouble:
     return "passphrase" if "passphrase" in message else "not_a_key"
 
 
-def _old_miner() -> tuple[tuple[str, ...], str]:
-    """Processes and enabled units of the deployed miner."""
-    found = []
-    for pid, command in _processes():
-        name = Path(command[0]).name.lower() if command else ""
-        if name in {"basilica-miner", "basilca-miner"}:
-            found.append(f"process {pid}: {' '.join(command)[:120]}")
-    unit_name = ""
-    for folder in UNIT_FOLDERS:
-        for path in sorted(Path("/", folder).glob("*.service")):
-            if "basil" not in path.name.lower() or "miner" not in path.name.lower():
-                continue
-            if read_unit(path, Path("/")) is None:
-                continue
-            wants = Path("/etc/systemd/system/multi-user.target.wants") / path.name
-            if wants.is_symlink() or wants.exists():
-                found.append(f"unit {path.name} is enabled")
-                unit_name = path.name
-            unit_name = unit_name or path.name
-    return tuple(found[:8]), unit_name
-
-
-def _processes() -> Iterable[tuple[int, list[str]]]:
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            words = (entry / "cmdline").read_bytes()[:4096].decode("utf-8", "replace").split("\0")
-        except OSError:
-            continue
-        if words[0]:
-            yield int(entry.name), [word for word in words if word]
-
-
 # --- ports -----------------------------------------------------------------------------------------------------
 
 
@@ -299,7 +262,7 @@ def _holder(port: int) -> str:
     if not inodes:
         return ""
     wanted = {f"socket:[{inode}]" for inode in inodes}
-    for pid, command in _processes():
+    for pid, command in processes():
         with contextlib.suppress(OSError):
             for link in Path(f"/proc/{pid}/fd").iterdir():
                 with contextlib.suppress(OSError):

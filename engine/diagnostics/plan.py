@@ -103,10 +103,11 @@ class WriteFile:
 
 @dataclass(frozen=True, slots=True)
 class LocalCommand:
-    """A program on this host; ``undo`` takes it back."""
+    """A program on this host; ``undo`` takes it back, also where it failed halfway if that ``may_be_half_done``."""
 
     words: tuple[str, ...]
     undo: tuple[str, ...] = ()
+    may_be_half_done: bool = False
 
 
 @dataclass(frozen=True, slots=True)

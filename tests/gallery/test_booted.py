@@ -194,14 +194,17 @@ def test_the_toolkit_is_installed_from_its_packages(host: BootedHost, packages: 
 OLD_MINER = """set -e
 mkdir -p /opt/basilica/config /opt/basilica/bin /opt/basilica/keys /root/.bittensor/wallets
 cp /home/miner/basilica/node_key /opt/basilica/keys/node_key
+rm -rf /root/.bittensor/wallets/miner
 cp -r /home/miner/basilica/wallets/miner /root/.bittensor/wallets/
+mkdir -p /opt/basilica/chain
+cp /home/miner/basilica/chain.db* /opt/basilica/chain/
 chown -R root: /opt/basilica /root/.bittensor
 cat >/opt/basilica/config/miner.toml <<END
 [bittensor]
 wallet_name = "miner"
 hotkey_name = "default"
 network = "local"
-chain_endpoint = "file:/home/miner/basilica/chain.db"
+chain_endpoint = "file:/opt/basilica/chain/chain.db"
 netuid = 39
 external_ip = "127.0.0.1"
 axon_port = {port}
@@ -214,12 +217,16 @@ miner_node_key_path = "/opt/basilica/keys/node_key"
 nodes = [ {{ host = "127.0.0.1", port = 22, username = "gpu" }} ]
 END
 cp {python} /opt/basilica/bin/basilica-miner
+cat >/opt/basilica/bin/hold <<END
+import socket, sys, time
+door = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+time.sleep(9999)
+END
 cat >/etc/systemd/system/basilica-miner.service <<END
 [Service]
 Environment=PYTHONHOME={home}
-ExecStart=/opt/basilica/bin/basilica-miner -c "import socket,time; s=socket.socket(); \
-s.setsockopt(1, 2, 1); s.bind(('127.0.0.1',{port})); s.listen(); time.sleep(9999)" \
---config /opt/basilica/config/miner.toml
+WorkingDirectory=/opt/basilica
+ExecStart=/opt/basilica/bin/basilica-miner /opt/basilica/bin/hold {port} --config /opt/basilica/config/miner.toml
 Restart=always
 [Install]
 WantedBy=multi-user.target
@@ -228,7 +235,10 @@ systemctl daemon-reload
 systemctl enable --now basilica-miner
 sleep 1
 systemctl is-active basilica-miner
+cp /opt/basilica/config/miner.toml /root/old.toml
 """
+LEFT_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIBrK0VYbbPGXkrVb2gtU3pI0Ms4kT0cpVnQ9QG3bqYyN"
+LEFT_BY = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 
 
 def test_the_deployed_miner_is_stopped_for_good(host: BootedHost) -> None:
@@ -243,6 +253,81 @@ def test_the_deployed_miner_is_stopped_for_good(host: BootedHost) -> None:
 
     assert fixed(after, "host.stop_old_miner")["ending"] == "repaired", after["fixes"]
     assert host.run("systemctl", "is-enabled", "basilica-miner", check=False).stdout.strip() == "disabled"
+
+
+def test_the_deployed_miner_is_taken_over(host: BootedHost) -> None:
+    """It runs and holds the door's port: its set-up is read, it is stopped for good, and this engine serves its nodes.
+
+    Nothing is lost: ids and key of the nodes, its own file, the configuration of before, keys that it left on a node.
+    """
+    host.shell(f"systemctl disable --now {UNIT} 2>/dev/null || true; cp {CONFIG} /root/before.toml")
+    port = start_old_miner(host)
+    host.shell(f"echo 'ssh-ed25519 {LEFT_KEY} validator-{LEFT_BY}' >>/home/gpu/.ssh/authorized_keys")
+    before = doctor(host, "--scope", "host")
+    found = result(before, "host.ports")
+    assert (found["cause"], found["fixes"][0]) == ("deployed_miner", "host.take_over")
+    assert "basilica-miner" in " ".join(found["evidence"])
+    assert result(before, "host.old_miner")["cause"] == "running"
+
+    after = doctor(host, "--scope", "host", "--fix", "--yes")
+
+    done = fixed(after, "host.take_over")
+    assert done["ending"] == "repaired", done["message"]
+    assert host.run("systemctl", "is-active", UNIT).stdout.strip() == "active"
+    assert host.run("systemctl", "is-enabled", UNIT).stdout.strip() == "enabled"
+    assert state_of_old(host) == ("inactive", "disabled")
+    main = host.run("systemctl", "show", "-P", "MainPID", UNIT).stdout.strip()
+    assert f"pid={main}," in host.shell(f"ss -ltnpH 'sport = :{port}'")
+    text = host.shell(f"cat {CONFIG}")
+    assert 'wallet_path = "/root/.bittensor/wallets"' in text
+    assert 'miner_node_key_path = "/opt/basilica/keys/node_key"' in text
+    assert "gpu" in text
+    host.shell(f"cmp {CONFIG}.before-take-over /root/before.toml; ls {CONFIG}.bak-*")
+    host.shell("cmp /opt/basilica/config/miner.toml /root/old.toml")
+    assert "host.take_over" in host.shell("cat /opt/basilica/data/* /home/miner/basilica/data/*")
+    left = result(doctor(host, "--scope", "node"), "node.leftovers")
+    assert (left["cause"], left["fixes"]) == ("keys", ["node.remove_leftovers"])
+    assert LEFT_KEY in host.shell("cat /home/gpu/.ssh/authorized_keys")
+
+    host.shell(f"systemctl disable --now {UNIT}; cp -p {CONFIG}.before-take-over {CONFIG}")
+
+
+def test_a_take_over_that_fails_is_taken_back(host: BootedHost) -> None:
+    """The new engine cannot start (its hotkey is no key): the deployed miner runs again and starts at boot, the
+    configuration is what it was, and no unit of ours is left to fight with it."""
+    start_old_miner(host)
+    host.shell(f"cp {CONFIG} /root/before.toml; echo broken >/root/.bittensor/wallets/miner/hotkeys/default")
+
+    after = doctor(host, "--scope", "host", "--fix", "--yes")
+
+    done = fixed(after, "host.take_over")
+    assert (done["ending"], "taken back" in done["message"]) == ("failed", True), done
+    assert state_of_old(host) == ("active", "enabled")
+    host.shell(f"cmp {CONFIG} /root/before.toml")
+    assert host.run("systemctl", "is-active", UNIT, check=False).stdout.strip() != "active"
+    assert host.run("systemctl", "is-enabled", UNIT, check=False).stdout.strip() != "enabled"
+
+
+def test_the_deployed_miner_s_own_file_stays_as_it_is(host: BootedHost) -> None:
+    """The doctor looked at that very file: the new one is written beside it, and the service runs with it."""
+    start_old_miner(host)
+    old = "/opt/basilica/config/miner.toml"
+    command = (sys.executable, "-m", "basilica_tui", "doctor", "--json", "--config", old, "--scope", "host")
+
+    done = host.run(*command, "--fix", "--yes", check=False, timeout_s=400)
+
+    assert fixed(json.loads(done.stdout), "host.take_over")["ending"] == "repaired", done.stdout
+    host.shell(f"cmp {old} /root/old.toml")
+    assert "basilica-tui-miner.toml" in host.shell(f"systemctl cat {UNIT}")
+    assert host.run("systemctl", "is-active", UNIT).stdout.strip() == "active"
+    assert state_of_old(host) == ("inactive", "disabled")
+
+
+def state_of_old(host: BootedHost) -> tuple[str, str]:
+    """Whether the deployed miner's unit is active, and enabled."""
+    words = (host.run("systemctl", verb, "basilica-miner", check=False) for verb in ("is-active", "is-enabled"))
+    active, enabled = (done.stdout.strip() for done in words)
+    return active, enabled
 
 
 def start_old_miner(host: BootedHost) -> int:

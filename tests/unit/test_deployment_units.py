@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +18,14 @@ from engine.config.miner import (
 )
 from engine.config.validator import ValidatorConfig, ValidatorDatabaseConfig
 from engine.deployment import apply_plan, hidden_by, look_at_service, needs_of, parse_unit, plan_install, plan_uninstall
+from engine.deployment.access import barred
 from engine.deployment.files import UNIT, deploy_folder, unit_text
 from engine.deployment.hiding import HOMES, is_below
 from engine.deployment.install import DROP_IN, ServiceChoice, drop_in_text
 from engine.deployment.needs import EngineNeeds, Need
 from engine.deployment.settings import quote, quote_path
 from engine.deployment.status import other_instances
+from engine.deployment.steps import ChangeOwner
 from engine.diagnostics import look_service
 from engine.diagnostics.model import Verdict
 from engine.diagnostics.patient import patient_of
@@ -167,6 +171,42 @@ def test_installing_twice_changes_nothing(tmp_path: Path) -> None:
     apply_plan(plan_uninstall(chosen, has_systemd=False, others=False), said.append)
     assert [path for path in (tmp_path / "units").rglob("*") if path.is_file()] == []
     assert (tmp_path / "data").is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to somebody")
+def test_what_the_service_s_user_may_not_use_is_given_to_it(tmp_path: Path) -> None:
+    """Root wrote the configuration and the data, the hotkey is another user's: the plan gives both over, the hotkey and
+    keys in somebody's .ssh never; afterwards nothing is barred."""
+    base, ssh = tmp_path / "base", tmp_path / "home" / ".ssh"
+    for folder in (base / "config", base / "data", base / "keys", base / "wallets/w/hotkeys", ssh):
+        folder.mkdir(parents=True)
+    config, key, guarded = base / "config/miner.toml", base / "keys/node", ssh / "id"
+    for file in (config, key, guarded, base / "data/miner.db", base / "wallets/w/hotkeys/default"):
+        file.write_text("")
+        file.chmod(0o600)
+    (base / "data").chmod(0o700)
+    section = {"wallet_path": base / "wallets", "wallet_name": "w"}
+    for node_key, closed in (
+        (key, {"the configuration", "the node key", "the database's directory"}),
+        (guarded, set()),
+    ):
+        settings = MinerConfig.model_validate(
+            {"bittensor": section, "ssh_session": {"miner_node_key_path": node_key},
+             "database": {"url": f"sqlite:{base}/data/miner.db"}}
+        )  # fmt: skip
+        needs = needs_of(settings, config, working_directory=base)
+        choice = ServiceChoice(needs, False, tmp_path / "units", "nobody")
+        plan = plan_install(choice, has_systemd=False)
+        given = [step for step in plan.steps if isinstance(step, ChangeOwner)]
+        assert {need.what for need in barred(needs, "nobody")} - {"the hotkey"} >= closed
+        assert any("may not use the hotkey" in note for note in plan.notes)
+        assert not {step.path for step in given} & {guarded, needs.hotkey}
+        for step in given:
+            step.run()
+        left = {need.what for need in barred(needs, "nobody")}
+        assert left <= {"the hotkey", "the node key"}
+        assert ("the node key" in left) is (node_key == guarded)
+    assert (base / "data/miner.db").stat().st_uid == pwd.getpwnam("nobody").pw_uid
 
 
 def test_the_template_stays_while_another_instance_uses_it(tmp_path: Path) -> None:

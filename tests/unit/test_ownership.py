@@ -38,3 +38,19 @@ def test_everybody_else_keeps_what_they_make(tmp_path: Path, monkeypatch: pytest
     make_private_directory(tmp_path / "new")
     assert tmp_path.stat().st_mode & 0o777 == 0o755
     assert (tmp_path / "new").is_dir()
+
+
+def test_a_service_of_root_that_may_not_call_chown_keeps_what_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hardened unit forbids the call itself, so it is made only where something changes hands."""
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    file = tmp_path / "known_hosts"
+    file.write_text("")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", forbidden)
+    take_after_directory(file)
+    assert file.stat().st_uid == tmp_path.stat().st_uid

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from engine.diagnostics.fixes import local, node_account, node_host, node_sshd
+from engine.diagnostics.fixes import local, node_account, node_host, node_sshd, old_miner
 from engine.diagnostics.fixes.common import CannotFixError, Case, Fix
 from engine.diagnostics.plan import Plan
 
-FIXES: dict[str, Fix] = {fix.id: fix for room in (local, node_account, node_sshd, node_host) for fix in room.FIXES}
+FIXES: dict[str, Fix] = {
+    fix.id: fix for room in (local, old_miner, node_account, node_sshd, node_host) for fix in room.FIXES
+}
 
 
 def plan_fix(case: Case, fix_id: str | None = None) -> Plan | str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from engine.diagnostics.model import Result
 from engine.diagnostics.patient import NodePatient, Patient
-from engine.diagnostics.plan import THIS_HOST, AccountScript, Action, Plan, RootScript, Step
+from engine.diagnostics.plan import THIS_HOST, AccountScript, Action, LocalCommand, Plan, RootScript, Step
 from engine.ssh.target import NodeTarget
 
 
@@ -66,6 +68,34 @@ class Case:
 def local_step(title: str, command: str, action: Action, undo: str = "", *, as_whom: str = "you") -> Step:
     """A step on this host."""
     return Step(title, THIS_HOST, as_whom, command, action, undo)
+
+
+def config_path(case: Case) -> Path:
+    """The file that is edited. Raises CannotFixError for values that no file holds."""
+    if case.patient.path is None:
+        raise CannotFixError("these values are in no file")
+    return case.patient.path
+
+
+def ourselves(*words: str) -> tuple[str, ...]:
+    """This very program, whatever is first on the PATH."""
+    return (sys.executable, "-m", "basilica_tui", *words)
+
+
+def systemctl_step(title: str, *words: str, undo: tuple[str, ...] = ()) -> Step:
+    """A word to systemd, as root."""
+    command = ("systemctl", *words)
+    back = ("systemctl", *undo) if undo else ()
+    return local_step(title, " ".join(command), LocalCommand(command, back), " ".join(back), as_whom="root")
+
+
+def service_step(title: str, config: Path) -> Step:
+    """The engine of that configuration as a service, started; the way back uninstalls it."""
+    words, back = (("service", verb, "--config", str(config), "--yes") for verb in ("install", "uninstall"))
+    action = LocalCommand(ourselves(*words), ourselves(*back), may_be_half_done=True)
+    return local_step(
+        title, f"basilica-tui {' '.join(words)}", action, f"basilica-tui {' '.join(back)}", as_whom="root"
+    )
 
 
 Make = Callable[[Case], tuple[Step, ...]]

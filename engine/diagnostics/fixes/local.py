@@ -1,11 +1,18 @@
-"""Fixes on this host: key and wallet files, the configuration, services, and taking over from the deployed miner."""
+"""Fixes on this host: key and wallet files, the configuration, and services."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from engine.diagnostics.fixes.common import CannotFixError, Case, Fix, local_step
+from engine.diagnostics.fixes.common import (
+    CannotFixError,
+    Case,
+    Fix,
+    config_path,
+    local_step,
+    service_step,
+    systemctl_step,
+)
 from engine.diagnostics.plan import (
     EditConfig,
     EngineAction,
@@ -40,11 +47,11 @@ def _key_generate(case: Case) -> tuple[Step, ...]:
 
 
 def _config_chmod(case: Case) -> tuple[Step, ...]:
-    return (_chmod(case, str(_config_path(case)), 0o640 if case.result.cause == "open_to_others" else PRIVATE),)
+    return (_chmod(case, str(config_path(case)), 0o640 if case.result.cause == "open_to_others" else PRIVATE),)
 
 
 def _restore(case: Case) -> tuple[Step, ...]:
-    copy, path = case.data.get("backup", ""), _config_path(case)
+    copy, path = case.data.get("backup", ""), config_path(case)
     if not copy:
         raise CannotFixError("there is no copy of the configuration that can be loaded")
     step = local_step(
@@ -57,17 +64,11 @@ def _restore(case: Case) -> tuple[Step, ...]:
 
 
 def _edit(case: Case, title: str, changes: dict[str, object]) -> tuple[Step, ...]:
-    path = _config_path(case)
+    path = config_path(case)
     shown = "\n".join(
         f"{key} = {_toml(value)}" if value is not None else f"remove {key}" for key, value in changes.items()
     )
     return (local_step(title, f"edit {path}:\n{shown}", EditConfig(path, changes), "the file's backup is put back"),)
-
-
-def _config_path(case: Case) -> Path:
-    if case.patient.path is None:
-        raise CannotFixError("these values are in no file")
-    return case.patient.path
 
 
 def _toml(value: object) -> str:
@@ -177,53 +178,17 @@ def _ntp(case: Case) -> tuple[Step, ...]:
     )
 
 
-def _systemctl(title: str, *words: str, undo: tuple[str, ...] = ()) -> Step:
-    command = ("systemctl", *words)
-    back = ("systemctl", *undo) if undo else ()
-    return local_step(title, " ".join(command), LocalCommand(command, back), " ".join(back), as_whom="root")
-
-
 def _start(case: Case) -> tuple[Step, ...]:
     unit = case.data.get("unit", UNIT)
     return (
-        _systemctl("start the engine now and at every boot", "enable", "--now", unit, undo=("disable", "--now", unit)),
+        systemctl_step(
+            "start the engine now and at every boot", "enable", "--now", unit, undo=("disable", "--now", unit)
+        ),
     )
 
 
 def _install(case: Case) -> tuple[Step, ...]:
-    return (_service("install the systemd unit, and start the engine", _config_path(case)),)
-
-
-def _service(title: str, config: Path) -> Step:
-    words, back = (("service", verb, "--config", str(config), "--yes") for verb in ("install", "uninstall"))
-    action = LocalCommand(_ourselves(*words), _ourselves(*back))
-    return local_step(
-        title, f"basilica-tui {' '.join(words)}", action, f"basilica-tui {' '.join(back)}", as_whom="root"
-    )
-
-
-def _ourselves(*words: str) -> tuple[str, ...]:
-    """This very program, whatever is first on the PATH."""
-    return (sys.executable, "-m", "basilica_tui", *words)
-
-
-def _stop_old(case: Case) -> tuple[Step, ...]:
-    unit = case.data.get("old_unit", "")
-    if not unit:
-        raise CannotFixError("the deployed miner was not started by systemd; end its process by hand")
-    return (_systemctl("stop the deployed miner for good", "disable", "--now", unit, undo=("enable", "--now", unit)),)
-
-
-def _take_over(case: Case) -> tuple[Step, ...]:
-    target = _config_path(case)
-    words = ("import", "--to", str(target), "--write")
-    read = local_step(
-        "read the deployed miner's set-up into our configuration; node ids and ramps stay",
-        f"basilica-tui {' '.join(words)}",
-        LocalCommand(_ourselves(*words)),
-        "the file of before is beside it (NAME.bak-TIME)",
-    )
-    return (read, *_stop_old(case), _service("install this engine as a service, and start it", target))
+    return (service_step("install the systemd unit, and start the engine", config_path(case)),)
 
 
 def _drop_in(case: Case, name: str, title: str, *settings: str) -> tuple[Step, ...]:
@@ -233,7 +198,7 @@ def _drop_in(case: Case, name: str, title: str, *settings: str) -> tuple[Step, .
     path = Path(f"{unit}.d") / name
     text = "[Service]\n" + "".join(f"{line}\n" for line in settings)
     write = local_step(title, f"write {path}:\n{text.rstrip()}", WriteFile(path, text), f"rm {path}", as_whom="root")
-    reload = _systemctl("let systemd read it", "daemon-reload")
+    reload = systemctl_step("let systemd read it", "daemon-reload")
     return (write, reload) if Path("/run/systemd/system").is_dir() else (write,)
 
 
@@ -283,13 +248,6 @@ FIXES = (
     Fix("host.key_generate", "make an SSH key for the miner", _key_generate),
     Fix("host.ntp", "keep this host's clock in time", _ntp),
     Fix("host.free_port", "use a port that is free", _free_port),
-    Fix("host.stop_old_miner", "stop the deployed miner", _stop_old, "validators that it serves lose their access"),
-    Fix(
-        "host.take_over",
-        "take over from the deployed miner",
-        _take_over,
-        "one of the two serves at a time; ids of nodes stay, so that no ramp starts again",
-    ),
     Fix("wallet.chmod", "close the hotkey to other users", _key_chmod),
     Fix("wallet.own", "give the hotkey to the engine's user", _wallet_own),
     Fix("config.chmod", "close the configuration to other users", _config_chmod),
