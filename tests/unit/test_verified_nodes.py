@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -229,3 +230,15 @@ def test_a_validator_has_no_nodes_of_its_own() -> None:
         ev.HostKeyChanged(at=2.0, node_id=f"{ONE}/{NODE}", pinned="SHA256:a", presented="SHA256:b"),
     )
     assert not state.nodes
+
+
+def test_a_miner_with_a_thousand_names_crowds_out_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound its own oldest rows go, however many it makes up."""
+    monkeypatch.setattr("engine.control.folds.verification.MAX_VERIFICATIONS", 10)
+    state = fold(finished(ONE))
+    for number in range(50):
+        crowd = dataclasses.replace(finished(TWO), node_id=f"n{number}")
+        touched = state.apply(crowd)
+    assert len(state.verifications) == 10
+    assert f"{ONE}/{NODE}" in state.verifications
+    assert touched == {("verifications", f"{TWO}/n49"), ("verifications", f"{TWO}/n40")}

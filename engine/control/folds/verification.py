@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -89,8 +90,19 @@ def _verification(state: LiveState, miner_hotkey: str, node_id: str) -> tuple[Ve
     view = state.verifications.get(place)
     if view is None:
         view = state.verifications[place] = VerificationView(place, node_id, miner_hotkey)
-    dropped = bounded(state.verifications, MAX_VERIFICATIONS, "verifications", keep=lambda it: it is view)
-    return view, {("verifications", place)} | dropped
+    return view, {("verifications", place)} | _make_room(state, view)
+
+
+def _make_room(state: LiveState, newest: VerificationView) -> Touched:
+    """Who has the most rows loses the oldest of them: nobody crowds out the nodes of others."""
+    touched: Touched = set()
+    rows = state.verifications
+    while len(rows) > MAX_VERIFICATIONS:
+        ((crowd, _),) = Counter(view.miner_hotkey for view in rows.values() if view is not newest).most_common(1)
+        victim = next(key for key, view in rows.items() if view.miner_hotkey == crowd and view is not newest)
+        del rows[victim]
+        touched.add(("verifications", victim))
+    return touched
 
 
 @on(ev.VerificationRestored)
