@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.support.sshd", "tests.support.pools", "tests.support.postgres"]
+pytest_plugins = ["tests.support.sshd", "tests.support.pools", "tests.support.postgres", "tests.support.workers"]
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("project", deadline=None)
