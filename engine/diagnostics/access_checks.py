@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from engine.diagnostics.model import Cause, Check, Judgement, Scope, fail, ok, skip, warn
 from engine.ssh.capability import ExpiryForm, expiry_form_of
+from engine.ssh.target import ROOT_DIRECTORY
 
 if TYPE_CHECKING:
     from engine.miner.drift import Baseline, SeenLine
+    from engine.probes.account import PathFacts
     from engine.store.records import Grant
 
 GRACE_S = 120.0
@@ -34,14 +36,20 @@ class AccessFacts:
     canary: str = ""
     """What the engine's canary login showed at the enrolment; empty while the node was not enrolled."""
     node_trouble: str = ""
+    root_paths: tuple[PathFacts, ...] = ()
+    root_key_bytes: bytes = b""
+    groups: tuple[str, ...] = ()
+    placement: str = ""
+    """How far grants are in the file that only root can write; empty when nobody asked for one."""
 
     @property
     def lines(self) -> tuple[SeenLine, ...]:
         """Every key line, explained."""
-        from engine.miner.drift import explain  # noqa: PLC0415 - the store behind it takes long to load
+        from engine.miner.drift import ROOT_FILE, explain  # noqa: PLC0415 - the store behind it takes long to load
 
         known = {grant.id for grant in self.grants or ()}
-        return explain(self.key_bytes or b"", self.baseline, self.own_blobs, known)
+        lines = explain(self.key_bytes or b"", self.baseline, self.own_blobs, known)
+        return lines + explain(self.root_key_bytes, self.baseline, self.own_blobs, known, file=ROOT_FILE)
 
 
 def _unread(facts: AccessFacts) -> Judgement | None:
@@ -101,6 +109,24 @@ def judge_expiry(facts: AccessFacts) -> Judgement:
     return ok(f"{facts.server_version} ends keys by itself ({'UTC' if form == 'utc' else 'node-local time'}{proof})")
 
 
+def judge_root_file(facts: AccessFacts) -> Judgement:
+    """Where grants are kept in a file that only root can write, only root can."""
+    if (unread := _unread(facts)) is not None:
+        return unread
+    if not facts.root_paths:
+        if facts.placement in {"", "user"}:
+            return ok("grants are kept in .ssh/authorized_keys")
+        return fail("root_file_gone", f"no file of this account is in {ROOT_DIRECTORY}, where grants are kept")
+    loose = [one for one in facts.root_paths if one.uid != 0 or one.mode is None or one.mode & 0o022]
+    if loose:
+        return fail("not_roots", *(f"{one.path}: mode {one.mode or 0:o}, user {one.uid}" for one in loose))
+    if facts.placement in {"entering", "leaving"}:
+        return warn("half_moved", f"the move of this node's grants stopped half-way ({facts.placement})")
+    ways = ", ".join(one for one in facts.groups if one in {"docker", "sudo", "wheel", "lxd", "disk"})
+    worth = f"; guests of the groups {ways} may become root" if ways else ""
+    return ok(f"{facts.root_paths[-1].path} can be written by root only{worth}")
+
+
 def judge_sessions(facts: AccessFacts) -> Judgement:
     """Nobody is inside whose access is over."""
     if facts.sessions is None or facts.grants is None:
@@ -156,6 +182,30 @@ CHECKS: tuple[Check[AccessFacts], ...] = (
                 "not_enforced",
                 "the node let in a key that was over: something else than its OpenSSH decides about keys",
                 advice="look for AuthorizedKeysCommand and for another SSH server in front of sshd",
+            ),
+        ),
+    ),
+    Check(
+        "access.root_file",
+        Scope.ACCESS,
+        "The file that only root can write is just that",
+        "else a guest prolongs its own access",
+        judge_root_file,
+        (
+            Cause(
+                "root_file_gone",
+                "somebody has taken the file away: no validator gets in",
+                advice="basilica-tui keys protect NODE sets it up again, with --undo it goes back",
+            ),
+            Cause(
+                "not_roots",
+                f"the file or {ROOT_DIRECTORY} can be written by others",
+                advice="as root: chown root:root and chmod go-w on both; then look who wrote there",
+            ),
+            Cause(
+                "half_moved",
+                "the change of the key file was not finished; keys work, and end in time",
+                advice="basilica-tui keys protect NODE, with --undo to go back",
             ),
         ),
     ),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 METAGRAPH_KEY = "chain.metagraph"
 ENROLMENT = "access.enrolment."
+PLACEMENT = "access.grants_file."
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Records:
     """By node id and address, as the engine files them."""
     canaries: Mapping[str, str] = field(default_factory=dict)
     """By node id: what the enrolment's canary showed (``engine.ssh.canary.Verdict``)."""
+    placements: Mapping[str, str] = field(default_factory=dict)
+    """By address: how far a node's grants are in a file that only root can write (``engine.miner.grant_files``)."""
     metagraph_read_at: float | None = None
     trouble: str = ""
 
@@ -73,17 +76,19 @@ def records_of(open_grants: Iterable[Grant], pairs: Iterable[tuple[str, str]]) -
     grants: dict[str, tuple[Grant, ...]] = {}
     for grant in open_grants:
         grants[grant.node_id] = (*grants.get(grant.node_id, ()), grant)
-    baselines, canaries, read_at = {}, {}, None
+    baselines, canaries, placements, read_at = {}, {}, {}, None
     for key, value in pairs:
         with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError):
             if key == METAGRAPH_KEY:
                 read_at = float(json.loads(value)["read_at"])
             elif key.startswith(ENROLMENT):
                 canaries[key.removeprefix(ENROLMENT)] = str(json.loads(value)["verdict"])
+            elif key.startswith(PLACEMENT):
+                placements[key.removeprefix(PLACEMENT)] = str(json.loads(value)["stage"])
             elif key.startswith("access.lines."):
                 record = json.loads(value)
                 baselines[key.removeprefix("access.lines.")] = Baseline(
                     {str(k): float(v) for k, v in record.get("accepted", {}).items()},
                     {str(k): float(v) for k, v in record.get("others", {}).items()},
                 )
-    return Records(grants, baselines, canaries, read_at)
+    return Records(grants, baselines, canaries, placements, read_at)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from engine.errors import ProbeFailed
 from engine.probes.gpu import FIELDS, GpuFacts, clean, parse_table
 from engine.ssh.pool import NodePool
-from engine.ssh.target import NodeTarget
+from engine.ssh.target import ROOT_DIRECTORY, NodeTarget
 
 MAX_OUTPUT_BYTES = 1 << 20
 QUIET = "basilica-quiet-42"
@@ -30,6 +30,9 @@ s writable; [ -w "$HOME/.ssh" ] && echo dir; [ -w "$HOME/.ssh/authorized_keys" ]
 s attributes; lsattr -d "$HOME/.ssh" "$HOME/.ssh/authorized_keys" 2>/dev/null
 s keydisk; df -Pk "$HOME/.ssh" 2>/dev/null | tail -n 1; df -Pi "$HOME/.ssh" 2>/dev/null | tail -n 1
 s keys; head -c 262144 "$HOME/.ssh/authorized_keys" 2>/dev/null
+s rootfile; r={ROOT_DIRECTORY}/$(id -un)
+if [ -e "$r" ]; then for p in {ROOT_DIRECTORY} "$r"; do stat -c '%a %u %F|%n' "$p"; done; fi 2>/dev/null
+s rootkeys; head -c 262144 "$r" 2>/dev/null
 s smi
 if command -v nvidia-smi >/dev/null 2>&1; then
   out=$($limit nvidia-smi --query-gpu={_TABLE} --format=csv,noheader,nounits 2>&1); status=$?
@@ -97,6 +100,9 @@ class AccountFacts:
     key_inodes_free: int | None = None
     key_disk_mount: str = ""
     key_bytes: bytes = b""
+    root_paths: tuple[PathFacts, ...] = ()
+    """The key file that only root should be able to write, and its directory; empty where there is none."""
+    root_key_bytes: bytes = b""
     smi: SmiFacts = SmiFacts()
     pci_gpus: int = 0
     xid: tuple[str, ...] = ()
@@ -145,6 +151,8 @@ def parse_account(output: bytes, *, quiet: bool, noise: str, status: int) -> Acc
         key_inodes_free=_column(key_disk, 1, 1),
         key_disk_mount=key_disk[0][-1] if key_disk else "",
         key_bytes=sections.get("keys", b""),
+        root_paths=tuple(filter(None, map(_path, lines.get("rootfile", [])))),
+        root_key_bytes=sections.get("rootkeys", b""),
         smi=_smi(lines.get("smi", [])),
         pci_gpus=len(lines.get("pci", [])),
         xid=tuple(clean(line, 160) for line in lines.get("xid", []) if line.strip())[:5],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -311,3 +312,29 @@ def test_sshd_is_no_longer_told(sshd_nodes: Nodes, subnets: Subnets) -> None:
     move(subnet, "root")
     assert len(cast("Any", asyncio.run(subnet.discover(validator, "B"))).nodes) == 1
     assert ssh_login(node, validator.key_path).stdout == "in\n"
+
+
+def test_the_doctor_looks_into_roots_file(sshd_nodes: Nodes, subnets: Subnets) -> None:
+    """Keys there count as in place; a file that others may write, or that is gone, is a finding with its reason."""
+    node = sshd_nodes(has_own_etc=True)
+    subnet = subnets([node])
+    move(subnet, "root")
+    asyncio.run(subnet.discover(subnet.validators[0], "B"))
+
+    def examine() -> dict[str, tuple[str, str]]:
+        command = [
+            sys.executable, "-m", "basilica_tui", "doctor", "--config", str(subnet.config_path), "--scope", "access",
+            "--scope", "node", "--no-container", "--json",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+        checks = json.loads(done.stdout)["results"]
+        return {one["check"]: (one["verdict"], one["cause"]) for one in checks}
+
+    found = examine()
+    assert found["access.keys"] == ("ok", "") and found["access.root_file"] == ("ok", "")
+    assert found["access.strays"] == ("ok", "")
+    root_file(node).chmod(0o666)
+    assert examine()["access.root_file"] == ("failed", "not_roots")
+    root_file(node).unlink()
+    subnet.kill()
+    assert examine()["access.root_file"] == ("failed", "root_file_gone")

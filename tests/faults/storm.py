@@ -157,10 +157,12 @@ class Storm:
                 mine.append((key, path))
             self.keys[validator.hotkey] = mine
         self._papers: list[_Paper] = []
+        self._say: Callable[[str], None] = lambda _: None
         self._ready_after_s = 1.0
 
     async def run(self, kills: int, *, say: Callable[[str], None]) -> Tally:
         """Kill so often, then let everything run out and check that nothing is left."""
+        self._say = say
         await self._first_life()
         while self.tally.kills.total() < kills and len(self.tally.violations) < 5:
             await self._one_life()
@@ -351,7 +353,9 @@ class Storm:
                 self._blame([f"a key outlived its time on {node.port}: {line.raw!r}"])
 
     def _blame(self, found: list[str]) -> None:
-        self.tally.violations += [f"after kill {self.tally.kills.total()}: {one}" for one in found]
+        for one in found:
+            self.tally.violations.append(f"after kill {self.tally.kills.total()}: {one}")
+            self._say(self.tally.violations[-1])
 
     # --- traffic ----------------------------------------------------------------------------------------------
 
