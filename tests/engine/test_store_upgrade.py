@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
+import pytest
 import sqlalchemy as sa
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
@@ -9,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.clock import ManualClock
 from engine.store import open_store
-from engine.store.migrate import STATE_SCHEMA
+from engine.store.migrate import EVENTS_SCHEMA, STATE_SCHEMA, Schema
 from engine.store.migrations.state import state_0009
 from engine.store.records import CheckCounts, LatestCheck, VerificationStep
 
@@ -23,6 +27,21 @@ _STEP = (
     "INSERT INTO engine_verification_steps (verification_id, position, step, verdict, evidence, duration_ms, at)"
     " VALUES ('v0', :position, :step, 'ok', :evidence, 2.5, :at)"
 )
+
+
+@pytest.mark.parametrize("schema", [STATE_SCHEMA, EVENTS_SCHEMA], ids=lambda schema: schema.name)
+def test_the_program_knows_every_migration_that_it_brings(schema: Schema) -> None:
+    """Else a start would migrate to a schema that the next start refuses as a newer program's."""
+    package = importlib.import_module(f"engine.store.migrations.{schema.name}")
+    found = sorted(one.name for one in pkgutil.iter_modules(package.__path__))
+    assert list(schema.revisions) == found
+
+
+async def test_a_database_is_opened_again(database_url: str) -> None:
+    """What the first start made, the second one takes."""
+    for _ in range(2):
+        store = await open_store(database_url, clock=ManualClock(NOW))
+        await store.close()
 
 
 async def test_checks_of_an_earlier_version_keep_their_steps_and_are_summed(database_url: str) -> None:
