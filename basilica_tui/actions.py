@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-ArgKind = Literal["node", "session", "alert", "seconds", "key", "text"]
+ArgKind = Literal["node", "session", "alert", "verified", "seconds", "key", "text"]
 Role = Literal["miner", "validator", ""]
 
-COLLECTION_OF: Mapping[str, str] = {"node": "nodes", "session": "sessions", "alert": "alerts"}
+COLLECTION_OF: Mapping[str, str] = {
+    "node": "nodes", "session": "sessions", "alert": "alerts", "verified": "verifications",
+}  # fmt: skip
 """The collection whose ids an argument of that kind names."""
 
 
@@ -53,6 +55,7 @@ class EngineAction:
 
 _NODE = Arg("node_id", "node")
 _ALERT = Arg("alert_id", "alert")
+_PLACE = Arg("place", "verified")
 
 ACTIONS: tuple[EngineAction, ...] = (
     EngineAction("node.check", "check now", (_NODE,), role="miner"),
@@ -96,6 +99,10 @@ ACTIONS: tuple[EngineAction, ...] = (
     EngineAction("verify.now", "start a verification round now", (), role="validator"),
     EngineAction("weights.set", "score and set weights now", (), True, "validator",
                  "They go to the chain in place of what is there. Subnets limit how often."),
+    EngineAction("rental.begin", "note the rental of", (_PLACE, Arg("id", needed=False)), True, "validator",
+                 "Until the rental ends it gets lightweight checks only, and clean-up spares it."),
+    EngineAction("rental.end", "end the rental of", (_PLACE, Arg("reason", needed=False)), True, "validator",
+                 "It is verified fully in the next round, which works its GPUs: whoever rents it should be gone."),
     EngineAction("config.set", "change a setting of the file", (Arg("key"), Arg("value")), True, "",
                  "The file is backed up first; a reload or a restart puts the change in force."),
     EngineAction("config.restore", "put a backup of the configuration in place", (Arg("name"),), True, "",
@@ -116,6 +123,7 @@ _OPTIONAL = frozenset(
     {
         "reach.check", "node.drain", "node.enable", "axon.publish", "grant.deploy", "grant.revoke", "session.renew",
         "config.set", "config.restore", "config.backups", "doctor.run", "node.protect", "node.unprotect",
+        "rental.begin", "rental.end",
     }
 )  # fmt: skip
 """Offered only by engines that say that they know them."""
@@ -206,5 +214,7 @@ def _value(arg: Arg, text: str, names: Mapping[str, Mapping[str, str]]) -> tuple
 
 
 def _form(arg: Arg) -> str:
-    word = {"seconds": "TIME", "node": "NODE", "session": "HOTKEY", "alert": "ALERT"}.get(arg.kind, arg.name.upper())
+    word = {"seconds": "TIME", "node": "NODE", "session": "HOTKEY", "alert": "ALERT", "verified": "NODE"}.get(
+        arg.kind, arg.name.upper()
+    )
     return word if arg.needed else f"[{word}]"

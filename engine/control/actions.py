@@ -17,7 +17,7 @@ from engine.events import EventSink, OperatorActed
 log = structlog.get_logger()
 
 REMEMBERED_KEYS = 256
-TARGET_ARGS = ("target", "node_id", "hotkey", "grant_id", "alert_id", "id")
+TARGET_ARGS = ("target", "place", "node_id", "hotkey", "grant_id", "alert_id", "id")
 """Arguments that may name the object of an action, for the audit event."""
 
 SECRET_ARGS = frozenset({"password"})

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from engine.clock import Clock
 from engine.control.actions import ActionTable, current_actor
+from engine.control.models import place_id
 from engine.errors import RentalConflict, RentalInvalid, RentalUnknown
 from engine.events import EventSink, RentalBegan, RentalEnded, RentalRestored
 from engine.store import Store
@@ -34,8 +35,11 @@ class RentalRegistry:
             self._emit(RentalRestored(at=rental.started_at, **_who(rental)))
 
     async def begin(self, args: Args, actor: str) -> dict[str, object]:
-        """``node_id``; ``miner`` (hotkey) where several have it; ``id``, else one is made. Raises RentalInvalid."""
-        node_id, miner = _word(args, "node_id"), _word(args, "miner")
+        """``node_id``, and ``miner`` (hotkey) where several have it, or ``place`` ("hotkey/node id") for both; ``id``,
+        else one is made. Raises RentalInvalid."""
+        miner, slash, node_id = _word(args, "place", MOST_TEXT * 2).partition("/")
+        if not slash:
+            node_id, miner = _word(args, "node_id"), _word(args, "miner")
         owners = await self._store.verifications.miners_of(node_id)
         if not owners or (miner and miner not in owners):
             raise RentalUnknown(
@@ -59,8 +63,8 @@ class RentalRegistry:
         return rental_to_json(rental)
 
     async def end(self, args: Args) -> dict[str, object]:
-        """``id``, and a ``reason``. Raises RentalInvalid."""
-        rental_id = _word(args, "id")
+        """``id``, or ``place`` for the one that stands there, and a ``reason``. Raises RentalInvalid."""
+        rental_id = _word(args, "id") or await self._standing(_word(args, "place", MOST_TEXT * 2))
         rental = await self._store.rentals.end(rental_id, self._clock.now(), _word(args, "reason") or "ended")
         if rental is None or rental.ended_at is None:
             raise RentalUnknown(
@@ -68,6 +72,11 @@ class RentalRegistry:
             )
         self._emit(RentalEnded(at=rental.ended_at, reason=rental.end_reason, **_who(rental)))
         return rental_to_json(rental)
+
+    async def _standing(self, place: str) -> str:
+        """The id of the rental that stands at this place; empty when there is none."""
+        standing = await self._store.rentals.all(is_active=True) if place else []
+        return next((one.id for one in standing if place_id(one.miner_hotkey, one.node_id) == place), "")
 
     async def all(self) -> dict[str, object]:
         """Every rental on record, newest first."""
@@ -86,9 +95,9 @@ class RentalRegistry:
             return await self.all()
 
         actions.register(
-            "rental.begin", begin, help="a node is rented from now on: node_id=, miner=, id=", danger=False
+            "rental.begin", begin, help="a node is rented from now on: node_id=, miner= or place=, id=", danger=False
         )
-        actions.register("rental.end", end, help="a rental is over: id=, reason=", danger=False)
+        actions.register("rental.end", end, help="a rental is over: id= or place=, reason=", danger=False)
         actions.register("rental.list", listed, help="list rentals", danger=False)
 
 
@@ -104,10 +113,10 @@ def rental_to_json(rental: Rental) -> dict[str, object]:
     }
 
 
-def _word(args: Args, name: str) -> str:
+def _word(args: Args, name: str, most: int = MOST_TEXT) -> str:
     text = args.get(name) or ""
-    if not isinstance(text, str) or len(text) > MOST_TEXT or not text.isprintable():
-        raise RentalInvalid(f"{name} is no text of at most {MOST_TEXT} characters")
+    if not isinstance(text, str) or len(text) > most or not text.isprintable():
+        raise RentalInvalid(f"{name} is no text of at most {most} characters")
     return text.strip()
 
 

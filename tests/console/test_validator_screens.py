@@ -260,3 +260,33 @@ async def test_the_message_of_a_verification_is_there_in_full(make_app: MakeApp,
                 break
             await pilot.press("j")
         assert failed.message in text_of(app)
+
+
+async def test_a_rental_is_noted_and_ended_from_its_row(make_app: MakeApp, validator: TestEngine) -> None:
+    """Both ask first and name the node; typed, a rental's own id or the node's does as well."""
+    validator.verbs = frozenset({"rental.begin", "rental.end"})
+    view = min(validator.state.verifications.values(), key=lambda v: v.node_id)
+    app = make_app(connect=validator.connect)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await pilot.press("3", "g")
+        await settle(pilot)
+        row = app.screen.table.cursor_id  # type: ignore[attr-defined]
+        await pilot.press("x", "enter")
+        await settle(pilot)
+        assert "Note the rental of" in text_of(app) and validator.acted == []
+        await pilot.press("y")
+        await settle(pilot)
+        assert validator.acted == [("rental.begin", {"place": row})]
+        view.rental_id, view.rented_since = "order-7", NOW - 60
+        validator.emit(
+            ev.RentalBegan(at=NOW - 60, rental_id="order-7", miner_hotkey=view.miner_hotkey, node_id=view.node_id)
+        )
+        app.flush()
+        for words in ("rental.end order-7", f"rental.end {view.node_id}"):
+            await pilot.press("colon", *words, "enter")
+            await settle(pilot)
+            assert "which works its GPUs" in text_of(app)
+            await pilot.press("y")
+            await settle(pilot)
+            assert validator.acted[-1] == ("rental.end", {"place": view.id})

@@ -278,7 +278,11 @@ async def test_a_rented_node_is_verified_lightly_only(sshd_nodes: Nodes, subnets
         assert (await ask(app, "/rentals?state=Stopped"))[2]["total_count"] == 0
         assert [(await ask(app, path))[0] for path in ("/rentals/r2", "/rentals/r1/logs")] == [404, 404]
 
-        await rentals.end({"id": "r1", "reason": "over"})
+        with pytest.raises(RentalInvalid, match="is rented: r1"):
+            await rentals.begin({"place": view.id}, "test")
+        with pytest.raises(RentalInvalid, match="could end"):
+            await rentals.end({"place": f"5Other/{node_id}"})
+        await rentals.end({"place": view.id, "reason": "over"})
         with pytest.raises(RentalInvalid, match="could end"):
             await rentals.end({"id": "r1"})
         assert view.rental_id == ""
