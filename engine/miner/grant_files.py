@@ -124,16 +124,14 @@ class GrantFiles:
         if undo:
             steps = _steps_back(now.root) if now.root is not None else []
             return {"stage": now.stage, "steps": steps, "warnings": []}
-        root = root_file(target, login)
-        found = await look(self._pool, target, root)
+        found, root = await self._look(target, login)
         return {"stage": now.stage, "steps": _steps(root, found), "warnings": _warnings(found)}
 
     async def protect(self, target: NodeTarget, login: str, report: Report) -> Mapping[str, object]:
         """Set the root's file up, prove it by logins, and move the grants there. Raises BasilicaError."""
         async with self._lock:
             now = await self._book.of(target)
-            root = root_file(target, login)
-            found = await look(self._pool, target, root)
+            found, root = await self._look(target, login)
             if now.stage != "root" or not found.is_set_up:
                 await self._set_up(target, root, found, report)
             await self._enter(target, root, "root")
@@ -155,6 +153,11 @@ class GrantFiles:
             report(f"{drop_in(root.account)} is gone, and logins work")
             await self._enter(target, root, "user")
         return {"message": "validators' keys are in .ssh/authorized_keys"}
+
+    async def _look(self, target: NodeTarget, login: str) -> tuple[RootLook, RootFile]:
+        root = root_file(target, login)
+        self._pool.resume(root.login)  # the operator may just have put the key there
+        return await look(self._pool, target, root), root
 
     # --- steps ------------------------------------------------------------------------------------------------
 

@@ -184,7 +184,7 @@ class NodePool:
             )
         await self.host_keys.accept(target, presented)
         await self.drop(target)
-        self._reported.pop(target.node_id, None)
+        self._reported.pop(target.node, None)
         self._emit(HostKeyAccepted(at=self.clock.now(), node_id=target.node_id, fingerprint=presented, actor=actor))
 
     def writer(self, target: NodeTarget) -> asyncio.Lock:
@@ -345,7 +345,7 @@ class NodePool:
             connection.abort()
             raise SshFailure("the engine is shutting down; the new connection was closed")
         self._pauses.pop(target, None)
-        self._reported.pop(target.node_id, None)
+        self._reported.pop(target.node, None)
         if replaced := self._connections.get(target.node_id):
             self._retire(replaced)
             self._close_if_idle(replaced)
@@ -368,14 +368,14 @@ class NodePool:
         say("ssh.auth_refused", node_id=target.node_id, address=target.address, pause_s=seconds)
 
     def _report_pinned(self, target: NodeTarget, fingerprint: str) -> None:
-        self._emit(HostKeyPinned(at=self.clock.now(), node_id=target.node_id, fingerprint=fingerprint))
+        self._emit(HostKeyPinned(at=self.clock.now(), node_id=target.node, fingerprint=fingerprint))
 
     def _report_changed(self, target: NodeTarget, error: SshHostKeyChanged) -> None:
-        if self._reported.get(target.node_id) == error.presented:
+        if self._reported.get(target.node) == error.presented:
             return
-        self._reported[target.node_id] = error.presented
+        self._reported[target.node] = error.presented
         self._emit(
-            HostKeyChanged(at=self.clock.now(), node_id=target.node_id, pinned=error.pinned, presented=error.presented)
+            HostKeyChanged(at=self.clock.now(), node_id=target.node, pinned=error.pinned, presented=error.presented)
         )
 
 

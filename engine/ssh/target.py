@@ -7,12 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class NodeTarget:
-    """One account on one node. ``node_id`` names the connection; the rest may change under the same id."""
+    """One account on one node. ``node_id`` names the connection; the rest may change under the same id.
+
+    A second account on the same node has an id of its own, the node's with ``#`` and a word behind.
+    """
 
     node_id: str
     host: str
     port: int
     username: str
+
+    @property
+    def node(self) -> str:
+        """The node's id, whichever account this is."""
+        return self.node_id.partition("#")[0]
 
     @property
     def address(self) -> str:
