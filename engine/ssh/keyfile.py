@@ -119,8 +119,9 @@ async def read_other_files(pool: NodePool, target: NodeTarget) -> OtherFiles:
         max_output_bytes=_OUTPUT_LIMIT + MAX_BYTES,
         remote_limit_s=_REMOTE_LIMIT_S,
     )
-    head, _, data = result.stdout.partition(b"\n")
-    length = _number(head.removeprefix(b"BASILICA-OTHERS ").decode("ascii", "replace"))
+    answer = result.stdout.partition(b"BASILICA-OTHERS ")[2]  # a shell may greet before it
+    head, _, data = answer.partition(b"\n")
+    length = _number(head.decode("ascii", "replace"))
     if length is None:
         raise SshChannelFailed(
             f"{target.label} did not show its other key files: {failures.plain(result.stderr, 300) or 'no answer'}",

@@ -227,8 +227,9 @@ async def _run(pool: NodePool, root: RootFile, script: str, stdin: bytes = b"") 
     result = await pool.run(
         root.login, command, stdin=stdin, timeout_s=_TIMEOUT_S, max_output_bytes=65536, remote_limit_s=30
     )
-    if result.exit_status == 0 and result.stdout.startswith(_BEGIN):
-        return result.stdout.decode("utf-8", "replace")
+    _, found, answer = result.stdout.partition(_BEGIN)  # a shell may greet before it
+    if result.exit_status == 0 and found:
+        return answer.decode("utf-8", "replace")
     said = failures.plain(result.stderr, 300)
     if result.exit_status in _REFUSALS:
         reason, message, hint = _REFUSALS[result.exit_status]

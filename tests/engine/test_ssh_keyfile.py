@@ -14,7 +14,7 @@ import pytest
 
 from engine.errors import KeyFileRefused, SshAuthFailed, SshChannelFailed
 from engine.ssh.authorized_keys import Change, Refusal, WantedKey, inventory, plan_change
-from engine.ssh.keyfile import edit_key_file, read_key_file, swap_key_file
+from engine.ssh.keyfile import edit_key_file, read_key_file, read_other_files, swap_key_file
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
 from tests.support.pools import Pools
@@ -460,4 +460,9 @@ async def test_noise_from_the_nodes_login_scripts_does_no_harm(sshd_node: NodeSs
     noisy = sshd_node.tools / "sh"
     noisy.write_text('#!/bin/sh\n[ -n "$GREETED" ] || echo "Welcome!"\nexport GREETED=1\nexec /bin/sh "$@"\n')
     noisy.chmod(0o755)
-    assert (await read_key_file(pools.make(), sshd_node.target)).data == old
+    second = sshd_node.authorized_keys.with_name("authorized_keys2")
+    second.write_bytes(b"# two\n\0no line feed")
+    pool = pools.make()
+    assert (await read_key_file(pool, sshd_node.target)).data == old
+    found = await read_other_files(pool, sshd_node.target)
+    assert (found.second, found.root) == (second.read_bytes(), b"")
