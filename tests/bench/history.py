@@ -149,6 +149,7 @@ async def _ask_everything(store: Store) -> dict[str, float]:
     app = rest_app(
         RestParts(config, store, state, clock, ApiKeys(store.api_keys, clock), "5V", ActionTable(print, clock))
     )
+    hours = int(NOW // 3600) - DAYS * 24, int(NOW // 3600)
     questions: dict[str, Callable[[], Awaitable[object]]] = {
         "all nodes": store.validated.nodes,
         "all claims": store.validated.claims,
@@ -159,6 +160,9 @@ async def _ask_everything(store: Store) -> dict[str, float]:
         "rentals": store.rentals.standing,
         "newest weights": store.weights.newest,
         "misbehaviour": lambda: store.validated.misbehaviour(NOW - 86_400),
+        "curve of a node": lambda: store.score_hours.of(*hours, "5M7", "n-7-3"),
+        "curve of a miner": lambda: store.score_hours.of(*hours, "5M7"),
+        "curve of all": lambda: store.score_hours.of_all(*hours),
         "nothing to prune": lambda: store.verifications.prune(NOW - 400 * 86_400),
     }
     for path in _ROUTES:
