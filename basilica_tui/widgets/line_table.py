@@ -420,6 +420,7 @@ class LineTable(ScrollView, Toned, Generic[V]):
         """Another size: place the columns anew and keep the cursor in sight."""
         self._place()
         self.show_cursor()
+        self.refresh()  # lines may have been drawn between the new size and the new places
 
     def notify_style_update(self) -> None:
         """Another theme: everything is coloured anew."""
