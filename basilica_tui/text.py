@@ -77,17 +77,31 @@ def fit(text: str, width: int, align: Align = "left", ellipsis: str = "…") -> 
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """The text in lines of at most ``width`` cells, broken at spaces where it has them; never empty."""
+    """The text in lines of at most ``width`` cells, broken at spaces where it has them; never empty, nothing is lost.
+
+    What goes on is set in as far as the text began.
+    """
     if cell_len(text) <= width:
         return [text]
+    indent = " " * min(len(text) - len(text.lstrip(" ")), width // 2)
     lines: list[str] = []
     line = ""
     for word in text.split():
-        candidate = f"{line} {word}" if line else word
+        candidate = f"{line} {word}" if line else indent + word
         if cell_len(candidate) <= width:
             line = candidate
             continue
         if line:
             lines.append(line)
-        line = cut(word, width)
+        *full, line = _pieces(word, width - len(indent))
+        lines += [indent + piece for piece in full]
+        line = indent + line
     return [*lines, line] if line or not lines else lines
+
+
+def _pieces(word: str, width: int) -> list[str]:
+    pieces: list[str] = []
+    while cell_len(word) > width and (piece := cut(word, width, "")):
+        pieces.append(piece)
+        word = word[len(piece) :]
+    return [*pieces, word]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from basilica_tui.app import ConsoleApp
 
 TOLD_S = 15.0
-LINES = 14
 
 
 async def edit_config(desk: ConsoleApp) -> None:
@@ -71,9 +70,9 @@ async def _until_valid(desk: ConsoleApp, path: Path, copy: Path) -> Edited | Non
             desk.say("nothing was changed")
             return None
         if not edited.problems:
-            lines = [*_short(without_header(edited.diff)), "", *(f"warning: {w}" for w in edited.warnings[:3])]
+            lines = [*without_header(edited.diff), "", *(f"warning: {w}" for w in edited.warnings[:3])]
             return edited if await _ask(desk, f"Save {path.name}?", lines, "save, after a backup") else None
-        lines = ["The engine would refuse it:", *_short(edited.problems)]
+        lines = ["The engine would refuse it:", *edited.problems]
         if not await _ask(desk, f"Edit {path.name} again?", lines, "edit again"):
             desk.say("nothing was changed")
             return None
@@ -104,7 +103,3 @@ async def _ask(desk: ConsoleApp, question: str, lines: Sequence[str], verb: str)
 
     desk.push_screen(Confirm(question, lines, verb), decided)
     return await answered
-
-
-def _short(lines: Sequence[str]) -> list[str]:
-    return [*lines[:LINES], *([f"... {len(lines) - LINES} more lines"] if len(lines) > LINES else [])]

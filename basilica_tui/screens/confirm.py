@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from basilica_tui.format import Line
-from basilica_tui.lines import fit_line
+from basilica_tui.lines import fit_line, line_width, spread
 from basilica_tui.text import clean, wrap
 from basilica_tui.widgets.lines import Lines
 from basilica_tui.widgets.prompt import PromptInput
@@ -21,15 +21,28 @@ if TYPE_CHECKING:
     from basilica_tui.app import ConsoleApp
 
 WIDTH = 72
+FRAME = 4
+"""Rows of the border and of the padding inside of it."""
+INPUT_ROWS = 2
+ANSWER_ROWS = 2
 
 
 class Confirm(ModalScreen[bool]):
-    """Asks once. With ``typed`` the answer is that word, otherwise the key ``y``."""
+    """Asks once. With ``typed`` the answer is that word, otherwise the key ``y``.
+
+    What is longer than the screen scrolls; how to answer stays in sight.
+    """
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y,Y", "yes", show=False),
         Binding("n,q,escape,ctrl+c", "no", show=False),
+        Binding("down", "scroll(1)", show=False, priority=True),
+        Binding("up", "scroll(-1)", show=False, priority=True),
+        Binding("pagedown,ctrl+d", "scroll(8)", show=False, priority=True),
+        Binding("pageup,ctrl+u", "scroll(-8)", show=False, priority=True),
+        Binding("j", "scroll(1)", show=False),
+        Binding("k", "scroll(-1)", show=False),
     ]
 
     def __init__(self, question: str, lines: Sequence[str], verb: str, *, typed: str = "") -> None:
@@ -38,41 +51,72 @@ class Confirm(ModalScreen[bool]):
         self._text = list(lines)
         self._verb = verb
         self._typed = typed
+        self._top = 0
+        self._body = Lines(1, id="dialog-text")
         self._input = PromptInput()
 
     def compose(self) -> ComposeResult:
         """Question, explanation, how to answer."""
-        desk = cast("ConsoleApp", self.app)
-        width = min(WIDTH, self.app.size.width - 8)
-        shown = self._layout(width)
-        with Vertical(id="dialog") as frame:
-            frame.styles.width = width + 6
-            body = Lines(len(shown), id="dialog-text")
-            body.ascii_only = desk.symbols.is_ascii
-            body.set_lines(shown)
-            yield body
+        self._body.ascii_only = cast("ConsoleApp", self.app).symbols.is_ascii
+        with Vertical(id="dialog"):
+            yield self._body
             if self._typed:
                 yield self._input
 
     def on_mount(self) -> None:
         """A typed answer needs the keyboard."""
+        self._draw()
         if self._typed:
             self._input.focus()
 
-    def _layout(self, width: int) -> list[Line]:
-        lines: list[Line] = [((clean(self._question), "title"),), ()]
+    def on_resize(self) -> None:
+        """Another size, other lines."""
+        self._draw()
+
+    def _draw(self) -> None:
+        size = self.app.size
+        width = min(WIDTH, size.width - 8)
+        frame = self.query_one("#dialog")
+        frame.styles.width = width + 6
+        text = self._explanation(width)
+        rest = size.height - ANSWER_ROWS - (INPUT_ROWS if self._typed else 0)
+        is_tight = len(text) > rest - FRAME
+        frame.set_class(is_tight, "-tight")
+        room = max(rest - (FRAME // 2 if is_tight else FRAME), 1)
+        self._top = max(min(self._top, len(text) - room), 0)
+        shown = text[self._top : self._top + room]
+        lines = [*shown, self._position(len(text), room, width), self._answer(width)]
+        self._body.set_rows(len(lines))
+        self._body.set_lines([fit_line(line, width) for line in lines])
+
+    def _explanation(self, width: int) -> list[Line]:
+        lines: list[Line] = [((part, "title"),) for part in wrap(clean(self._question), width)]
+        lines.append(())
         for text in self._text:
             lines += [((part, ""),) for part in wrap(clean(text), width)] if text.strip() else [()]
-        answer: Line = (("y", "key"), (f" {self._verb}     ", ""), ("esc", "key"), (" leave everything as it is", ""))
+        return lines
+
+    def _position(self, total: int, room: int, width: int) -> Line:
+        """How much is out of sight, and the keys that show it."""
+        above, below = self._top, max(total - self._top - room, 0)
+        parts = [f"{count} {word}" for count, word in ((above, "above"), (below, "below")) if count]
+        return spread((), (("down up", "key"), (f" {', '.join(parts)}", "warn")), width) if parts else ()
+
+    def _answer(self, width: int) -> Line:
         if self._typed:
-            answer = (
-                ("type ", ""),
-                (self._typed, "key"),
-                (f" and enter to {self._verb}     ", ""),
-                ("esc", "key"),
-                (" leave it", ""),
+            long: Line = (
+                *(("type ", ""), (self._typed, "key"), (f" and enter to {self._verb}     ", "")),
+                *(("esc", "key"), (" leave it", "")),
             )
-        return [fit_line(line, width) for line in [*lines, (), answer]]
+            return long if line_width(long) <= width else (("type ", ""), (self._typed, "key"), ("  esc", "key"))
+        yes: Line = (("y", "key"), (f" {self._verb}     ", ""), ("esc", "key"))
+        long = (*yes, (" leave everything as it is", ""))
+        return long if line_width(long) <= width else (*yes, (" leave it", ""))
+
+    def action_scroll(self, step: int) -> None:
+        """Look at the rest."""
+        self._top += step
+        self._draw()
 
     def action_yes(self) -> None:
         """Yes, unless a word is asked for."""

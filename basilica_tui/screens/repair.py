@@ -11,7 +11,6 @@ from engine.errors import BasilicaError
 if TYPE_CHECKING:
     from basilica_tui.app import ConsoleApp
 
-PLAN_LINES = 16
 TOLD_S = 15.0
 _FINDINGS = frozenset({"failed", "warning"})
 
@@ -51,15 +50,13 @@ def worst_finding(answer: Mapping[str, object], check: str, node_id: str) -> Map
 
 def ask_plan(desk: ConsoleApp, question: str, text: str, go: Callable[[], object], *, is_reversible: bool) -> None:
     """Show what would be done; on a yes, go."""
-    lines = text.splitlines()
-    more = [f"... {len(lines) - PLAN_LINES} more lines"] if len(lines) > PLAN_LINES else []
     ending = [] if is_reversible else ["", "This cannot be taken back."]
 
     def decided(is_sure: bool | None) -> None:
         if is_sure:
             go()
 
-    desk.push_screen(Confirm(question, [*lines[:PLAN_LINES], *more, *ending], "do this"), decided)
+    desk.push_screen(Confirm(question, [*text.splitlines(), *ending], "do this"), decided)
 
 
 def _nothing_to_run(label: str, found: Mapping[str, object] | None) -> tuple[str, str]:

@@ -72,6 +72,13 @@ def test_long_sentences_break_at_spaces() -> None:
     assert wrap("", 7) == [""]
 
 
+def test_a_word_that_is_too_long_is_broken_and_not_cut() -> None:
+    """Who agrees to a command or a fingerprint has seen all of it; an indent stays."""
+    assert wrap("presented SHA256:0123456789", 10) == ["presented", "SHA256:012", "3456789"]
+    assert wrap("  echo aaaa bbbb cccccccccc", 10) == ["  echo", "  aaaa", "  bbbb", "  cccccccc", "  cc"]
+    assert wrap("節点節点", 5) == ["節点", "節点"]
+
+
 @pytest.mark.parametrize(
     ("line", "width", "wanted"),
     [

@@ -1,0 +1,90 @@
+"""Dialogs on small terminals: how to answer is always in sight, and all of what is agreed to can be seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from basilica_tui.screens.confirm import Confirm
+from tests.console.conftest import MakeApp
+from tests.console.screen import rest, text_of
+from tests.console.world import TestEngine
+
+KEY = "SHA256:" + "b" * 43
+
+
+def _joined(text: str) -> str:
+    return "".join(line.strip(" │╭╮╰╯─") for line in text.splitlines())
+
+
+@pytest.mark.parametrize("size", [(50, 12), (40, 10), (80, 24)])
+async def test_a_dialog_that_is_too_high_scrolls(make_app: MakeApp, engine: TestEngine, size: tuple[int, int]) -> None:
+    """The whole fingerprint comes into sight, how to answer never leaves it, and a yes is a yes."""
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await rest(pilot)
+        await pilot.press("1", "tab", "H")
+        await rest(pilot)
+        assert isinstance(app.screen, Confirm)
+        seen = ""
+        for _ in range(24):
+            shown = text_of(app)
+            assert "y accept" in shown
+            assert "esc" in shown
+            seen += _joined(shown)
+            if "below" not in shown:
+                break
+            await pilot.press("down")
+            await rest(pilot)
+        else:
+            raise AssertionError("it never ended")
+        assert KEY in seen
+        await pilot.press("y")
+        await rest(pilot)
+    assert [args["fingerprint"] for verb, args in engine.acted] == [KEY]
+
+
+async def test_a_dialog_takes_another_size(make_app: MakeApp) -> None:
+    """What was cut off by a small terminal is there on a large one, without being asked again."""
+    app = make_app()
+    async with app.run_test(size=(50, 12)) as pilot:
+        await rest(pilot)
+        await pilot.press("1", "tab", "H")
+        await rest(pilot)
+        assert KEY not in text_of(app)
+        await pilot.resize_terminal(120, 40)
+        await rest(pilot)
+        assert KEY in text_of(app)
+        assert "below" not in text_of(app)
+
+
+async def test_a_plan_is_shown_to_its_last_line(make_app: MakeApp) -> None:
+    """Also one that is longer than the screen, with words that are longer than the dialog."""
+    app = make_app()
+    lines = [*(f"step {number}" for number in range(60)), f"echo {'x' * 200}END"]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await rest(pilot)
+        app.push_screen(Confirm("Repair node-1: everything?", lines, "do this"))
+        await rest(pilot)
+        assert "step 0" in text_of(app)
+        assert "y do this" in text_of(app)
+        for _ in range(10):
+            await pilot.press("pagedown")
+        await rest(pilot)
+        assert "END" in text_of(app)
+        assert "above" in text_of(app)
+        assert "y do this" in text_of(app)
+
+
+@pytest.mark.parametrize("name", ["yes-no-quit", "jkjk"])
+async def test_a_name_of_any_letters_can_be_typed(make_app: MakeApp, engine: TestEngine, name: str) -> None:
+    """Letters that answer or move in other dialogs are letters in a typed one."""
+    engine.state.collections()["engine"]["engine"].name = name  # type: ignore[attr-defined]  # an EngineView
+    app = make_app()
+    async with app.run_test(size=(60, 14)) as pilot:
+        await rest(pilot)
+        await pilot.press("colon", *"engine stop", "enter")
+        await rest(pilot)
+        assert isinstance(app.screen, Confirm)
+        await pilot.press(*name, "enter")
+        await rest(pilot)
+    assert engine.acted == [("engine.stop", {})]
