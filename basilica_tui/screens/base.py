@@ -10,6 +10,7 @@ from textual.containers import Horizontal
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
+from basilica_tui.bindings import NO_VERBS
 from basilica_tui.commands import completions
 from basilica_tui.format import Line, Look
 from basilica_tui.pace import pace_words
@@ -153,6 +154,7 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
                 width,
                 read_only=desk.read_only,
                 is_validator=desk.store.is_validator,
+                verbs=desk.store.verbs or NO_VERBS,
             )
         self.query_one("#footer", Lines).set_lines([line])
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from basilica_tui.bindings import BINDINGS, bindings_markdown, clashes, remap, shown
+from basilica_tui.bindings import BINDINGS, REPLAY, bindings_markdown, clashes, remap, shown
 from basilica_tui.commands import Command, completions, parse_command
 from basilica_tui.format import Look
 from basilica_tui.lines import plain
@@ -79,6 +79,40 @@ def test_the_footer_fits_and_always_says_how_to_get_help(width: int) -> None:
     line = plain(footer_line(BINDINGS, "nodes", Look(), width, read_only=False, is_validator=False))
     assert len(line) == width
     assert width < 60 or "? help" in line
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize(
+    ("screen", "words"),
+    [
+        ("nodes", "t test  D drain"), ("sessions", "R renew  K end"), ("ssh", "t test  T test all  F fix"),
+        ("logs", "f follow  & filter  v level"), ("alerts", "a acknowledge  A silence"), ("config", "R reload"),
+        ("node", "t test  D drain"), ("plot", "l span  j chart  n node"), ("weights", "T verify now  W set weights"),
+    ],
+)  # fmt: skip
+def test_what_only_this_screen_knows_has_room_in_the_footer(screen: str, words: str, width: int) -> None:
+    """Before what works everywhere; narrow terminals shorten the names of the other screens for it."""
+    verbs = frozenset(b.needs for b in BINDINGS if b.needs != REPLAY)
+    line = plain(
+        footer_line(BINDINGS, screen, Look(), width, read_only=False, is_validator=screen == "weights", verbs=verbs)
+    )
+    assert words in line
+    assert "? help" in line
+    assert ("1-9 screens" in line) == (width == 80)
+
+
+def test_the_footer_names_no_key_that_the_engine_does_not_know() -> None:
+    """Draining and setting weights appear with engines that say that they can."""
+    line = plain(footer_line(BINDINGS, "nodes", Look(), 200, read_only=False, is_validator=False))
+    assert "D drain" not in line
+    assert "t test" in line
+
+
+def test_remapped_digits_are_shown_as_they_are() -> None:
+    """A row of digits is a range; anything else is listed."""
+    table = tuple(replace(b, keys=("f3",)) if b.id == "screen.scores" else b for b in BINDINGS)
+    line = plain(footer_line(table, "nodes", Look(), 80, read_only=False, is_validator=False))
+    assert "1 2 3 f3 5 6 7 8 9 screens" in line
 
 
 def test_a_validators_footer_offers_no_screen_that_it_lacks() -> None:
