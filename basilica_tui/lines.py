@@ -68,20 +68,27 @@ def fold_line(line: Line, width: int) -> list[Line]:
 
 
 def _broken(text: str, first: int, others: int) -> list[str]:
-    """Pieces of the text: the first of at most that width, broken at a space where there is one in its second half."""
+    """Pieces of the text: the first of at most ``first`` cells, which may be none, the rest of at most ``others``."""
     pieces: list[str] = []
     room = first
     while cell_len(text) > room:
-        kept = cut(text, room, "") if room > 0 else ""
-        at = kept.rfind(" ")
-        if at > len(kept) // 2:
-            kept = kept[: at + 1]
+        kept = _kept(text, room, others)
         pieces.append(kept.rstrip())
         text = text[len(kept) :].lstrip()
         room = max(others, 1)
         if not kept and room == 1 and pieces[-2:] == ["", ""]:
             break  # a wide character in one cell
     return [*pieces, text]
+
+
+def _kept(text: str, room: int, others: int) -> str:
+    """The text's beginning up to a space; a word is broken only if a line of its own would not hold it either."""
+    kept = cut(text, room, "") if room > 0 else ""
+    if text[len(kept) : len(kept) + 1] == " ":
+        return kept
+    at = kept.rfind(" ") + 1
+    word = text[at:].partition(" ")[0]
+    return kept[:at] if cell_len(word) <= others else kept
 
 
 def spread(left: Line, right: Line, width: int, ellipsis: str = "…") -> Line:

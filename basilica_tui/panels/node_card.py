@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from basilica_tui import format as f
 from basilica_tui.format import Line, Look
-from basilica_tui.lines import beside, field
+from basilica_tui.lines import beside, field, fold_line, line_width
 from basilica_tui.node_table import keys_cell, node_name, node_state_span
 from basilica_tui.scores_table import full_day, next_full, ramp_bar, resets
 from engine.control.models import GpuView, NodeView, gpus_of
@@ -15,7 +15,7 @@ NOT_KNOWN: Line = ((f.NOT_KNOWN, "dim"),)
 
 def node_lines(node: NodeView, look: Look, width: int) -> list[Line]:
     """Identity and state on top, then two columns from 100 cells on, one below that."""
-    head = _head(node, look)
+    head = _head(node, look, width)
     left = [
         *_section("CHECKS", _checks(node, look)),
         (),
@@ -32,7 +32,8 @@ def node_lines(node: NodeView, look: Look, width: int) -> list[Line]:
     ]
     if width >= 100:
         half = (width - 4) // 2
-        body = beside([(left, half), (right, half)], 2, look.symbols.ellipsis)
+        columns = [([part for line in lines for part in fold_line(line, half)], half) for lines in (left, right)]
+        body = beside(columns, 2, look.symbols.ellipsis)
     else:
         body = [*left, (), *right]
     return [*head, (), *(((" ", ""), *line) for line in body)]
@@ -42,12 +43,14 @@ def _section(title: str, lines: list[Line]) -> list[Line]:
     return [((title, "title"),), *lines]
 
 
-def _head(node: NodeView, look: Look) -> list[Line]:
+def _head(node: NodeView, look: Look, width: int) -> list[Line]:
     address = f"{node.username}@{node.host}:{node.port}"
     mark = node_state_span(node, look)
-    lines: list[Line] = [
-        ((f" {node_name(node)}  ", "title"), mark, (f"   {address}", "accent"), (f"   id {node.id}", "dim"))
-    ]
+    name: Line = ((f" {node_name(node)}  ", "title"), mark, (f"   {address}", "accent"))
+    node_id = f"id {node.id}"
+    whole: Line = (*name, (f"   {node_id}", "dim"))
+    # An id that is broken over two lines cannot be copied with the mouse.
+    lines: list[Line] = [whole] if line_width(whole) <= width else [name, ((f" {node_id}", "dim"),)]
     if node.reason:
         when = f"  ({f.ago(node.last_trouble_at, look)})" if node.last_trouble_at is not None else ""
         lines.append(((f" {node.reason}{when}", mark[1]),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from basilica_tui import format as f
 from basilica_tui.format import Line, Look, Span
-from basilica_tui.lines import fit_line, join, join_fitting
+from basilica_tui.lines import fit_line, fold_line, join_fitting
 from basilica_tui.panels.boxes import score_figures
 from basilica_tui.scores_table import effective_gpus, what_if
 from basilica_tui.store import ConsoleStore
@@ -41,13 +41,16 @@ def _source(store: ConsoleStore, look: Look) -> str:
 
 
 def what_if_lines(node: NodeView | None, look: Look, width: int) -> list[Line]:
-    """Two lines: the cost of a failure now, and how the estimate is made."""
+    """The cost of a failure now in as many lines as it takes, and how the estimate is made if that was one."""
     sentence: Line = (what_if(node, look),) if node is not None else (("no node is selected", "dim"),)
-    formula: Line = join(
+    formula = join_fitting(
         [
             (("estimate = half SSH success + half last full validation", "dim"),),
             (("counted = GPUs × ramp, 14 days to 100 %".replace("×", look.symbols.times), "dim"),),
         ],
+        width - 2,
         (f" {look.symbols.dot} ", "dim"),
     )
-    return [fit_line(((" ", ""), *line), width, look.symbols.ellipsis) for line in (sentence, formula)]
+    lines = fold_line(sentence, width - 2)
+    lines = lines if len(lines) > 1 else [*lines, formula]
+    return [fit_line(((" ", ""), *line), width, look.symbols.ellipsis) for line in lines]

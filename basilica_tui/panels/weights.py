@@ -8,7 +8,7 @@ from basilica_tui.store import ConsoleStore
 
 POOL_LINES = 5
 """Categories that get a line; more are counted."""
-NO_RENTALS = "Rentals: this engine verifies, scores and sets weights; it rents nothing out, so there is none to show."
+NO_RENTALS = "Rentals: none; this engine scores and sets weights, and rents nothing out."
 
 
 def weight_lines(store: ConsoleStore, look: Look, width: int) -> list[Line]:

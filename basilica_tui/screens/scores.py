@@ -36,7 +36,9 @@ class ScoresScreen(NodeTableScreen):
 
     def _draw_what_if(self, look: Look) -> None:
         node = self.desk.store.nodes.get(self.table.cursor_id or "")
-        self.query_one("#what-if", Lines).set_lines(what_if_lines(node, look, self.size.width), faded=self.is_faded)
+        lines, below = what_if_lines(node, look, self.size.width), self.query_one("#what-if", Lines)
+        below.set_rows(len(lines))
+        below.set_lines(lines, faded=self.is_faded)
 
     def formula(self, look: Look) -> list[Line]:
         """The selected node's arithmetic, for the help screen."""

@@ -27,6 +27,7 @@ from basilica_tui.ssh_table import (
     rungs_of,
 )
 from basilica_tui.store import Dirty
+from basilica_tui.text import wrap
 from basilica_tui.widgets.lines import Lines
 from engine.errors import BasilicaError
 
@@ -96,7 +97,8 @@ class SshScreen(TableScreen[SshRow]):
         if not lines and row is not None and row.verdict == "checking":
             lines = [((" climbing the ladder ...", "accent"),)]
         elif not lines and node_id and (row is None or not row.rungs):
-            lines = [((" Not checked yet. t climbs this node's ladder, from its address to its clock.", "dim"),)]
+            text = "Not checked yet. t climbs this node's ladder, from its address to its clock."
+            lines = [((f" {part}", "dim"),) for part in wrap(text, self.size.width - 2)]
         self.query_one("#ladder", Lines).set_lines([(), *lines], faded=self.is_faded)
 
     # --- keys -------------------------------------------------------------------------------------------------

@@ -85,7 +85,9 @@ def test_a_word_that_is_too_long_is_broken_and_not_cut() -> None:
         ((("name  ", "dim"), ("short", "")), 20, ["name  short"]),
         ((("name  ", "dim"), ("one two three four", "")), 14, ["name  one two", "      three", "      four"]),
         ((("a-long-word-without-a-space", ""),), 10, ["a-long-wor", "d-without-", "a-space"]),
-        ((("0123456789", ""), (" abcdefgh", "")), 12, ["0123456789 a", "    bcdefgh"]),
+        ((("0123456789", ""), (" abcdefgh", "")), 12, ["0123456789", "    abcdefgh"]),
+        ((("0123456789", ""), (" abcdefghi", "")), 12, ["0123456789 a", "    bcdefghi"]),
+        ((("a bcdefghi jk", ""),), 10, ["a bcdefghi", "jk"]),
         ((("漢字漢字漢字", ""),), 5, ["漢字", "漢字", "漢字"]),
     ],
 )
