@@ -319,6 +319,11 @@ class ConsoleApp(App[int], inherit_bindings=False):
         screen = self.screen
         if isinstance(screen, ConsoleScreen):
             screen.flush(self.store.take_dirty())
+        elif (
+            below := next((s for s in reversed(self.screen_stack) if isinstance(s, ConsoleScreen)), None)
+        ) is not None:
+            # Under a dialog nothing moves but the first line: a yes may depend on whether the engine is there.
+            below.draw_frame(self.look())
 
     # --- screens ----------------------------------------------------------------------------------------------
 
