@@ -37,10 +37,10 @@ def complete_engines(incomplete: str) -> list[str]:
 
 def complete_nodes(incomplete: str) -> list[str]:
     """Nodes of the only engine that runs here, asked now."""
-    from engine.control.paths import find_sockets
+    from engine.control.paths import find_listening
     from engine.errors import BasilicaError
 
-    found = find_sockets()
+    found = find_listening()
     if len(found) != 1:
         return []
     try:

@@ -64,7 +64,7 @@ async def attached(way: Way, *, role: str = "operator") -> AsyncIterator[Control
 
 def find_socket(socket: Path | None, config: Path | None) -> Path:
     """The socket that was named, the configuration's, or that of the only engine running here. Exits with 2."""
-    from engine.control.paths import find_sockets
+    from engine.control.paths import find_listening, find_sockets
 
     if socket is not None:
         return socket
@@ -72,13 +72,18 @@ def find_socket(socket: Path | None, config: Path | None) -> Path:
         from engine.configured import socket_of
 
         return socket_of(config)
-    found = find_sockets()
+    found = find_listening()
     if len(found) > 1:
-        fail("several engines are running here", "choose one: --socket " + "  --socket ".join(map(str, found)))
+        fail("several engines are running here", "choose one:\n" + "\n".join(f"--socket {path}" for path in found))
+    left = find_sockets()
+    if not found and len(left) == 1:
+        return left[0]  # whoever calls there is told why it does not answer
     if not found:
         fail(
             "no engine is running here",
-            "start one with: basilica-tui --daemon --config miner.toml   or try: basilica-tui demo",
+            "the first time:   basilica-tui setup\n"
+            "start one:        basilica-tui --daemon --config miner.toml\n"
+            "look around:      basilica-tui demo",
         )
     return found[0]
 
@@ -95,5 +100,5 @@ def fail(message: str, hint: str = "") -> NoReturn:
     """Say what is wrong and what to do, and exit with 2."""
     typer.echo(f"basilica-tui: {message}", err=True)
     if hint:
-        typer.echo(f"  {hint}", err=True)
+        typer.echo("\n".join(f"  {line}" for line in hint.splitlines()), err=True)
     raise typer.Exit(2)

@@ -27,9 +27,10 @@ def info(
 ) -> None:
     """List configuration, sockets, database, logs, recording, wallets and the console's own files."""
     from basilica_tui.places import Spot, console_spots
-    from engine.control.paths import find_sockets
+    from engine.control.paths import find_sockets, is_listening
 
-    sockets = [Spot("engine", str(path), "listening or left behind", "there") for path in find_sockets()]
+    found = [(path, is_listening(path)) for path in find_sockets()]
+    sockets = [Spot("engine", str(p), "listening" if is_up else "left behind", "there") for p, is_up in found]
     groups: dict[str, Sequence[Spot]] = {
         "console": console_spots(os.environ),
         "sockets": sockets or [Spot("engine", "none found", "")],

@@ -100,13 +100,13 @@ def _add_as_written(path: Path, bundle: Bundle) -> None:
 
 
 def _socket(path: Path | None, loaded: AnyLoaded | None) -> Path | None:
-    from engine.control.paths import find_sockets
+    from engine.control.paths import find_listening
 
     if path is not None and loaded is not None:
         from engine.configured import socket_of
 
         return socket_of(path)
-    found = find_sockets()
+    found = find_listening()
     return found[0] if len(found) == 1 else None
 
 

@@ -43,6 +43,7 @@ def connection_sentences(store: ConsoleStore, socket: str, look: Look) -> list[s
         f"Reason: {link.error}" if link.error and not link.error.lower().startswith("no engine") else "",
         link.hint if link.hint else "",
         "Start one with   basilica-tui --daemon --config miner.toml",
+        "or set one up with   9   or   basilica-tui setup",
         "or look around in a subnet of its own:   basilica-tui demo",
         f"Trying again in {wait} s, for as long as this console is open.",
     ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from pathlib import Path
 
 SOCKET_NAME = "engine.sock"
 DEFAULT_NAME = "default"
+KNOCK_S = 0.5
 SERVICES = Path("/run/basilica")
 """Of engines that root or a service manager started; `deploy/systemd` names the same directory."""
 
@@ -33,6 +35,24 @@ def find_sockets() -> list[Path]:
     """Sockets of this user's engines, whether or not one still answers there, newest first."""
     found = {path for base in _bases() for path in _sockets_below(base)}
     return sorted(found, key=_modified, reverse=True)
+
+
+def find_listening() -> list[Path]:
+    """Those of them behind which somebody listens; a killed engine leaves its socket behind."""
+    return [path for path in find_sockets() if is_listening(path)]
+
+
+def is_listening(path: Path) -> bool:
+    """Whether a connection is taken, or would be as soon as there is room in the queue."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(KNOCK_S)
+        try:
+            caller.connect(str(path))
+        except (TimeoutError, BlockingIOError):
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def _bases() -> list[Path]:

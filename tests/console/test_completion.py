@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -65,13 +66,13 @@ async def test_other_shells_get_a_script_of_their_own(shell: str) -> None:
 
 async def test_nodes_come_from_the_engine_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By their names; nothing where none or several run, or where it does not answer."""
-    socket = tmp_path / "run" / "engine.sock"
-    monkeypatch.setattr("engine.control.paths.find_sockets", lambda: [socket])
-    async with serving(Engine(socket)):
+    place = tmp_path / "run" / "engine.sock"
+    monkeypatch.setattr("engine.control.paths.find_listening", lambda: [place])
+    async with serving(Engine(place)):
         names = await asyncio.to_thread(complete_nodes, "node-0")
     assert names == [f"node-0{n}" for n in range(1, 7)]
     assert await asyncio.to_thread(complete_nodes, "") == []
-    monkeypatch.setattr("engine.control.paths.find_sockets", lambda: [socket, socket])
+    monkeypatch.setattr("engine.control.paths.find_listening", lambda: [place, place])
     assert complete_nodes("") == []
 
 
@@ -137,3 +138,27 @@ async def test_any_action_can_be_asked_for_by_its_name(tmp_path: Path) -> None:
         assert (status, engine.ended) == (1, [])
         status, out, err = await run(*here, "session.end", ASSIGNED, "--yes", "--socket", str(socket))
         assert (status, out.strip(), engine.ended) == (0, "access is over", [ASSIGNED]), err
+
+
+async def test_without_an_engine_it_says_how_to_get_one(tmp_path: Path) -> None:
+    """The setup, the daemon, or a demo to look around; sockets that were left behind are no engines."""
+    for name in ("one", "two"):
+        left = tmp_path / "run" / "basilica" / name
+        left.mkdir(parents=True)
+        with socket.socket(socket.AF_UNIX) as killed:
+            killed.bind(str(left / "engine.sock"))
+    code = """
+import os, pathlib
+from engine.control import paths
+from basilica_tui.cli import main
+os.geteuid = lambda: 1000
+paths.SERVICES = pathlib.Path("/nonexistent")
+main()
+"""
+    status, _, told = await run(
+        sys.executable, "-c", code, HOME=str(tmp_path), XDG_RUNTIME_DIR=str(tmp_path / "run"), TERM="xterm"
+    )
+    assert status == 2
+    assert "no engine is running here" in told
+    for words in ("basilica-tui setup", "basilica-tui --daemon --config miner.toml", "basilica-tui demo"):
+        assert words in told

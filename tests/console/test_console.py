@@ -363,6 +363,7 @@ async def test_without_an_engine_it_says_how_to_start_one(make_app: MakeApp, eng
         shown = text_of(app)
         assert "No engine answers on /run/basilica/test/engine.sock." in shown
         assert "basilica-tui --daemon --config miner.toml" in shown
+        assert "basilica-tui setup" in shown
         assert "basilica-tui demo" in shown
         engine.is_up = True
         await pilot.press("r")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from basilica_tui.format import Look
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.confirm import Confirm
 from basilica_tui.store import Dirty
@@ -31,8 +32,13 @@ async def test_a_view_that_is_covered_or_left_is_not_drawn(
         await rest(pilot)
         nodes = table_screen(app)
         table, drawn = nodes.table, list[Dirty | None]()
-        draw = type(nodes).draw
-        monkeypatch.setattr(type(nodes), "draw", lambda s, look, dirty: (drawn.append(dirty), draw(s, look, dirty)))
+        draw = nodes.draw
+
+        def counted(look: Look, dirty: Dirty | None) -> None:
+            drawn.append(dirty)
+            draw(look, dirty)
+
+        monkeypatch.setattr(nodes, "draw", counted)
         await pilot.press(cover)
         await rest(pilot)
         drawn.clear()

@@ -78,7 +78,7 @@ async def test_a_plan_is_shown_to_its_last_line(make_app: MakeApp) -> None:
 @pytest.mark.parametrize("name", ["yes-no-quit", "jkjk"])
 async def test_a_name_of_any_letters_can_be_typed(make_app: MakeApp, engine: TestEngine, name: str) -> None:
     """Letters that answer or move in other dialogs are letters in a typed one."""
-    engine.state.collections()["engine"]["engine"].name = name  # type: ignore[attr-defined]  # an EngineView
+    engine.state.engine.name = name
     app = make_app()
     async with app.run_test(size=(60, 14)) as pilot:
         await rest(pilot)

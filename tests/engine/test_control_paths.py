@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.control import paths
-from engine.control.paths import default_socket, find_sockets, socket_to_call
+from engine.control.paths import default_socket, find_listening, find_sockets, is_listening, socket_to_call
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +76,24 @@ def test_a_console_calls_the_socket_that_is_there(tmp_path: Path, monkeypatch: p
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path.name)
     assert socket_to_call("m") == path
+
+
+def test_a_socket_that_was_left_behind_is_told_from_one_that_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed engine's is found and not listened to; one whose queue is full still counts as listening."""
+    monkeypatch.setattr(paths, "SERVICES", tmp_path / "services")
+    (tmp_path / "run/basilica").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "run/basilica")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "..")
+    for name in ("dead", "live"):
+        Path(name).mkdir()
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind("dead/engine.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("live/engine.sock")
+        listener.listen(0)
+        assert [path.parent.name for path in find_listening()] == ["live"]
+        assert is_listening(Path("live/engine.sock"))  # nobody took the call before; the queue holds one
+    assert find_listening() == []
+    assert len(find_sockets()) == 2
