@@ -378,6 +378,11 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.show_view("logs")
         self.do("log.filter", words)
 
+    def show_tree_of(self, words: str) -> None:
+        """The tree, around what these words name."""
+        self.show_view("tree")
+        self.do("filter", words)
+
     # --- keys and commands ------------------------------------------------------------------------------------
 
     def on_key(self, event: Key) -> None:

@@ -93,6 +93,8 @@ BINDINGS: tuple[KeyBinding, ...] = (
     KeyBinding("describe", ("d",), "Every field of the row, times in full", scope=(TABLES, "node"), group="Tables"),
     KeyBinding("item.logs", ("L",), "The log lines of the selected item", scope=(*_ITEMS, "node", "session"),
                group="Tables"),
+    KeyBinding("item.tree", ("u",), "What the item hangs on and what hangs on it, in the tree",
+               scope=(*(i for i in _ITEMS if i not in {"config", "engines"}), "node", "session"), group="Tables"),
     KeyBinding("filter", ("slash",), "Filter: words, field:value, !not, ~fuzzy; in the log: search", scope=(TABLES,),
                label="filter", command="filter", group="Tables"),
     KeyBinding("problems", ("exclamation_mark",), "Only what has a problem, and back", scope=(TABLES,),

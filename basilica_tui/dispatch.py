@@ -42,6 +42,8 @@ def run_binding(desk: ConsoleApp, binding_id: str, argument: str = "") -> None:
     if binding_id.startswith("screen."):
         name = binding_id.removeprefix("screen.")
         desk.show_view(desk.views.last if name == "last" else name)
+        if argument:
+            desk.do("log.filter" if name == "logs" else "filter", argument.removeprefix("/"))
     elif binding_id in own and not (binding_id == "help" and isinstance(screen, HelpScreen)):
         own[binding_id]()
     elif argument and screen.command(binding_id, argument):

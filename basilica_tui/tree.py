@@ -99,6 +99,24 @@ def unfolded(branches: Sequence[Branch], is_open: Callable[[str], bool]) -> dict
     return seen
 
 
+def related(found: Iterable[str], branches: Mapping[str, Branch], *, with_below: bool) -> list[str]:
+    """Those lines in the tree's order with all that they hang on, and (``with_below``) all that hangs on them."""
+    wanted: set[str] = set(found)
+    hits = frozenset(wanted)
+    for branch_id in hits:
+        above = branches[branch_id].parent
+        while above and above not in wanted:
+            wanted.add(above)
+            above = branches[above].parent
+    kept, below = [], set[str]()
+    for branch_id, branch in branches.items():
+        if with_below and (branch_id in hits or branch.parent in below):
+            below.add(branch_id)
+        if branch_id in wanted or branch_id in below:
+            kept.append(branch_id)
+    return kept
+
+
 def _miner(miner: MinerView, *, has_more: bool) -> Branch:
     name = f"uid {miner.uid}" if miner.uid is not None else f.short_hotkey(miner.hotkey or miner.id, Look())
     is_bad = miner.state not in {"answered", "discovered"}

@@ -110,6 +110,8 @@ class NodeScreen(ConsoleScreen):
             choose_action(self.desk, "nodes", [self._node_id])
         elif binding_id == "item.logs" and node is not None:
             self.desk.show_logs_of(item_words(node))
+        elif binding_id == "item.tree" and node is not None:
+            self.desk.show_tree_of(item_words(node))
         elif binding_id == "copy" and node is not None:
             command = f"ssh -p {node.port} {node.username}@{node.host}"
             self.desk.copy_text(clean(command), clean(command))

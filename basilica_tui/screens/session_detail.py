@@ -77,6 +77,8 @@ class SessionScreen(ConsoleScreen):
             choose_action(self.desk, "sessions", [self._hotkey])
         elif binding_id == "item.logs" and view is not None:
             self.desk.show_logs_of(item_words(view))
+        elif binding_id == "item.tree" and view is not None:
+            self.desk.show_tree_of(item_words(view))
         elif binding_id == "copy":
             self.desk.copy_text(clean(self._hotkey), "hotkey")
         elif binding_id == "copy.row" and view is not None:

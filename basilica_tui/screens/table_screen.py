@@ -31,6 +31,7 @@ _MOVES = {"nav.down": 1, "nav.up": -1}
 _TOOLS = {
     "describe": "describe",
     "item.logs": "show_item_logs",
+    "item.tree": "show_item_tree",
     "columns": "_choose_columns",
     "actions": "_choose_action",
     "copy": "_copy_name",
@@ -279,6 +280,12 @@ class TableScreen(ConsoleScreen, Generic[V]):
         row = self.lookup(self.table.cursor_id or "")
         if row is not None:
             self.desk.show_logs_of(item_words(row))
+
+    def show_item_tree(self) -> None:
+        """What belongs to the row, and what it belongs to."""
+        row = self.lookup(self.table.cursor_id or "")
+        if row is not None:
+            self.desk.show_tree_of(item_words(row))
 
     def export(self, argument: str = "") -> None:
         """The rows that are shown, as a file."""

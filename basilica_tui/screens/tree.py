@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from basilica_tui.columns import Query
 from basilica_tui.format import Look
 from basilica_tui.screens.record import RecordScreen
 from basilica_tui.screens.table_screen import TableScreen
 from basilica_tui.store import Dirty
-from basilica_tui.tree import FEW, TREE, Branch, miner_branches, unfolded, validator_branches
+from basilica_tui.tree import FEW, TREE, Branch, miner_branches, related, unfolded, validator_branches
 
 _COLLECTIONS = frozenset({"nodes", "sessions", "miners", "verifications"})
 
@@ -24,6 +25,8 @@ class TreeScreen(TableScreen[Branch]):
         self._branches: dict[str, Branch] = {}
         self._turned: set[str] = set()
         """Lines that are not as they are at first."""
+        self._folded: set[str] = set()
+        """Lines that were folded while a filter shows everything unfolded."""
 
     def lookup(self, row_id: str) -> Branch | None:
         """A line by its id."""
@@ -36,6 +39,25 @@ class TreeScreen(TableScreen[Branch]):
     def total(self) -> int:
         """Before filtering."""
         return len(self._branches)
+
+    @property
+    def _is_narrowed(self) -> bool:
+        return bool(self.view_query.filter) or self.view_query.problems_only
+
+    def select_rows(self, look: Look) -> list[str]:
+        """What is found stays on its branch: with what it hangs on, and for a filter with what hangs on it."""
+        found = super().select_rows(look)
+        if not self._is_narrowed:
+            return found
+        return related(found, self._branches, with_below=bool(self.view_query.filter))
+
+    def set_query(self, query: Query, *, keep: bool = True) -> None:
+        """A filter looks into folds too."""
+        if query.filter != self.view_query.filter:
+            self._folded.clear()
+        self.view_query = query
+        self._build()
+        super().set_query(query, keep=keep)
 
     def empty_text(self, look: Look) -> str:
         """Why there is nothing to see."""
@@ -68,11 +90,15 @@ class TreeScreen(TableScreen[Branch]):
             found = validator_branches(store.miners.values(), store.verifications.values())
         else:
             found = miner_branches(store.nodes.values())
-        self._branches = unfolded(found, lambda row_id: is_small != (row_id in self._turned))
+        if self._is_narrowed:
+            self._branches = unfolded(found, lambda row_id: row_id not in self._folded)
+        else:
+            self._branches = unfolded(found, lambda row_id: is_small != (row_id in self._turned))
 
     def _fold(self, branch: Branch, *, is_open: bool) -> None:
         if branch.has_more and branch.is_open != is_open:
-            self._turned ^= {branch.id}
+            turned = self._folded if self._is_narrowed else self._turned
+            turned ^= {branch.id}
             self._build()
             self.table.set_rows(self.select_rows(self.desk.look()), self.view_query)
             self.draw_title(self.desk.look())

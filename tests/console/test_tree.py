@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from basilica_tui.tree import miner_branches, unfolded, validator_branches
+from basilica_tui.tree import miner_branches, related, unfolded, validator_branches
 from engine.control.models import MinerView, NodeView, VerificationView
 from tests.console.conftest import MakeApp, make_engine
-from tests.console.screen import settle, text_of
-from tests.console.world import node_id
+from tests.console.screen import rest, settle, text_of
+from tests.console.world import ASSIGNED, node_id
 
 NODES = [
     NodeView("b", label="node-2", state="stopped", gpu_uuids=("GPU-x",)),
@@ -44,6 +46,67 @@ def test_a_fold_hides_everything_below_it() -> None:
     assert list(unfolded(found, lambda _: True)) == ["m1", "n", "n/gpu/GPU-1"]
     assert list(unfolded(found, lambda i: i == "m1")) == ["m1", "n"]
     assert list(unfolded(found, lambda i: i == "n")) == ["m1"]
+
+
+@pytest.mark.parametrize(
+    ("found", "with_below", "wanted"),
+    [
+        (["n/gpu/GPU-1"], True, ["m1", "n", "n/gpu/GPU-1"]),
+        (["n"], True, ["m1", "n", "n/gpu/GPU-1", "n/gpu/GPU-2"]),
+        (["n"], False, ["m1", "n"]),
+        (["m2"], True, ["m2"]),
+        ([], True, []),
+    ],
+)
+def test_what_is_found_stays_on_its_branch(found: list[str], with_below: bool, wanted: list[str]) -> None:
+    """With all that it hangs on, and all that hangs on it."""
+    miners = [MinerView("m1", hotkey="m1", uid=3), MinerView("m2", hotkey="m2", uid=9)]
+    nodes = [VerificationView("n", miner_hotkey="m1", gpu_uuids=("GPU-1", "GPU-2"))]
+    branches = unfolded(validator_branches(miners, nodes), lambda _: True)
+    assert related(found, branches, with_below=with_below) == wanted
+
+
+@pytest.mark.parametrize(("keys", "words", "others"), [
+    ("2 j u", ("- node-02", "GPU 0"), ("node-01", "node-03")),
+    ("2 enter u", ("- node-01", "GPU 7"), ("node-02",)),
+    ("3 u", ("- node-05", "key: validator"), ("node-02", "GPU 0")),
+])  # fmt: skip
+async def test_u_shows_what_belongs_to_an_item(
+    make_app: MakeApp, keys: str, words: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    """A node with its GPUs, a validator with the nodes that its key is on; esc shows all of it again."""
+    engine = make_engine(with_ramp=True)
+    key = {"kind": "grant", "fingerprint": "SHA256:k", "holder": f"validator-{ASSIGNED}"}
+    engine.state.nodes[node_id(5)].keys = (json.dumps(key),)
+    app = make_app(connect=engine.connect)
+    async with app.run_test(size=(120, 60)) as pilot:
+        await rest(pilot)
+        for key_ in keys.split():
+            await pilot.press(key_)
+            await rest(pilot)
+        shown = text_of(app)
+        assert " TREE " in shown
+        assert [w for w in words if w not in shown] == []
+        assert [w for w in others if w in shown] == []
+        await pilot.press("escape")
+        await rest(pilot)
+        assert "node-01" in text_of(app)
+        assert "node-02" in text_of(app)
+
+
+async def test_a_command_carries_its_filter(make_app: MakeApp) -> None:
+    """The view is shown and narrowed at once, with a slash before the words or without, seen before or not."""
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await rest(pilot)
+        for line, title in (
+            ("nodes state:stopped", " NODES 1 of 6"), ("nodes /node-03", " NODES 1 of 6"), ("tree node-03", "TREE"),
+            ("logs level:error", "8 of 40"),
+        ):  # fmt: skip
+            await pilot.press("colon", *line, "enter")
+            await rest(pilot)
+            assert title in text_of(app)
+            assert line.split()[1].removeprefix("/") in text_of(app)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
