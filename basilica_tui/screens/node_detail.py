@@ -21,6 +21,10 @@ from basilica_tui.text import clean
 from basilica_tui.timeline import NODE_EVENTS, Record, timeline_lines
 from engine.errors import BasilicaError
 
+_KEYS_HEAD: Line = (
+    (" KEYS ON THE NODE", "title"),
+    ("   tab selects, enter opens whose it is, X takes off, i reads them now", "dim"),
+)
 READ_EVERY_S = 30.0
 TIMELINE_LINES = 40
 
@@ -34,6 +38,8 @@ class NodeScreen(ConsoleScreen):
         super().__init__()
         self._node_id = node_id
         self._chosen = -1
+        self._is_key_sought = False
+        """Whether the selected key has to be brought into sight."""
         self._records: list[Record] | None = None
         self._note = "asking the engine"
         self._asking = Asking(READ_EVERY_S)
@@ -60,18 +66,16 @@ class NodeScreen(ConsoleScreen):
         self._ask_when_due()
         node = self.desk.store.nodes.get(self._node_id)
         lines: list[Line] = [(), ((" This node is not in the configuration any more.", "warn"),)]
+        in_sight: int | None = None
         if node is not None:
             keys = keys_of(node)
             self._chosen = min(self._chosen, len(keys) - 1)
-            head: Line = ((" KEYS ON THE NODE", "title"), ("   tab selects, X takes off, i reads them now", "dim"))
-            lines = [
-                *node_lines(node, look, self.size.width),
-                (),
-                head,
-                *(((" ", ""), *line) for line in key_lines(keys, self._chosen, look)),
-            ]
+            lines = [*node_lines(node, look, self.size.width), (), _KEYS_HEAD]
+            in_sight = len(lines) + self._chosen if self._is_key_sought and self._chosen >= 0 else None
+            lines += [((" ", ""), *line) for line in key_lines(keys, self._chosen, look)]
+        self._is_key_sought = False
         lines += [(), ((" TIMELINE", "title"),), *(((" ", ""), *line) for line in self._timeline(look))]
-        self.query_one(ScrollingLines).show(lines, faded=self.is_faded)
+        self.query_one(ScrollingLines).show(lines, faded=self.is_faded, in_sight=in_sight)
 
     def _timeline(self, look: Look) -> list[Line]:
         if self._records is None:
@@ -106,6 +110,8 @@ class NodeScreen(ConsoleScreen):
         node = self.desk.store.nodes.get(self._node_id)
         if binding_id == "describe":
             self.desk.push_screen(RecordScreen("nodes", self._node_id))
+        elif binding_id == "open":
+            self._open_holder()
         elif binding_id == "actions":
             choose_action(self.desk, "nodes", [self._node_id])
         elif binding_id == "item.logs" and node is not None:
@@ -123,6 +129,13 @@ class NodeScreen(ConsoleScreen):
             return self.query_one(ScrollingLines).perform(binding_id) or super().perform(binding_id)
         return True
 
+    def _open_holder(self) -> None:
+        key = self.chosen_key
+        if key is not None and key.hotkey:
+            self.desk.open_session(key.hotkey)
+        else:
+            self.desk.say("tab selects a key; enter opens the validator whose it is", "dim")
+
     def _key(self, binding_id: str) -> None:
         node = self.desk.store.nodes[self._node_id]
         count = len(keys_of(node))
@@ -133,4 +146,5 @@ class NodeScreen(ConsoleScreen):
         elif count:
             step = 1 if binding_id == "key.next" else -1
             self._chosen = (self._chosen + step) % count if self._chosen >= 0 or step > 0 else count - 1
+            self._is_key_sought = True
             self.flush(None)

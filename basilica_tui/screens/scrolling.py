@@ -17,13 +17,16 @@ class ScrollingLines(Lines):
         self._all: tuple[Line, ...] = ()
         self._top = 0
 
-    def show(self, lines: Sequence[Line], *, faded: bool = False) -> None:
-        """Show these lines from where the window stands."""
-        width = self.size.width
-        self._all = tuple(part for line in lines for part in (fold_line(line, width) if width else [line]))
-        limit = max(len(self._all) - self.size.height, 0)
-        self._top = min(self._top, limit)
-        self.set_lines(self._all[self._top : self._top + max(self.size.height, 1)], faded=faded)
+    def show(self, lines: Sequence[Line], *, faded: bool = False, in_sight: int | None = None) -> None:
+        """Show these lines from where the window stands, moved so far that the line ``in_sight`` is seen."""
+        width, height = self.size.width, max(self.size.height, 1)
+        folded = [fold_line(line, width) if width else [line] for line in lines]
+        self._all = tuple(part for parts in folded for part in parts)
+        if in_sight is not None:
+            place = sum(len(parts) for parts in folded[:in_sight])
+            self._top = max(min(self._top, place), place - height + 1)
+        self._top = min(self._top, max(len(self._all) - self.size.height, 0))
+        self.set_lines(self._all[self._top : self._top + height], faded=faded)
 
     def perform(self, binding_id: str) -> bool:
         """Move the window; False for keys that do not move."""

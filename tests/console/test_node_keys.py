@@ -16,7 +16,7 @@ from basilica_tui.timeline import NODE_EVENTS, SESSION_EVENTS, timeline_lines
 from engine import events as ev
 from engine.control.models import NodeView
 from tests.console.conftest import MakeApp
-from tests.console.screen import settle, text_of
+from tests.console.screen import rest, settle, text_of
 from tests.console.world import ASSIGNED, NOW, TestEngine, node_id
 
 LOOK = Look(NOW)
@@ -138,3 +138,33 @@ async def test_the_first_fix_is_applied_after_its_command_was_shown(make_app: Ma
         await pilot.press("y")
         await settle(pilot)
         assert engine.acted == [("node.check", {"node_id": node_id(3)})]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (50, 12)])
+async def test_the_selected_key_is_in_sight_and_leads_to_its_holder(
+    make_app: MakeApp, engine: TestEngine, size: tuple[int, int]
+) -> None:
+    """Tab moves the window to the key; scrolling away from it is not undone; enter opens the validator's session."""
+    engine.state.apply(_seen())
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await rest(pilot)
+        await pilot.press("2", "enter")
+        await rest(pilot)
+        await pilot.press("enter")
+        await rest(pilot)
+        assert "tab selects a key" in text_of(app)
+        for words in ("▸ this miner's", "▸ validator", "▸ nobody knows", "▸ this miner's", "▸ validator"):
+            await pilot.press("tab")
+            await rest(pilot)
+            assert words in text_of(app)
+        await pilot.press("g")
+        await rest(pilot)
+        assert "node-01" in text_of(app).splitlines()[1]
+        app.flush()
+        await rest(pilot)
+        assert "node-01" in text_of(app).splitlines()[1]
+        await pilot.press("enter")
+        await rest(pilot)
+        assert isinstance(app.screen, SessionScreen)
+        assert ASSIGNED[:20] in text_of(app)
