@@ -75,6 +75,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         bindings: tuple[KeyBinding, ...] = keys.BINDINGS,
         greetings: tuple[str, ...] = (),
         themes: tuple[Theme, ...] = (),
+        themes_folder: Path | None = None,
         preferences: Preferences | None = None,
         files: Path | None = None,
         watch_terminal: bool = False,
@@ -136,9 +137,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.views = Views(self)
         self._is_flush_due = False
         self._hurry_until = 0.0
-        self.theme_names = (*THEME_NAMES, *(t.name for t in themes))
-        for theme_ in (*THEMES, *themes):
-            self.register_theme(theme_)
+        self.themes_folder = themes_folder
+        """Where the operator's own are, to be read again when colours are chosen."""
+        self.theme_names: tuple[str, ...] = THEME_NAMES
+        self.add_themes((*THEMES, *themes))
         for key in dict.fromkeys(key for binding in bindings for key in binding.keys):
             self.bind(key, f"press('{key}')", show=False)
 
@@ -220,6 +222,14 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.say("there is no shell to go back to here", "warn")
             return
         self.action_suspend_process()
+
+    def add_themes(self, themes: Sequence[Theme]) -> None:
+        """Know these themes beside those known; one that is in use is drawn with its colours of now."""
+        self.theme_names = tuple(dict.fromkeys([*self.theme_names, *(t.name for t in themes)]))
+        for theme in themes:
+            self.register_theme(theme)
+        if self.is_running and self.theme in {t.name for t in themes}:
+            self.refresh_css(animate=False)
 
     def get_css_variables(self) -> dict[str, str]:
         """The theme's, with the engine's own colour for every frame."""

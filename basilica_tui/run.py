@@ -85,6 +85,7 @@ def _run(make: Callable[[dict[str, Any]], ConsoleApp], theme: str | None, ascii_
             "clock": SystemClock(),
             "theme": theme or settings.theme or ("dark" if in_browser else choose_theme(None, os.environ)),
             "themes": settings.themes,
+            "themes_folder": config_folder(os.environ) / "themes",
             "bindings": settings.bindings,
             "greetings": settings.problems,
             "preferences": Preferences(state / "views.json"),

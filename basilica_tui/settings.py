@@ -47,7 +47,7 @@ class Settings:
 
 def load_settings(folder: Path) -> Settings:
     """Read ``console.toml`` and ``themes/*.toml`` in the folder; what is missing stays as it is."""
-    themes, problems = _themes(folder / "themes")
+    themes, problems = load_themes(folder / "themes")
     data, unreadable = _read(folder / "console.toml")
     problems += unreadable
     for name in data.keys() - _KNOWN:
@@ -135,7 +135,8 @@ def _flat(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, obje
     return pairs
 
 
-def _themes(folder: Path) -> tuple[list[Theme], list[str]]:
+def load_themes(folder: Path) -> tuple[list[Theme], list[str]]:
+    """The operator's own themes, one a file, and a sentence for each file that is none."""
     themes, problems = [], []
     for path in sorted(folder.glob("*.toml")):
         data, unreadable = _read(path)

@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING
 from basilica_tui.screens.chooser import Choice, Chooser
 from basilica_tui.screens.confirm import Confirm
 from basilica_tui.screens.menus import confirm
+from basilica_tui.settings import load_themes
 
 if TYPE_CHECKING:
     from basilica_tui.app import ConsoleApp
 
 
 def choose_theme(desk: ConsoleApp, name: str) -> None:
-    """Colours by name; a list where there is no such name."""
+    """Colours by name; a list where there is no such name. Files in the folder of themes are read again."""
+    if desk.themes_folder is not None:
+        themes, problems = load_themes(desk.themes_folder)
+        desk.add_themes(themes)
+        if problems:
+            desk.say("; ".join(problems), "warn")
     if name in desk.theme_names:
         desk.theme = name
         return
