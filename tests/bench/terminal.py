@@ -27,8 +27,9 @@ from engine.control.actions import ActionTable
 from engine.control.ring import LogRing
 from engine.control.server import ControlServer
 from engine.control.state import LiveState
+from engine.events import NodeStateChanged
 from tests.bench import Figure, at_most
-from tests.console.world import checked, miner_events
+from tests.console.world import checked, miner_events, node_id
 
 SETTLE_S = 4.0
 WATCH_S = 12.0
@@ -92,13 +93,21 @@ class Fleet:
         self.is_moving = False
 
     async def move(self) -> None:
-        """Each second some nodes pass a check with another load: three cells of each change."""
+        """Each second some nodes pass a check with another load, three cells of each; one in four changes its state."""
         while True:
             await asyncio.sleep(1.0)
             if self.is_moving:
-                for number in self.random.sample(range(1, self.nodes + 1), self._moving()):
+                for turn, number in enumerate(self.random.sample(range(1, self.nodes + 1), self._moving())):
                     event = checked(number, at=time.time(), load=self.random.uniform(0, 100))
                     self.server.publish(self.state.apply(event))
+                    if turn % 4 == 0:
+                        self.server.publish(self.state.apply(self._turned(number)))
+
+    def _turned(self, number: int) -> NodeStateChanged:
+        """What stands out for a while."""
+        old = self.state.nodes[node_id(number)].state
+        new = "suspect" if old == "healthy" else "healthy"
+        return NodeStateChanged(at=time.time(), node_id=node_id(number), old=old, new=new, reason="ping lost")
 
     def _moving(self) -> int:
         return max(1, round(self.nodes * COLUMNS * SHARE_CHANGING / 3))

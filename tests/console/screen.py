@@ -40,6 +40,12 @@ async def rest(pilot: Pilot[int]) -> None:
     raise AssertionError(f"the screen never came to rest\n{before}")
 
 
+def standing_out(app: ConsoleApp) -> list[str]:
+    """What is bold and underlined because it changed a moment ago."""
+    strips = app.screen._compositor.render_strips()
+    return [s.text for strip in strips for s in strip if s.style and s.style.underline and s.style.bold]
+
+
 def table_screen(app: ConsoleApp) -> TableScreen[object]:
     """The visible screen, which must be one with a table."""
     assert isinstance(app.screen, TableScreen)

@@ -17,7 +17,7 @@ from basilica_tui.store import ConsoleStore, LinkState
 from engine import events as ev
 from engine.clock import ManualClock
 from tests.console.conftest import MakeApp
-from tests.console.screen import settle, table_screen, text_of
+from tests.console.screen import settle, standing_out, table_screen, text_of
 from tests.console.world import NOW, TestClient, TestEngine, checked, node_id
 
 
@@ -136,19 +136,14 @@ async def test_a_changed_cell_stands_out_and_costs_its_own_line(
         before = table.repainted_rows
         engine.emit(checked(1, at=NOW, load=97.0))
         await settle(pilot)
-        assert not _standing_out(app)
+        assert not standing_out(app)
         assert table.repainted_rows == before + 1
         before = table.repainted_rows
         engine.emit(ev.NodeStateChanged(at=NOW, node_id=node_id(4), old="healthy", new="suspect", reason="ping lost"))
         await settle(pilot)
-        assert _standing_out(app) == ["▲ suspect"]
+        assert standing_out(app) == ["▲ suspect"]
         assert table.repainted_rows <= before + 2  # its line; the sorting may not move another one
         await _advance(pilot, clock, 9.0)
         app.screen.flush(None)  # type: ignore[attr-defined]  # a console screen
         await pilot.pause()
-        assert not _standing_out(app)
-
-
-def _standing_out(app: object) -> list[str]:
-    strips = app.screen._compositor.render_strips()  # type: ignore[attr-defined]  # a console
-    return [s.text for strip in strips for s in strip if s.style and s.style.underline and s.style.bold]
+        assert not standing_out(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 
 from basilica_tui.app import ConsoleApp
+from basilica_tui.link import ASK_EVERY_S
 from basilica_tui.painter import Painter
 from engine.clock import ManualClock
 from engine.events import NodeStateChanged
 from tests.console.conftest import make_engine
-from tests.console.screen import settle
-from tests.console.world import NOW, checked, node_id
+from tests.console.screen import settle, standing_out
+from tests.console.world import NOW, TestClient, checked, node_id
 
 KEY_BUDGET = 30_000
+COLUMNS = 12
 KEYS = "2 j G x escape c escape w w 4 6 1 2 enter d q q question_mark q ctrl+p escape"
 SIZE = Size(10, 2)
 CONSOLE = Console(color_system="truecolor", force_terminal=True)
@@ -198,3 +201,57 @@ async def test_an_idle_second_is_quiet(*, is_up: bool) -> None:
             await clock.advance(1)
             await settle(pilot)
         assert app.written - before <= 10 * 200
+
+
+@pytest.mark.parametrize("nodes", [100, 1000])
+async def test_cells_that_stand_out_stay_in_the_budget(nodes: int) -> None:
+    """2 % of the cells a second, all of the kind that is bold for eight seconds: they are written twice and it fits."""
+    engine, clock = make_engine(nodes=nodes), ManualClock(NOW)
+    app = CountingApp(Path("/x"), clock=clock, connect=engine.connect)
+    seconds, changing = 20, nodes * COLUMNS // 50
+    states = ["healthy"] * (nodes + 1)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        for key, budget in (("2", 5000), ("1", 2000)):
+            await pilot.press(key)
+            await still(app, pilot)
+            before, stood_out = app.written, 0
+            for second in range(seconds):
+                for step in range(changing):
+                    number = 4 + (second * changing + step) * 7 % (nodes - 3)
+                    old, states[number] = states[number], "suspect" if states[number] == "healthy" else "healthy"
+                    engine.emit(
+                        NodeStateChanged(at=NOW, node_id=node_id(number), old=old, new=states[number], reason="")
+                    )
+                await clock.advance(1)
+                await settle(pilot)
+                stood_out = max(stood_out, len(standing_out(app)))
+            assert stood_out > 0
+            assert (app.written - before) / seconds <= budget
+
+
+async def test_asking_how_fast_the_engine_answers_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that take now 20 ms, now 140: at rest the budget holds, and an answer within 100 ms writes nothing."""
+    engine, clock = make_engine(), ManualClock(NOW)
+    takes = [0.0]
+
+    async def summary(self: TestClient) -> Mapping[str, object]:
+        await clock.sleep(takes[0])
+        return {}
+
+    monkeypatch.setattr(TestClient, "summary", summary)
+    app = CountingApp(Path("/x"), clock=clock, connect=engine.connect)
+    latencies, costs = list[float](), list[float]()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await still(app, pilot)
+        for times in ([0.02, 0.03, 0.04, 0.02], [0.02, 0.14, 0.11, 0.3]):
+            before, began = app.written, clock.now()
+            for takes[0] in times:
+                for step in (*[1.0] * int(ASK_EVERY_S), takes[0]):
+                    await clock.advance(step)
+                    await settle(pilot)
+                latencies.append(app.store.link.latency_s)
+            costs.append((app.written - before) / (clock.now() - began))
+    assert latencies == [0, 0, 0, 0, 0, 0.15, 0.1, 0.3]
+    assert max(costs) <= 200
+    assert costs[1] - costs[0] <= 20
