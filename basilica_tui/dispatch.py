@@ -41,6 +41,8 @@ def run_binding(desk: ConsoleApp, binding_id: str, argument: str = "") -> None:
     own = desk.own_commands(screen, argument)
     if binding_id.startswith("screen."):
         name = binding_id.removeprefix("screen.")
+        if (notice := desk.notice_now()) is not None and notice[1] == "dim":
+            desk.say("")  # what is not to be had on one screen is not said on the next
         desk.show_view(desk.views.last if name == "last" else name)
         if argument:
             desk.do("log.filter" if name == "logs" else "filter", argument.removeprefix("/"))

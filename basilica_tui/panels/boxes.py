@@ -86,10 +86,15 @@ def _access_box(store: ConsoleStore, look: Look) -> Box:
     failed = any(n.state == "stopped" or n.key_error for n in nodes if n.keys_wanted)
     keys: Line = (("no keys on nodes", "dim"),)
     if wanted:
-        keys = ((f"keys in place {placed}/{wanted}", "good" if placed == wanted and not failed else "warn"),)
+        keys = (
+            (
+                f"{'keys' if ending else 'keys in place'} {placed}/{wanted}",
+                "good" if placed == wanted and not failed else "warn",
+            ),
+        )
     if ending:
-        gone: Line = ((f"{f.plural(ending, 'key')} ending", "warn"),)
-        keys = join([keys, gone], (", ", "dim")) if wanted else gone
+        gone = f"{ending} ending" if wanted else f"{f.plural(ending, 'key')} ending"
+        keys = join([keys if wanted else (), ((gone, "warn"),)], (", ", "dim"))
     count: Line = ((f"sessions {len(open_now)} of {len(sessions)}   ", "" if open_now else "dim"), *keys)
     until = min((s.access_until for s in open_now if s.access_until is not None), default=None)
     last: Line = ((f"next one {f.ends(until, look)}", ""),) if until else (("nobody is inside", "dim"),)

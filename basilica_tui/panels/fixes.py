@@ -9,7 +9,7 @@ from basilica_tui.format import Line, Look, plural
 from basilica_tui.lines import fit_line, spread
 from basilica_tui.text import clean, cut, fit
 
-COSTS_WIDTH = 16
+COSTS_WIDTH = 18
 KEY_WIDTH = 5
 
 

@@ -120,6 +120,7 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
         if not self.is_mounted or not self.query("#footer"):
             return
         look = self.desk.look()
+        dirty = dirty if self.is_drawn else None  # the first picture is of everything, whoever asks for it
         with contextlib.suppress(NoMatches):  # a flush may meet a screen that is half taken down
             self.draw_frame(look)
             if not self.is_paused or dirty is None:

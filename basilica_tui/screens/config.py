@@ -8,8 +8,7 @@ from basilica_tui.config_table import CONFIG, ConfigRow, config_rows
 from basilica_tui.format import Line, Look, age, plural
 from basilica_tui.screens.chooser import Choice, Chooser
 from basilica_tui.screens.menus import confirm
-from basilica_tui.screens.table_screen import TableScreen
-from basilica_tui.store import Dirty
+from basilica_tui.screens.selected_words import SelectedWords
 from basilica_tui.text import clean
 from basilica_tui.widgets.prompt import Prompt
 from engine.errors import BasilicaError
@@ -17,11 +16,12 @@ from engine.errors import BasilicaError
 MASK = "********"
 
 
-class ConfigScreen(TableScreen[ConfigRow]):
+class ConfigScreen(SelectedWords[ConfigRow]):
     """Asked of the engine on each visit and after each change, because nothing tells when the file changes."""
 
     SCREEN_ID = "config"
     TABLE = CONFIG
+    WORDS_ROWS = 2
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class ConfigScreen(TableScreen[ConfigRow]):
         self._trouble = "Asking the engine."
         self._path, self._sha256 = "", ""
         self._problems: tuple[str, ...] = ()
-        self._warnings = 0
+        self._warnings: tuple[str, ...] = ()
         self._editing = ""
 
     def on_screen_resume(self) -> None:
@@ -61,7 +61,7 @@ class ConfigScreen(TableScreen[ConfigRow]):
         self._path, self._sha256 = str(answer.get("path") or ""), str(answer.get("sha256") or "")
         problems, warnings = answer.get("problems"), answer.get("warnings")
         self._problems = tuple(str(p) for p in problems) if isinstance(problems, list) else ()
-        self._warnings = len(warnings) if isinstance(warnings, list) else 0
+        self._warnings = tuple(str(w) for w in warnings) if isinstance(warnings, list) else ()
 
     def lookup(self, row_id: str) -> ConfigRow | None:
         """A setting by its key."""
@@ -81,9 +81,11 @@ class ConfigScreen(TableScreen[ConfigRow]):
             return "The file says what is in force. ! shows all settings."
         return super().empty_text(look) if self._rows else self._trouble
 
-    def draw(self, look: Look, dirty: Dirty | None) -> None:
-        """Only a new answer changes it."""
-        super().draw(look, dirty)
+    def words(self, row: ConfigRow, look: Look) -> Line:
+        """What the file's warnings are, else the selected value in full."""
+        if self._warnings:
+            return ((f" {'; '.join(self._warnings)}", "warn"),)
+        return ((f" {row.id} = ", "dim"), (row.value, ""))
 
     def more_title(self, look: Look) -> list[Line]:
         """Whether the file is good, and whether it says something else by now."""
@@ -91,7 +93,7 @@ class ConfigScreen(TableScreen[ConfigRow]):
         if self._problems:
             parts.append(((f"the file has {plural(len(self._problems), 'problem')}: {self._problems[0]}", "bad"),))
         elif self._path:
-            warned = f", {plural(self._warnings, 'warning')}" if self._warnings else ""
+            warned = f", {plural(len(self._warnings), 'warning')}" if self._warnings else ""
             parts.append(((f"file valid{warned}", "warn" if self._warnings else "good"),))
         differing = sum(bool(r.file) for r in self._rows.values())
         if differing:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from basilica_tui.format import Line, Look, number
 from basilica_tui.screens.record import RecordScreen
-from basilica_tui.screens.selected_words import SelectedWords
+from basilica_tui.screens.selected_words import PlottedRows
 from basilica_tui.validator_tables import MINERS, miner_trouble
 from engine.control.models import MinerView
 
 
-class MinersScreen(SelectedWords[MinerView]):
+class MinersScreen(PlottedRows[MinerView]):
     """One row per miner; the last line has the selected one's trouble in full."""
 
     SCREEN_ID = "miners"

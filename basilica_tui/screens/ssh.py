@@ -96,7 +96,9 @@ class SshScreen(TableScreen[SshRow]):
         row = self._rows.get(node_id)
         if not lines and row is not None and row.verdict == "checking":
             lines = [((" climbing the ladder ...", "accent"),)]
-        elif not lines and node_id and (row is None or not row.rungs):
+        elif not lines and node_id and row is not None and row.rungs:
+            lines = [((" reading the ladder ...", "dim"),)]
+        elif not lines and node_id:
             text = "Not checked yet. t climbs this node's ladder, from its address to its clock."
             lines = [((f" {part}", "dim"),) for part in wrap(text, self.size.width - 2)]
         self.query_one("#ladder", Lines).set_lines([(), *lines], faded=self.is_faded)

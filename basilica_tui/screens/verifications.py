@@ -8,13 +8,13 @@ from basilica_tui.format import Line, Look
 from basilica_tui.panels.verification import queue_line, verification_lines
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.scrolling import ScrollingLines
-from basilica_tui.screens.selected_words import SelectedWords
+from basilica_tui.screens.selected_words import PlottedRows
 from basilica_tui.store import Dirty
 from basilica_tui.validator_tables import VERIFICATIONS, verification_word
 from engine.control.models import VerificationView
 
 
-class VerificationsScreen(SelectedWords[VerificationView]):
+class VerificationsScreen(PlottedRows[VerificationView]):
     """One row per node; the queue is in the title, the selected one's message below."""
 
     SCREEN_ID = "verifications"
