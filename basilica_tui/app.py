@@ -119,7 +119,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._theme_wanted = theme
         self.preferences = preferences or Preferences()
         self._files = files or Path.cwd()
-        self._greetings, self._limits = greetings, limits
+        self.greetings, self._limits = greetings, limits
         self._watch_terminal = watch_terminal
         self._watch: TerminalWatch | None = None
         self._notice: tuple[str, str, float] | None = None
@@ -157,8 +157,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._link_task = self.start(self.link.run())
         self._ticks = self.set_interval(self.pace_s, self.flush)
         self.app_resume_signal.subscribe(self, lambda _: self.redraw())
-        if self._greetings:
-            self.say("; ".join(self._greetings), "warn", GREETING_S)
+        if self.greetings:
+            count = len(self.greetings)
+            several = f"{count} mistakes, :info lists them: " if count > 1 else ""
+            self.say(f"{several}{self.greetings[0]}", "warn", GREETING_S)
         if self._watch_terminal:
             self._watch = guard_terminal(self.detach)
 

@@ -273,7 +273,9 @@ def remap(
     problems = [f"keys: there is no command called {name}" for name in keymap if name not in known]
     changed = tuple(replace(b, keys=tuple(keymap[b.id])) if b.id in keymap else b for b in bindings)
     clashing = clashes(changed)
-    problems += [f"keys: {key_face(key)} is both {first} and {second}" for key, first, second in clashing]
+    problems += [
+        f"keys: {key_face(key)} is both {first} and {second}; {first} has it" for key, first, second in clashing
+    ]
     lost: dict[str, set[str]] = defaultdict(set)
     for key, _, second in clashing:
         lost[second].add(key)

@@ -7,7 +7,7 @@ import os
 from textual.app import ComposeResult
 
 from basilica_tui.config_table import config_rows
-from basilica_tui.format import Look
+from basilica_tui.format import Line, Look
 from basilica_tui.places import Spot, console_spots, engine_spots, spot, spot_lines
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.scrolling import ScrollingLines
@@ -35,7 +35,10 @@ class InfoScreen(ConsoleScreen):
             self._own = [spot("attached to", self.desk.socket, ""), *console_spots(os.environ)]
             self.desk.start(self._read())
         groups = {"console": self._own, "engine": self._engine}
-        self.query_one(ScrollingLines).show(spot_lines(groups, look), faded=self.is_faded)
+        wrong = self.desk.greetings
+        head: list[Line] = [(), ((" MISTAKES IN THE SETTINGS", "title"),)] if wrong else []
+        lines = [*head, *(((f"   {text}", "warn"),) for text in wrong), *spot_lines(groups, look)]
+        self.query_one(ScrollingLines).show(lines, faded=self.is_faded)
 
     async def _read(self) -> None:
         try:

@@ -43,7 +43,10 @@ def test_remapped_keys_replace_the_old_ones_and_mistakes_are_told() -> None:
     """Unknown ids and clashes are sentences; the first binding keeps a key that two want."""
     table, problems = remap(BINDINGS, {"pause": ["tilde"], "refresh": ["tilde"], "nonsense": ["x"]})
     by_id = {b.id: b for b in table}
-    assert problems == ("keys: there is no command called nonsense", "keys: tilde is both refresh and pause")
+    assert problems == (
+        "keys: there is no command called nonsense",
+        "keys: tilde is both refresh and pause; refresh has it",
+    )
     assert by_id["refresh"].keys == ("tilde",)
     assert by_id["pause"].keys == ()
     assert by_id["help"] == next(b for b in BINDINGS if b.id == "help")

@@ -149,7 +149,7 @@ def test_settings_change_keys_theme_and_marks_and_mistakes_are_sentences(tmp_pat
     assert (settings.theme, settings.ascii_only) == ("mine", True)
     assert by_id["filter"].keys == ("slash", "ctrl+f")
     assert by_id["node.test"].keys == ("T",)
-    assert "keys: r is both refresh and pause" in settings.problems
+    assert "keys: r is both refresh and pause; refresh has it" in settings.problems
     assert "keys: there is no command called nope" in settings.problems
     assert any("colour is not known" in p for p in settings.problems)
     assert any("bad.toml: good is no colour" in p for p in settings.problems)

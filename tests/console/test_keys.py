@@ -16,7 +16,7 @@ from basilica_tui.screens.record import RecordScreen
 from basilica_tui.settings import load_settings
 from engine.events import DriftSeen
 from tests.console.conftest import MakeApp, make_engine
-from tests.console.screen import settle, table_screen, text_of
+from tests.console.screen import rest, settle, table_screen, text_of
 from tests.console.world import ASSIGNED, NOW, TestEngine, node_id
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -302,6 +302,22 @@ async def test_the_operators_keys_and_theme_hold(make_app: MakeApp, tmp_path: Pa
         await pilot.press("f2")
         await settle(pilot)
         assert "KEYS AND COMMANDS" in text_of(app)
+
+
+async def test_many_mistakes_in_the_settings_can_all_be_read(make_app: MakeApp, tmp_path: Path) -> None:
+    """The first at the start with how many more there are, all of them with :info; a clash says who has the key."""
+    (tmp_path / "console.toml").write_text('colour = 1\nbell = "loud"\n[keys]\npause = "r"\nnope = "x"\n')
+    settings = load_settings(tmp_path)
+    app = make_app(bindings=settings.bindings, greetings=settings.problems)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert "4 mistakes, :info lists them" in text_of(app)
+        await pilot.press("colon", *"info", "enter")
+        await rest(pilot)
+        shown = " ".join(text_of(app).split())
+        assert len(settings.problems) == 4
+        assert [text for text in settings.problems if text not in shown] == []
+        assert "refresh has it" in shown
 
 
 async def test_no_binding_crashes_on_any_screen(make_app: MakeApp, engine: TestEngine) -> None:
