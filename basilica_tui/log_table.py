@@ -24,6 +24,13 @@ def log_line(record: LogRecord) -> str:
     return f"{f.clock_time(record.at)} {record.level} {record.event} {log_fields(record)}".rstrip()
 
 
+def whole_line(record: LogRecord) -> f.Line:
+    """The same for reading: the time in full, what happened, then the details."""
+    tone = look_of(LOG_LEVELS, record.level).tone
+    head = (f" {f.exact_time(record.at)} ", "dim"), (f"{record.level} ", tone), (f"{record.event}  ", "title")
+    return (*head, (log_fields(record), ""))
+
+
 def _quiet(record: LogRecord) -> str:
     return "dim" if record.level == "debug" else ""
 

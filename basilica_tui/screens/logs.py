@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from textual.app import ComposeResult
+
 from basilica_tui.exports import log_text, parse_export
 from basilica_tui.filters import parse_filter
 from basilica_tui.format import Line, Look, clock_time, plural
+from basilica_tui.lines import fold_line
 from basilica_tui.log_query import LEVELS, LogLines, LogQuery, count_matches, find, line_at, parse_time
-from basilica_tui.log_table import LOGS
+from basilica_tui.log_table import LOGS, whole_line
 from basilica_tui.preferences import ViewPreferences
 from basilica_tui.screens.record import RecordScreen
 from basilica_tui.screens.table_screen import TableScreen
 from basilica_tui.store import Dirty
+from basilica_tui.widgets.lines import Lines
 from basilica_tui.widgets.prompt import Prompt
 from engine.control.models import LogRecord
 
@@ -35,6 +39,13 @@ class LogsScreen(TableScreen[LogRecord]):
         self.log_query = LogQuery()
         self._lines = LogLines()
         self._matches = 0
+        self.is_whole = False
+        """Whether the selected line stands below the others with all of its details."""
+
+    def body(self) -> ComposeResult:
+        """Title, lines, and the selected one as long as it is."""
+        yield from super().body()
+        yield Lines(0, id="whole")
 
     def lookup(self, row_id: str) -> LogRecord | None:
         """A line by its number, or a marker."""
@@ -56,10 +67,11 @@ class LogsScreen(TableScreen[LogRecord]):
         kept = self.desk.preferences.of(self.preference_key)
         self.view_columns = tuple(c for c in kept.columns if c in {c.id for c in LOGS.columns})
         self.table.set_columns(self.view_columns)
+        self.is_whole = kept.wide
 
     def remember(self) -> None:
-        """Only the columns."""
-        self.desk.preferences.keep(self.preference_key, ViewPreferences(columns=self.view_columns))
+        """Only the columns, and whether the selected line is shown whole."""
+        self.desk.preferences.keep(self.preference_key, ViewPreferences(columns=self.view_columns, wide=self.is_whole))
 
     # --- drawing ----------------------------------------------------------------------------------------------
 
@@ -71,6 +83,14 @@ class LogsScreen(TableScreen[LogRecord]):
             if self.is_following:
                 self.table.move_to(len(self.table.order) - 1)
         super().draw(look, Dirty(link=True) if dirty is not None else None)
+        self._draw_whole()
+
+    def _draw_whole(self) -> None:
+        row = self.lookup(self.table.cursor_id or "") if self.is_whole else None
+        lines = fold_line(whole_line(row), self.size.width)[: max(self.size.height // 2, 1)] if row is not None else []
+        below = self.query_one("#whole", Lines)
+        below.set_rows(len(lines))
+        below.set_lines(lines, faded=self.is_faded)
 
     def more_title(self, look: Look) -> list[Line]:
         """Level, search, whether it follows, and whether lines were lost on the way here."""
@@ -107,6 +127,10 @@ class LogsScreen(TableScreen[LogRecord]):
             self._find(1 if binding_id == "search.next" else -1)
         elif binding_id in {"follow", "open", "describe", "filter"} or binding_id.startswith("log."):
             self._log_key(binding_id)
+        elif binding_id == "wide":
+            self.is_whole = not self.is_whole
+            self._draw_whole()
+            self.remember()
         elif binding_id.startswith("sort.") or binding_id in {"zoom", "actions", "item.logs"}:
             self.desk.say("the log is always in the order of time; each line stands by itself")
         else:
@@ -116,6 +140,7 @@ class LogsScreen(TableScreen[LogRecord]):
             elif binding_id in _DOWN:
                 self.is_following = self.table.is_at_end
             self.draw_title(self.desk.look())
+            self._draw_whole()
             return done
         self.draw_title(self.desk.look())
         return True

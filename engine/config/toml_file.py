@@ -25,7 +25,7 @@ def read_toml(path: Path) -> TomlText:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise _invalid(f"{path}: there is no such file; check --config, or make one with the setup wizard") from None
+        raise _invalid(f"{path}: there is no such file; check --config, or make one with: basilica-tui setup") from None
     except IsADirectoryError:
         raise _invalid(f"{path}: this is a directory; --config needs the file itself") from None
     except OSError as error:
