@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from rich.color import Color, ColorType
 from rich.style import Style
-
-from basilica_tui.app import ConsoleApp
+from textual.app import App
 
 RULES = " ─│╭╮╰╯┌┐└┘━┃▁▂▃▄▅▆▇█▊▎▔"
 """What draws lines, frames and scroll bars: nothing that is read."""
@@ -29,7 +29,7 @@ class Frame:
         return {style for line in self.runs for _, style in line}
 
 
-def frame_of(app: ConsoleApp) -> Frame:
+def frame_of(app: App[Any]) -> Frame:
     """The screen as the compositor has it; blanks have no foreground."""
     lines, runs = [], []
     for strip in app.screen._compositor.render_strips():
