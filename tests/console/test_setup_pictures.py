@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from basilica_tui.screens.setup_output import SetupOutput
 from basilica_tui.setup_app import SetupApp
 from engine.setup.answers import ROLES
 from engine.setup.phases import Phase, Setup
@@ -21,7 +22,8 @@ PAGES = (Phase.KEYS, Phase.CONFIG, Phase.INSTALL)
 
 
 async def _at_rest(pilot: Pilot[bool], app: SetupApp) -> Frame:
-    await until(pilot, lambda: "ctrl+" in text_of(app.wizard), "the page")
+    output = app.wizard.query_one(SetupOutput)
+    await until(pilot, lambda: "ctrl+" in text_of(app.wizard) and bool(output.lines), "the page and what it says")
     same, before = 0, frame_of(app)
     while same < 4:
         await pilot.pause(0.2)
