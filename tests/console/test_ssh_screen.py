@@ -16,6 +16,7 @@ from basilica_tui.ssh_table import ladder_lines, report_text, row_of_progress, r
 from basilica_tui.symbols import UNICODE
 from tests.console.conftest import MakeApp, make_engine
 from tests.console.screen import settle, text_of
+from tests.console.test_attached import until
 from tests.console.world import TestClient, TestEngine, node_id
 
 RUNGS = [
@@ -179,14 +180,12 @@ async def test_setup_opens_over_the_console(make_app: MakeApp, tmp_path: Path, m
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await pilot.press("9")
-        await settle(pilot)
-        assert "basilica-tui setup" in text_of(app)
+        await until(pilot, "basilica-tui setup")
         await pilot.press("q", "2")
         await settle(pilot)
         assert "basilica-tui setup" in text_of(app)
         await pilot.press("ctrl+q")
-        await settle(pilot)
-        assert "FIX FIRST" in text_of(app)
+        await until(pilot, "FIX FIRST")
 
 
 def test_the_check_is_also_text() -> None:
