@@ -7,10 +7,12 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from engine import events as ev
 from engine.config.validator import EmissionConfig
 from engine.rest import FactGauges
 from engine.rest.access import GROUPS
@@ -77,6 +79,23 @@ async def test_history_is_read_page_by_page(world: RestWorld) -> None:
     assert [step["step"] for step in rows[3]["steps"]] == ["login"]
     failures = (await ask(world.app, "/verification/active"))[2]["recent_failures"]
     assert len(failures) == 6
+
+
+async def test_what_runs_is_told_of_each_miner(world: RestWorld) -> None:
+    """Two miners that call a node the same have an entry each, of either tier, with how far it is."""
+    place: dict[str, Any] = {"node_id": "gpu-01", "endpoint": "u@h:22"}
+    for event in (
+        ev.LightweightMoved(at=NOW, miner_hotkey=HOTKEYS[0], miner_uid=0, waits=False, steps=3, step="host_key",
+                            verdict="ok", **place),
+        ev.VerificationQueued(at=NOW, miner_hotkey=HOTKEYS[1], miner_uid=1, tier="full", reason="the node is new",
+                              **place),
+    ):  # fmt: skip
+        world.state.apply(event)
+    running = (await ask(world.app, "/verification/active"))[2]["in_progress"]
+    assert [(one["node_id"], one["miner_hotkey"], one["tier"], one["phase"], one["progress"]) for one in running] == [
+        ("gpu-01", HOTKEYS[0], "lightweight", "running", 0.333),
+        ("gpu-01", HOTKEYS[1], "full", "queued", 0.0),
+    ]
 
 
 async def test_what_has_not_changed_is_not_sent_again(world: RestWorld) -> None:
