@@ -74,13 +74,15 @@ async def write(pool: NodePool, target: NodeTarget, placement: Placement, order:
 
 async def _write_root(pool: NodePool, target: NodeTarget, root: RootFile, order: Order) -> Written:
     """The account's file cannot hold this up: a guest could spoil it so that keys are not taken away any more."""
+    beside = b""
     try:
         beside = (await read_key_file(pool, target)).data
+        edited = await edit_key_file(pool, root, partial(_plan, order=order, neighbour=beside))
     except KeyFileRefused as failure:
+        # Nor may a drop-in that somebody took away: the running sshd may not have noticed yet.
         removal = Order((), order.managed - order.standing, order.standing, order.own_blobs, order.now, False)
         edited = await edit_key_file(pool, root, partial(_plan, order=removal))
-        return Written(b"", edited.state.data, edited.change, is_written=False, unfinished=failure)
-    edited = await edit_key_file(pool, root, partial(_plan, order=order, neighbour=beside))
+        return Written(beside, edited.state.data, edited.change, is_written=False, unfinished=failure)
     written = Written(beside, edited.state.data, edited.change)
     planned = _plan_emptied(beside, order=order, adopt=order.adopt_leftovers)
     if isinstance(planned, Change) and not planned.is_changed:

@@ -299,16 +299,21 @@ def test_the_records_are_lost(sshd_nodes: Nodes, subnets: Subnets) -> None:
 
 
 def test_sshd_is_no_longer_told(sshd_nodes: Nodes, subnets: Subnets) -> None:
-    """Somebody removes the drop-in: no validator is offered a node that would not let it in; a new set-up mends it."""
+    """Somebody removes the drop-in: no validator is offered the node, keys still go; a new set-up mends it."""
     node = sshd_nodes(has_own_etc=True)
-    subnet = subnets([node])
-    validator = subnet.validators[0]
+    subnet = subnets([node], validator_assignment={"enabled": False})
+    validator, other = subnet.validators
     move(subnet, "root")
+    asyncio.run(subnet.discover(other, "B"))
     for path in (node.etc_ssh / "sshd_config.d").iterdir():
         path.unlink()
+    assert not cast("Any", asyncio.run(subnet.discover(validator, "B"))).nodes
+    assert grants(node) == (0, 1) and ssh_login(node, other.key_path).stdout == "in\n"  # sshd has not noticed
+    with pytest.raises(ControlRefused):  # for want of the first validator's key; the second one's goes all the same
+        act(subnet, "grant.revoke", node_id=node_id(subnet), hotkey=other.hotkey)
+    assert grants(node) == (0, 0)
     node.restart()
     assert not cast("Any", asyncio.run(subnet.discover(validator, "B"))).nodes
-    assert grants(node) == (0, 0)
     move(subnet, "root")
     assert len(cast("Any", asyncio.run(subnet.discover(validator, "B"))).nodes) == 1
     assert ssh_login(node, validator.key_path).stdout == "in\n"
