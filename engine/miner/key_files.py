@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from engine.errors import BasilicaError, KeyFileRefused, SshFailure
@@ -12,6 +12,9 @@ from engine.ssh.authorized_keys import Change, Refusal, WantedKey, inventory, pl
 from engine.ssh.keyfile import edit_key_file, read_key_file
 from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget, RootFile
+
+_REFUSED_FOR_NEW = frozenset({"mode", "too_large"})
+"""Reasons that speak against a line more; lines that must go can go all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,13 @@ async def write(pool: NodePool, target: NodeTarget, placement: Placement, order:
     root = placement.wanted_in_root
     if root is not None:
         return await _write_root(pool, target, root, order)
-    edited = await edit_key_file(pool, target, partial(_plan, order=order))
+    try:
+        edited = await edit_key_file(pool, target, partial(_plan, order=order))
+    except KeyFileRefused as failure:
+        if failure.reason not in _REFUSED_FOR_NEW:
+            raise
+        edited = await edit_key_file(pool, target, partial(_plan, order=_removal(order)))
+        return Written(edited.state.data, None, edited.change, is_written=False, unfinished=failure)
     leftovers = edited.change.leftovers_removed
     written = Written(edited.state.data, None, edited.change, leftovers_removed=leftovers)
     emptied = placement.emptied_root
@@ -80,8 +89,7 @@ async def _write_root(pool: NodePool, target: NodeTarget, root: RootFile, order:
         edited = await edit_key_file(pool, root, partial(_plan, order=order, neighbour=beside))
     except KeyFileRefused as failure:
         # Nor may a drop-in that somebody took away: the running sshd may not have noticed yet.
-        removal = Order((), order.managed - order.standing, order.standing, order.own_blobs, order.now, False)
-        edited = await edit_key_file(pool, root, partial(_plan, order=removal))
+        edited = await edit_key_file(pool, root, partial(_plan, order=_removal(order)))
         return Written(beside, edited.state.data, edited.change, is_written=False, unfinished=failure)
     written = Written(beside, edited.state.data, edited.change)
     planned = _plan_emptied(beside, order=order, adopt=order.adopt_leftovers)
@@ -92,6 +100,11 @@ async def _write_root(pool: NodePool, target: NodeTarget, root: RootFile, order:
     except (SshFailure, KeyFileRefused) as failure:
         return Written(beside, written.root, written.change, unfinished=failure)
     return Written(rest.state.data, written.root, written.change, leftovers_removed=rest.change.leftovers_removed)
+
+
+def _removal(order: Order) -> Order:
+    """What is left of an order where nothing new may be written."""
+    return replace(order, wanted=(), managed=order.managed - order.standing, adopt_leftovers=False)
 
 
 def _plan(old: bytes, *, order: Order, neighbour: bytes = b"") -> Change | Refusal:

@@ -266,7 +266,8 @@ class Reconciler:
         try:
             await self._end_sessions(target, gone_rows, live, written)
             if written.unfinished is not None:
-                return _Matched(in_place, reasons, wanted.papers, "other key file", written.unfinished)
+                operation = "other key file" if written.is_written else "deploy"
+                return _Matched(in_place, reasons, wanted.papers, operation, written.unfinished)
             await self._book.removed(target.node_id, gone_rows)
             step = "audit"
             await self._audit(target, work, written, rows, live)

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from engine.errors import ControlRefused
+from engine.ssh.keys import ClientKey
 from tests.support.miner_subnet import MinerSubnet, create_subnet, ssh_login
 from tests.support.sshd import NodeSshd
 
@@ -83,6 +84,23 @@ def test_a_key_is_taken_off_one_node_and_put_back(subnet: MinerSubnet) -> None:
     _act(subnet, "grant.deploy", node_id=node_id, hotkey=validator.hotkey)
     assert ssh_login(first, validator.key_path).returncode == 0
     assert second.keys() == other
+
+
+def test_what_keeps_new_keys_out_keeps_no_old_one_in(subnet: MinerSubnet) -> None:
+    """Anybody may write the key file, so sshd ignores it and nothing is added: what must go is taken out of it."""
+    validator, node = subnet.validators[0], subnet.nodes[0]
+    node_id = _view(subnet, node).id
+    blob = validator.key.blob_base64.encode()
+    assert blob in node.keys()  # noqa: SIM118 - a file, not a dictionary
+    node.authorized_keys.chmod(0o666)
+    # A second key replaces the first one: the new one is refused for the mode, the former one's time is over.
+    with pytest.raises(ControlRefused, match="ignore authorized_keys"):
+        asyncio.run(subnet.discover(validator, "B", key=ClientKey.generate("another")))
+        _act(subnet, "node.reconcile", node_id=node_id)
+    assert blob not in node.keys()  # noqa: SIM118 - as above
+    node.authorized_keys.chmod(0o600)
+    _act(subnet, "node.reconcile", node_id=node_id)
+    assert node.keys().count(b" grant=") == 1
 
 
 def test_access_is_renewed_without_a_discovery(subnet: MinerSubnet) -> None:
