@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from basilica_tui.filters import is_subsequence
 from basilica_tui.format import Line
-from basilica_tui.lines import spread
+from basilica_tui.lines import line_width, spread
 from basilica_tui.text import clean, fit
 from basilica_tui.widgets.lines import Lines
 from basilica_tui.widgets.prompt import PlainInput
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WIDTH = 72
 MARGIN = 8
+LOW = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,10 @@ class Chooser(ModalScreen[str | None]):
         return min(WIDTH, self.app.size.width - MARGIN)
 
     def _rows(self) -> int:
-        # border, padding, input, and a line of the screen on each side
-        return max(min(len(self._all) + 3, self.app.size.height - (8 if self._typing else 6)), 4)
+        # border, padding, input, and a line of the screen on each side; a low terminal has no room to spare
+        height = self.app.size.height
+        around = (8 if self._typing else 6) - (3 if height < LOW else 0)
+        return max(min(len(self._all) + 3, height - around), 4)
 
     def _draw(self) -> None:
         width, room = self._width(), self._rows() - 3
@@ -139,8 +142,11 @@ class Chooser(ModalScreen[str | None]):
             lines.append((("nothing fits", "dim"),))
         lines += [()] * (room + 1 - len(lines))
         hidden = len(self._shown) - len(shown)
-        more: Line = ((f"{hidden} more", "dim"),) if hidden > 0 else ()
-        lines += [(), spread(self._answers(), more, width)]
+        answers = self._answers()
+        long, short = f"{hidden} more", f"+{hidden}"
+        words = long if line_width(answers) + len(long) + 2 <= width else short
+        more: Line = ((f"  {words}", "dim"),) if hidden > 0 else ()
+        lines += [(), spread(answers, more, width)]
         self._body.set_lines(lines)
 
     def _line(self, choice: Choice, is_here: bool, width: int) -> Line:

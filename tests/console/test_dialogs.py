@@ -88,3 +88,18 @@ async def test_a_name_of_any_letters_can_be_typed(make_app: MakeApp, engine: Tes
         await pilot.press(*name, "enter")
         await rest(pilot)
     assert engine.acted == [("engine.stop", {})]
+
+
+@pytest.mark.parametrize(("keys", "last"), [("ctrl+p", "esc close"), ("2 c", "esc close    +"), ("2 s", "esc close")])
+async def test_a_list_uses_the_rows_of_a_low_terminal(make_app: MakeApp, keys: str, last: str) -> None:
+    """Several choices are seen at once, and how many more there are runs into nothing."""
+    app = make_app()
+    async with app.run_test(size=(50, 12)) as pilot:
+        await rest(pilot)
+        for key in keys.split():
+            await pilot.press(key)
+            await rest(pilot)
+        lines = [line.strip(" \u2502") for line in text_of(app).splitlines() if "\u2502" in line]
+        shown = [line for line in lines if line]
+        assert len(shown) >= 5
+        assert last in shown[-1]
