@@ -334,7 +334,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
             below := next((s for s in reversed(self.screen_stack) if isinstance(s, ConsoleScreen)), None)
         ) is not None:
             # Under a dialog nothing moves but the first line: a yes may depend on whether the engine is there.
-            below.draw_frame(self.look())
+            below.flush_frame()
 
     # --- screens ----------------------------------------------------------------------------------------------
 

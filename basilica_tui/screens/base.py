@@ -132,6 +132,11 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
                 for binding_id, argument in waiting:
                     self.desk.do(binding_id, argument)
 
+    def flush_frame(self) -> None:
+        """Bring the first and the last line up to date, and nothing else: something lies over the rest."""
+        with contextlib.suppress(NoMatches):  # it may be half taken down
+            self.draw_frame(self.desk.look())
+
     def draw_frame(self, look: Look) -> None:
         """Header and footer."""
         desk = self.desk

@@ -74,6 +74,22 @@ async def test_the_first_line_lives_under_a_dialog(make_app: MakeApp, engine: Te
         assert isinstance(app.screen, Confirm)
 
 
+async def test_a_view_that_is_half_taken_down_under_a_dialog_is_left_alone(make_app: MakeApp) -> None:
+    """The end of a console meets a flush; that is no mistake of its own."""
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await rest(pilot)
+        await pilot.press("ctrl+p")
+        await rest(pilot)
+        below = app.screen_stack[-2]
+        assert isinstance(below, ConsoleScreen)
+        await below.query_one("#top").remove()
+        app.flush()
+        await pilot.pause()
+        assert app.crash is None
+        assert app.is_running
+
+
 @pytest.mark.parametrize(("keys", "size"), VIEWS)
 async def test_every_view_dims_what_a_lost_engine_told(
     make_app: MakeApp, clock: ManualClock, keys: str, size: tuple[int, int]
