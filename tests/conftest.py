@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
+
+from tests.support.nursery import Nursery
 
 pytest_plugins = ["tests.support.sshd", "tests.support.pools", "tests.support.postgres", "tests.support.workers"]
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """The parent of engines: each is a fork, and costs no imports."""
+    parent = Nursery()
+    yield parent
+    parent.close()
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

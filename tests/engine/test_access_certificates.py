@@ -19,8 +19,8 @@ from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget
 from engine.validator.miner_client import MinerNodes
 from engine.validator.papers import use_papers
-from tests.faults.nursery import Nursery
 from tests.support.miner_subnet import PATIENCE_S, MinerSubnet, Validator, create_subnet, ssh_command, ssh_login
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
@@ -28,14 +28,6 @@ Nodes = Callable[..., NodeSshd]
 Subnets = Callable[..., MinerSubnet]
 ACCESS: dict[str, object] = {"ssh_certificates": True, "reconcile_interval": 1, "node_deadline": 20}
 OPEN: dict[str, object] = {"enabled": False, "interval": 1}
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    """The parent of all engines of this module: each is a fork, and costs no imports."""
-    parent = Nursery()
-    yield parent
-    parent.close()
 
 
 @pytest.fixture
@@ -46,7 +38,7 @@ def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Itera
     def make(nodes: list[NodeSshd], **access: object) -> MinerSubnet:
         root = tmp_path_factory.mktemp("s")
         subnet = create_subnet(root, nodes, access=ACCESS | access, validator_assignment=OPEN)
-        subnet.launch = nursery.start
+        subnet.nursery = nursery
         made.append(subnet)
         subnet.start()
         subnet.settle()

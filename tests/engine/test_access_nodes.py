@@ -17,6 +17,7 @@ import pytest
 from engine.errors import ControlRefused
 from engine.ssh.keys import ClientKey
 from tests.support.miner_subnet import OPERATOR_KEY, MinerSubnet, Validator, create_subnet, operator_line, ssh_login
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = pytest.mark.sshd
@@ -25,12 +26,13 @@ Subnets = Callable[..., MinerSubnet]
 
 
 @pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subnets]:
+def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Subnets]:
     """Makes subnets whose engines end with the test."""
     made: list[MinerSubnet] = []
 
     def make(nodes: list[NodeSshd], **settings: object) -> MinerSubnet:
         subnet = create_subnet(tmp_path_factory.mktemp("s"), nodes, **settings)  # type: ignore[arg-type]
+        subnet.nursery = nursery
         made.append(subnet)
         return subnet
 

@@ -11,6 +11,7 @@ import pytest
 from engine.control.models import HOST_ID, DiagnosisView, rungs_of
 from engine.errors import ControlRefused
 from tests.support.miner_subnet import MinerSubnet, create_subnet
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
@@ -18,12 +19,13 @@ Nodes = Callable[..., NodeSshd]
 
 
 @pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., MinerSubnet]]:
+def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Callable[..., MinerSubnet]]:
     """Makes subnets whose engines end with the test."""
     made: list[MinerSubnet] = []
 
     def make(nodes: list[NodeSshd], alerts: dict[str, object]) -> MinerSubnet:
         made.append(create_subnet(tmp_path_factory.mktemp("s"), nodes, alerts=alerts))
+        made[-1].nursery = nursery
         return made[-1]
 
     yield make

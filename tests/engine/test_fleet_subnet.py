@@ -11,6 +11,7 @@ import pytest
 from engine.control.client import Snapshot
 from engine.control.models import EngineView, NodeView
 from tests.support.miner_subnet import MinerSubnet, create_subnet
+from tests.support.nursery import Nursery
 from tests.support.sshd import FAKE_NVIDIA_SMI, NodeSshd
 
 pytestmark = pytest.mark.sshd
@@ -19,12 +20,13 @@ UUID = "GPU-11111111-aaaa-bbbb-cccc-00000000000"
 
 
 @pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., MinerSubnet]]:
+def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Callable[..., MinerSubnet]]:
     """Makes subnets whose engines end with the test."""
     made: list[MinerSubnet] = []
 
     def make(nodes: list[NodeSshd], **settings: object) -> MinerSubnet:
         subnet = create_subnet(tmp_path_factory.mktemp("s"), nodes, **settings)  # type: ignore[arg-type]
+        subnet.nursery = nursery
         made.append(subnet)
         return subnet
 

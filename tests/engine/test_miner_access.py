@@ -14,6 +14,7 @@ import tomli_w
 from engine.errors import MinerRefused
 from engine.ssh.keys import ClientKey
 from tests.support.miner_subnet import OPERATOR_KEY, MinerSubnet, create_subnet, operator_line, ssh_login
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = pytest.mark.sshd
@@ -21,12 +22,13 @@ Nodes = Callable[..., NodeSshd]
 
 
 @pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., MinerSubnet]]:
+def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Callable[..., MinerSubnet]]:
     """Makes subnets whose engines end with the test."""
     made: list[MinerSubnet] = []
 
     def make(nodes: list[NodeSshd], **settings: object) -> MinerSubnet:
         subnet = create_subnet(tmp_path_factory.mktemp("s"), nodes, **settings)  # type: ignore[arg-type]
+        subnet.nursery = nursery
         made.append(subnet)
         return subnet
 

@@ -11,15 +11,19 @@ import pytest
 from engine.errors import ControlRefused
 from engine.ssh.keys import ClientKey
 from tests.support.miner_subnet import MinerSubnet, create_subnet, ssh_login
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = pytest.mark.sshd
 
 
 @pytest.fixture
-def subnet(sshd_nodes: Callable[..., NodeSshd], tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinerSubnet]:
+def subnet(
+    sshd_nodes: Callable[..., NodeSshd], tmp_path_factory: pytest.TempPathFactory, nursery: Nursery
+) -> Iterator[MinerSubnet]:
     """A miner with two nodes and an assigned validator that has been let in."""
     made = create_subnet(tmp_path_factory.mktemp("s"), [sshd_nodes(), sshd_nodes()])
+    made.nursery = nursery
     made.start()
     asyncio.run(made.until(lambda s: cast("Any", s.views["engine"]["engine"]).assigned_hotkey != ""))
     asyncio.run(made.discover(made.validators[0], "B"))

@@ -16,6 +16,7 @@ from engine.control.client import Snapshot
 from engine.control.models import EngineView, NodeView, SessionView
 from engine.errors import ControlRefused
 from tests.support.miner_subnet import MinerSubnet, create_subnet, operator_line, ssh_login
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
@@ -24,12 +25,13 @@ Subnets = Callable[..., MinerSubnet]
 
 
 @pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subnets]:
+def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Subnets]:
     """Makes subnets whose engines end with the test."""
     made: list[MinerSubnet] = []
 
     def make(nodes: list[NodeSshd], **settings: object) -> MinerSubnet:
         subnet = create_subnet(tmp_path_factory.mktemp("s"), nodes, **settings)  # type: ignore[arg-type]
+        subnet.nursery = nursery
         made.append(subnet)
         return subnet
 

@@ -16,6 +16,7 @@ import pytest
 
 from engine.errors import ControlRefused, EngineUnreachable
 from tests.support.miner_subnet import MinerSubnet, create_subnet, ssh_login
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = [
@@ -27,12 +28,13 @@ Subnets = Callable[..., MinerSubnet]
 
 
 @pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subnets]:
+def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Subnets]:
     """Makes subnets whose miner's key opens root as well; their engines end with the test."""
     made: list[MinerSubnet] = []
 
     def make(nodes: list[NodeSshd], **settings: object) -> MinerSubnet:
         subnet = create_subnet(tmp_path_factory.mktemp("s"), nodes, **settings)  # type: ignore[arg-type]
+        subnet.nursery = nursery
         made.append(subnet)
         for node in nodes:
             node.root_keys.write_text((subnet.root / "node_key.pub").read_text())

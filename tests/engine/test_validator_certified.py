@@ -12,6 +12,7 @@ from engine.localnet.gpu_model import GpuModel
 from tests.engine.test_validator_role import validator
 from tests.support.gpu_tools import furnish
 from tests.support.miner_subnet import MinerSubnet, create_subnet
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
@@ -21,13 +22,14 @@ VALIDATORS_LOGIN = re.compile(r"Accepted (?:publickey|certificate) .* ID validat
 
 
 @pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subnets]:
+def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Subnets]:
     """Makes a miner over one node, with certificates or without; its engine ends with the test."""
     made: list[MinerSubnet] = []
 
     def make(node: NodeSshd, certifies: bool) -> MinerSubnet:
         access: dict[str, object] = {"ssh_certificates": certifies}
         subnet = create_subnet(tmp_path_factory.mktemp("s"), [node], access=access)
+        subnet.nursery = nursery
         made.append(subnet)
         subnet.start()
         subnet.settle()

@@ -46,6 +46,7 @@ from engine.validator.weights import WeightSetter
 from tests.support.asking import OPEN, ask
 from tests.support.gpu_tools import furnish, put_tool
 from tests.support.miner_subnet import MinerSubnet, create_subnet
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
@@ -53,12 +54,13 @@ Nodes = Callable[..., NodeSshd]
 
 
 @pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., MinerSubnet]]:
+def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Callable[..., MinerSubnet]]:
     """Makes subnets whose engines end with the test."""
     made: list[MinerSubnet] = []
 
     def make(nodes: list[NodeSshd]) -> MinerSubnet:
         subnet = create_subnet(tmp_path_factory.mktemp("s"), nodes)
+        subnet.nursery = nursery
         made.append(subnet)
         subnet.start()
         asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))

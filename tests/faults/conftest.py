@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.nursery import Nursery
 from tests.faults.places import Clockwork
 from tests.support.miner_subnet import MinerSubnet, create_subnet
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 FAULTS = os.environ.get("FAULTS", "")
@@ -50,14 +50,6 @@ REPORT: list[str] = []
 def say() -> Callable[[str], None]:
     """Adds a line to the summary at the end."""
     return REPORT.append
-
-
-@pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    """The parent of all engines of this session."""
-    parent = Nursery()
-    yield parent
-    parent.close()
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from engine.localnet.engines import has_settled
 from engine.ssh.certificates import read_guest_certificate
 from engine.ssh.keys import ClientKey
 from engine.validator.miner_client import ClientTimeouts, MinerClient, MinerNodes
-from tests.faults.nursery import Nursery
 from tests.faults.observe import (
     Baseline,
     audit_break,
@@ -37,6 +36,7 @@ from tests.faults.observe import (
     ways_in,
 )
 from tests.support.miner_subnet import NETUID, PATIENCE_S, Validator, create_subnet, ssh_login
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 LIFETIMES_S = (2, 3, 6, 10, 40)

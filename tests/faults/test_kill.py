@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.conftest import FAULTS
-from tests.faults.nursery import Nursery
 from tests.faults.storm import Storm
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = [pytest.mark.sshd, pytest.mark.fault(1, 2, 3, 10, 11)]

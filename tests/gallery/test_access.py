@@ -22,6 +22,7 @@ from engine.localnet import stand_in_node
 from engine.ssh.keys import ClientKey
 from tests.gallery.clinic import Practice, examine, repair
 from tests.support.miner_subnet import MinerSubnet, create_subnet, ssh_command
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
@@ -37,7 +38,7 @@ def node(sshd_nodes: Callable[..., NodeSshd]) -> NodeSshd:
 
 
 @pytest.fixture
-def subnet(node: NodeSshd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinerSubnet]:
+def subnet(node: NodeSshd, tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[MinerSubnet]:
     """A miner that visits its node only when it is asked, with one validator let in."""
     made = create_subnet(
         tmp_path_factory.mktemp("s"),
@@ -46,6 +47,7 @@ def subnet(node: NodeSshd, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         alerts={"node_disk_min_gb": 0.05},
         node_management={"health_check_interval": 3600},
     )
+    made.nursery = nursery
     made.start()
     made.settle()
     asyncio.run(made.discover(made.validators[0]))

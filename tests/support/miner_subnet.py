@@ -23,6 +23,7 @@ from engine.identity.wallets import OpenWallet, create_wallet
 from engine.localnet.engines import has_settled
 from engine.ssh.keys import ClientKey
 from engine.validator.miner_client import MinerClient, MinerNodes
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd, free_port
 
 NETUID = 39
@@ -59,6 +60,8 @@ class MinerSubnet:
     socket: Path
     launch: Callable[[Path, Path], Any] | None = field(default=None, repr=False)
     """Starts an engine in another way: (config, log) -> something like a Popen."""
+    nursery: Nursery | None = field(default=None, repr=False)
+    """Where engines without flags of their own are forked from; without it each is a program of its own."""
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self, *, die_at: str = "", flags: Sequence[str] = ()) -> None:
@@ -68,6 +71,9 @@ class MinerSubnet:
             command = [sys.executable, "-m", "tests.support.mortal_engine", str(self.config_path), die_at]
         if self.launch is not None and not die_at:
             self._process = self.launch(self.config_path, self.root / "engine.log")
+        elif self.nursery is not None and not flags:
+            child: Any = self.nursery.start(self.config_path, self.root / "engine.log", die_at)
+            self._process = child
         else:
             self._start_process(command)
         assert self._process is not None

@@ -34,4 +34,5 @@ def main(config_path: str, kind: str) -> None:
     asyncio.run(engine.run())
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

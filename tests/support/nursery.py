@@ -57,13 +57,13 @@ class Nursery:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+            [sys.executable, "-m", "tests.support.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
         )
         assert self._read() == "ready"
 
-    def start(self, config: Path, log: Path) -> Child:
-        """A new engine that writes its log there."""
-        return Child(int(self._ask(f"start {config} {log}")), self)
+    def start(self, config: Path, log: Path, die_at: str = "") -> Child:
+        """A new engine that writes its log there; with ``die_at`` one that kills itself at that event."""
+        return Child(int(self._ask(f"start {config} {log} {die_at}")), self)
 
     def status_of(self, pid: int) -> int | None:
         """Exit status of an engine, None while it runs."""
@@ -89,9 +89,10 @@ class Nursery:
 
 def serve() -> None:
     """The nursery's own loop: one command a line, one answer a line."""
-    import bittensor  # noqa: F401 - the engine imports it when it opens its wallet
-
     from engine.app import run_daemon  # noqa: F401
+    from engine.lean import load_sdk
+
+    load_sdk()  # as the engine does before it opens its wallet
 
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "forking with threads would not be what a fresh start is"
     print("ready", flush=True)
@@ -100,14 +101,14 @@ def serve() -> None:
         if verb == "start":
             pid = os.fork()
             if pid == 0:
-                _become_engine(Path(rest[0]), Path(rest[1]))
+                _become_engine(Path(rest[0]), Path(rest[1]), "".join(rest[2:]))
             print(pid, flush=True)
         else:
             found, status = os.waitpid(int(rest[0]), os.WNOHANG)
             print("running" if found == 0 else os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _become_engine(config: Path, log: Path) -> None:
+def _become_engine(config: Path, log: Path, die_at: str) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     status = 70
     try:
@@ -118,6 +119,11 @@ def _become_engine(config: Path, log: Path) -> None:
         from engine.app import run_daemon
         from engine.errors import BasilicaError
 
+        if die_at:
+            from tests.support.mortal_engine import main
+
+            main(str(config), die_at)
+            os._exit(0)
         try:
             status = run_daemon(config)
         except BasilicaError as error:
