@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 
+from rich.console import RenderableType
+from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.binding import BindingType
+from textual.screen import Screen
 
+from basilica_tui.painter import Painter, Written
 from basilica_tui.paths import styles_folder
 from basilica_tui.screens.setup import SetupScreen
 from basilica_tui.symbols import speaks_utf8
@@ -31,6 +35,7 @@ class SetupApp(App[bool], inherit_bindings=False):
         self.animation_level = "none"
         self.wizard = SetupScreen(setup, state_file, ascii_only=ascii_only)
         self._theme_wanted = theme
+        self._painter = Painter()
         for each in THEMES:
             self.register_theme(each)
 
@@ -42,6 +47,19 @@ class SetupApp(App[bool], inherit_bindings=False):
         """Show the wizard."""
         self.theme = self._theme_wanted
         self.push_screen(self.wizard, self._left)
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Only the cells that differ go to the terminal, as in the console."""
+        update: object = renderable
+        if isinstance(update, CompositorUpdate):
+            text = self._painter.difference(update, self.size, self.console)
+            if text == "" and self.cursor_position == self._previous_cursor_position:
+                self.post_display_hook()
+                return
+            if text is not None:
+                super()._display(screen, cast("Any", Written(text)))
+                return
+        super()._display(screen, renderable)
 
     def _left(self, is_serving: bool | None) -> None:
         self.exit(bool(is_serving))

@@ -73,7 +73,10 @@ def main() -> int:
 
 
 def _build(host: BootedHost) -> None:
-    host.shell("mount -t tmpfs tmpfs /var/lib/docker; systemctl start containerd docker", timeout_s=120)
+    host.shell(
+        "mkdir -p /var/lib/docker; mount -t tmpfs tmpfs /var/lib/docker; systemctl start containerd docker",
+        timeout_s=120,
+    )
     host.shell(
         'tar -C /base -c . | docker import --change "ENV PATH=/usr/local/bin:/usr/bin:/bin PIP_NO_INDEX=1 '
         f'PIP_FIND_LINKS=/wheels" - {base_name()} >/dev/null',

@@ -16,6 +16,7 @@ from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input
+from textual.worker import WorkerCancelled
 
 from basilica_tui.screens.setup_form import ChoiceField, TextField, steps_line
 from basilica_tui.screens.setup_output import SetupOutput
@@ -30,6 +31,9 @@ from engine.setup.state_file import save_state
 
 TALL = 20
 """Rows from which on there is room for empty lines."""
+TYPED_WITHIN_S = 2.0
+PAGE = "page"
+"""Group of the work that puts other fields up."""
 CHECK_AFTER_S = 0.5
 SAVE_AFTER_S = 0.5
 """After the last key: a setup that is killed loses no more than that."""
@@ -50,13 +54,13 @@ class SetupScreen(Screen[bool]):
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+n,f10", "next", show=False, priority=True),
-        Binding("escape,ctrl+b", "back", show=False),
+        Binding("escape,ctrl+b", "back", show=False, priority=True),
         Binding("ctrl+f", "force", show=False, priority=True),
         Binding("ctrl+o", "hosts", show=False, priority=True),
         Binding("ctrl+q,ctrl+c", "leave", show=False, priority=True),
-        Binding("enter", "enter", show=False),
-        Binding("down,tab", "app.focus_next", show=False),
-        Binding("up,shift+tab", "app.focus_previous", show=False),
+        Binding("enter", "enter", show=False, priority=True),
+        Binding("down,tab", "field(1)", show=False, priority=True),
+        Binding("up,shift+tab", "field(-1)", show=False, priority=True),
         Binding("pageup", "scroll('nav.page_up')", show=False, priority=True),
         Binding("pagedown", "scroll('nav.page_down')", show=False, priority=True),
     ]
@@ -69,6 +73,7 @@ class SetupScreen(Screen[bool]):
         self._ascii = ascii_only
         self._busy = ""
         self._blocked = False
+        self._unread: dict[str, str] = {}
         self._timer: Timer | None = None
         self._save_timer: Timer | None = None
 
@@ -92,6 +97,7 @@ class SetupScreen(Screen[bool]):
         if self.setup.phase is Phase.DEPLOY:
             self.setup = with_defaults(self.setup)
         self._blocked = False
+        self._unread.clear()
         self.query_one(SetupOutput).tell(())
         await self.query_one(SetupPage).ask(self.setup.fields, self.setup.answers, focus=focus)
         self.draw()
@@ -107,7 +113,7 @@ class SetupScreen(Screen[bool]):
         self.query_one("#setup-head", Lines).set_lines(
             steps_line(setup.number, titles, done, width, ascii_only=self._ascii)
         )
-        self.query_one(SetupPage).price(setup.answers, width - 2)
+        self.query_one(SetupPage).price(setup.answers, self._unread, width - 2)
         words = self._busy or (VALIDATOR_HELP if setup.answers.is_validator else HELP)[setup.phase]
         tone = "accent" if self._busy else "dim"
         keys = self.query_one("#setup-keys", Lines)
@@ -137,7 +143,7 @@ class SetupScreen(Screen[bool]):
         """Take it over at once; another role has other questions."""
         self._take(event.key, event.value)
         if event.key == "role":
-            self.run_worker(self.show_page(focus="role"), group="page", exclusive=True)
+            self.run_worker(self.show_page(focus="role"), group=PAGE, exclusive=True)
         if self.setup.phase is Phase.DEPLOY:
             self._preview()
 
@@ -145,8 +151,10 @@ class SetupScreen(Screen[bool]):
         try:
             answers = with_text(self.setup.answers, key, text)
         except ValueError as error:
-            self.query_one(SetupPage).refuse(str(error), self.size.width - 2)
+            self._unread[key] = str(error)
+            self.draw()
             return
+        self._unread.pop(key, None)
         if answers == self.setup.answers:
             return
         self.setup = answer(self.setup, answers)
@@ -159,17 +167,20 @@ class SetupScreen(Screen[bool]):
                 self._timer.stop()
             self._timer = self.set_timer(CHECK_AFTER_S, self._preview)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter: the next field, or the page's work."""
-        event.stop()
-        self._step()
-
-    def on_choice_field_submitted(self) -> None:
-        """The same for a choice."""
-        self._step()
-
-    def _step(self) -> None:
-        self.action_next() if self.query_one(SetupPage).is_at_end else self.focus_next()
+    async def _typed(self) -> None:
+        """What was typed before this key, in one go with it over a slow link, is an answer first."""
+        field = self.focused
+        # A field reads its keys, then its own messages; those rise through what holds it to this screen.
+        way = [] if field is None else [field, *(one for one in field.ancestors_with_self if one is not self.app)]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TYPED_WITHIN_S):
+                for pump in way or [self]:
+                    has_read = asyncio.Event()
+                    pump.call_later(has_read.set)
+                    await has_read.wait()
+                for page in [one for one in self.workers if one.group == PAGE]:
+                    with suppress(WorkerCancelled):  # by the next one
+                        await page.wait()
 
     # --- what a page shows before its work ---------------------------------------------------------------------
 
@@ -184,34 +195,54 @@ class SetupScreen(Screen[bool]):
         if phase is Phase.VERIFY:
             self._start_work(stay=True)
             return
+        mine = [
+            (QUESTIONS[key].label, text)
+            for key, text in self._problems()
+            if key in self._unread or getattr(self.setup.answers, key)
+        ]
         try:
             lines = await preview.preview(self.setup)
         except ConfigInvalid as error:
-            lines = [] if not self.setup.answers.nodes else [("bad", p) for p in error.problems or (error.message,)]
+            lines = [] if mine or not self.setup.answers.nodes else [("bad", p) for p in error.problems]
         except BasilicaError as error:
             lines = [("bad", str(error))]
+        lines = [*(("bad", f"{label}: {text}") for label, text in mine), *lines]
         if phase is self.setup.phase and not self._busy:
             self.query_one(SetupOutput).tell(lines)
 
     # --- keys -------------------------------------------------------------------------------------------------
 
-    def action_enter(self) -> None:
-        """Without a field: check again, or do the page's work."""
-        self.action_next() if self.setup.phase is not Phase.VERIFY else self._start_work(stay=True)
+    async def action_enter(self) -> None:
+        """The next field; on the last one, or without any: check again, or do the page's work."""
+        await self._typed()
+        if not self.query_one(SetupPage).is_at_end:
+            self.focus_next()
+        elif self.setup.phase is Phase.VERIFY:
+            self._start_work(stay=True)
+        else:
+            self._go_on()
 
-    def action_next(self) -> None:
+    async def action_field(self, step: int) -> None:
+        """Another field."""
+        await self._typed()
+        self.focus_next() if step > 0 else self.focus_previous()
+
+    async def action_next(self) -> None:
         """Do the page's work and go on; a check that was made is not made twice."""
+        await self._typed()
+        self._go_on()
+
+    def _go_on(self) -> None:
         if self._busy:
             return
         if self.setup.is_complete:
             self.dismiss(True)
             return
-        phase = self.setup.phase
-        mine = {key: text for key, text in problems_of(self.setup.answers).items() if key in self.setup.fields}
+        phase, mine = self.setup.phase, self._problems()
         if mine:
-            for key, text in mine.items():
+            for key, text in mine:
                 self.say(f"!! {QUESTIONS[key].label}: {text}")
-            self.query_one(SetupPage).go_to(next(iter(mine)))
+            self.query_one(SetupPage).go_to(mine[0][0])
             return
         if phase is Phase.VERIFY and not self._blocked and phase in self.setup.done:
             self.run_worker(self._advance(), group="work")
@@ -221,24 +252,33 @@ class SetupScreen(Screen[bool]):
             return
         self._start_work()
 
-    def action_force(self) -> None:
+    def _problems(self) -> list[tuple[str, str]]:
+        """Of this page's answers: key and sentence; also of what was typed and is no answer at all."""
+        found = {**problems_of(self.setup.answers), **self._unread}
+        return [one for one in found.items() if one[0] in self.setup.fields]
+
+    async def action_force(self) -> None:
         """Go on in spite of what the check says."""
+        await self._typed()
         if self.setup.phase is Phase.VERIFY and not self._busy:
             self.run_worker(self._advance(), group="work")
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         """The page before."""
+        await self._typed()
         if not self._busy and self.setup.phase is not ORDER[0]:
             self.setup = go_back(self.setup)
             self.run_worker(self.show_page(), group="work")
 
-    def action_hosts(self) -> None:
+    async def action_hosts(self) -> None:
         """Hosts of the operator's SSH configuration as nodes."""
+        await self._typed()
+        if "nodes" in self.setup.fields:
+            self._add_hosts(Path.home() / ".ssh/config")
+
+    def _add_hosts(self, file: Path) -> None:
         from engine.setup.nodes import parse_ssh_config
 
-        if "nodes" not in self.setup.fields:
-            return
-        file = Path("~/.ssh/config").expanduser()
         try:
             entries = parse_ssh_config(file.read_text("utf-8", "replace"), username=self.setup.answers.node_user)
         except OSError as error:
@@ -252,8 +292,9 @@ class SetupScreen(Screen[bool]):
         """Look back in the output."""
         self.query_one(SetupOutput).perform(binding_id)
 
-    def action_leave(self) -> None:
+    async def action_leave(self) -> None:
         """Keep the answers and go."""
+        await self._typed()
         self._save()
         self.dismiss(self.setup.is_complete)
 

@@ -14,21 +14,27 @@ from textual.widgets import Input
 
 from basilica_tui.format import Line
 from basilica_tui.widgets.lines import Lines
+from basilica_tui.widgets.own_keys import OwnKeys
 from engine.setup.questions import Question
 
 LABEL_WIDTH = 16
 
 
-class TextField(Input):
+class TextField(OwnKeys, Input):
     """One line of text, without a frame; several pasted lines become one, separated by commas."""
 
-    def __init__(self, key: str, value: str, empty: str = "") -> None:
-        """``empty`` is shown where nothing is typed: what that means."""
+    def __init__(self, key: str, value: str, empty: str = "", *, is_default: bool = False) -> None:
+        """``empty`` is shown where nothing is typed: what that means. Typing replaces a default whole."""
+        self._given = value
         super().__init__(
-            value, placeholder=empty, id=f"field-{key}", classes="setup-field", select_on_focus=False, compact=True
+            value, placeholder=empty, id=f"field-{key}", classes="setup-field", select_on_focus=is_default, compact=True
         )
         self.cursor_blink = False
         self.key = key
+
+    def on_blur(self) -> None:
+        """Once somebody has typed it is theirs, and coming back must not put all of it at the mercy of one key."""
+        self.select_on_focus = self.select_on_focus and self.value == self._given
 
     def _on_paste(self, event: events.Paste) -> None:
         text = ", ".join(line.strip() for line in event.text.splitlines() if line.strip())
@@ -37,13 +43,12 @@ class TextField(Input):
         event.prevent_default()
 
 
-class ChoiceField(Lines, can_focus=True):
+class ChoiceField(OwnKeys, Lines, can_focus=True):
     """One of a few words; left and right, or the first letter, choose."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "turn(-1)", show=False),
         Binding("right,space", "turn(1)", show=False),
-        Binding("enter", "done", show=False),
     ]
 
     class Changed(Message):
@@ -53,9 +58,6 @@ class ChoiceField(Lines, can_focus=True):
             super().__init__()
             self.key, self.value = key, value
 
-    class Submitted(Message):
-        """Enter was pressed on it."""
-
     def __init__(self, key: str, value: str, choices: Sequence[str]) -> None:
         super().__init__(1, id=f"field-{key}", classes="setup-field")
         self.key, self.value, self._choices = key, value, tuple(choices)
@@ -64,12 +66,9 @@ class ChoiceField(Lines, can_focus=True):
         """Show the choices."""
         self._draw()
 
-    def on_focus(self) -> None:
-        """The present choice is marked."""
-        self._draw()
-
-    def on_blur(self) -> None:
-        """No longer."""
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """The present choice is marked while the cursor is here."""
+        super().watch_has_focus(has_focus)
         self._draw()
 
     def on_key(self, event: events.Key) -> None:
@@ -83,10 +82,6 @@ class ChoiceField(Lines, can_focus=True):
         """The next or the former choice."""
         index = self._choices.index(self.value) if self.value in self._choices else 0
         self._choose(self._choices[(index + step) % len(self._choices)])
-
-    def action_done(self) -> None:
-        """On to the next field."""
-        self.post_message(self.Submitted())
 
     def _choose(self, value: str) -> None:
         self.value = value
@@ -118,15 +113,15 @@ class Row(Horizontal):
         yield self._field
 
 
-def rows_of(questions: Sequence[Question], values: Mapping[str, object]) -> list[Row]:
+def rows_of(questions: Sequence[Question], values: Mapping[str, object], defaults: Mapping[str, object]) -> list[Row]:
     """The rows of a page."""
     rows = []
     for question in questions:
-        value = _text(values[question.key])
+        value, is_default = _text(values[question.key]), values[question.key] == defaults[question.key]
         field = (
             ChoiceField(question.key, value, question.choices)
             if question.choices
-            else TextField(question.key, value, question.empty)
+            else TextField(question.key, value, question.empty, is_default=is_default)
         )
         rows.append(Row(question.label, field))
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from textual.app import ComposeResult
@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from basilica_tui.screens.setup_form import ChoiceField, TextField, rows_of
 from basilica_tui.text import clean, wrap
 from basilica_tui.widgets.lines import Lines
-from engine.setup.answers import Answers
+from engine.setup.answers import Answers, defaults_of
 from engine.setup.questions import QUESTIONS, problems_of
 
 PRICE_ROWS = 2
@@ -41,7 +41,7 @@ class SetupPage(Vertical):
         """Fields for these keys instead of the former ones; the named or the first one gets the focus."""
         form = self.query_one("#setup-form", Vertical)
         await form.remove_children()
-        rows = rows_of([QUESTIONS[key] for key in keys], asdict(answers))
+        rows = rows_of([QUESTIONS[key] for key in keys], asdict(answers), asdict(defaults_of(answers.role)))
         await form.mount(*rows)
         form.display = bool(rows)
         if rows:
@@ -53,17 +53,10 @@ class SetupPage(Vertical):
         """Focus a field."""
         self.query_one(f"#field-{key}").focus()
 
-    def price(self, answers: Answers, width: int) -> None:
-        """What is wrong with the present field, or what a mistake in it would cost."""
+    def price(self, answers: Answers, unread: Mapping[str, str], width: int) -> None:
+        """What is wrong with the present field, or what a mistake in it would cost. ``unread``: what is no answer."""
         key = self.key
-        problem = problems_of(answers).get(key, "") if key and getattr(answers, key) else ""
-        text = problem or (QUESTIONS[key].price if key else "")
-        self._show(text, "bad" if problem else "dim", width)
-
-    def refuse(self, words: str, width: int) -> None:
-        """What was typed is no answer at all."""
-        self._show(words, "bad", width)
-
-    def _show(self, text: str, tone: str, width: int) -> None:
+        problem = unread.get(key) or (problems_of(answers).get(key, "") if key and getattr(answers, key) else "")
+        text, tone = problem or (QUESTIONS[key].price if key else ""), "bad" if problem else "dim"
         lines = wrap(clean(text), width)[:PRICE_ROWS]
         self.query_one("#setup-price", Lines).set_lines([((f" {line}", tone),) for line in lines])

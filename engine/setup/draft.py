@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
+
 from engine.config.commented import render_commented
 from engine.config.common import EngineConfig, HealthConfig, MetricsConfig, PrometheusConfig
 from engine.config.miner import (
@@ -16,6 +18,7 @@ from engine.config.miner import (
     ValidatorAssignmentConfig,
     ValidatorCommsConfig,
 )
+from engine.config.problems import sentences
 from engine.config.validator import (
     ApiConfig,
     EmissionConfig,
@@ -26,6 +29,7 @@ from engine.config.validator import (
     ValidatorDatabaseConfig,
     ValidatorSshConfig,
 )
+from engine.errors import ConfigInvalid
 from engine.setup.answers import Answers
 
 _NOTES = {
@@ -48,8 +52,12 @@ _VALIDATOR_NOTES = {
 
 
 def draft_config(answers: Answers) -> MinerConfig | ValidatorConfig:
-    """The configuration that the answers mean. Raises ConfigInvalid for nodes or shares that cannot be read."""
-    return draft_validator(answers) if answers.is_validator else draft_miner(answers)
+    """The configuration that the answers mean. Raises ConfigInvalid for whatever cannot be one, half typed or wrong."""
+    try:
+        return draft_validator(answers) if answers.is_validator else draft_miner(answers)
+    except ValidationError as error:
+        problems = sentences(error, lambda _: "these answers")
+        raise ConfigInvalid(problems[0], problems=problems) from error
 
 
 def draft_miner(answers: Answers) -> MinerConfig:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 
 from basilica_tui import setup_opening
@@ -324,6 +325,66 @@ async def test_hosts_of_the_ssh_configuration_become_nodes(tmp_path: Path, monke
         await pilot.pause()
         assert screen.setup.answers.nodes == "root@10.0.0.1:22"
         assert [e.text for e in screen.setup.answers.entries()] == ["root@10.0.0.1:22"]
+
+
+async def test_what_is_typed_in_one_go_reaches_its_own_field(tmp_path: Path) -> None:
+    """A slow link brings text, tab, text and ctrl+n in one piece: each text lands in its field, the last one too.
+
+    The first text replaces the default whole; after that, coming back and typing adds to it.
+    """
+    answers = Answers(directory=str(tmp_path / "b"))
+    app = SetupApp(Setup(answers), tmp_path / "setup.json")
+    async with app.run_test(size=SIZE) as pilot:
+        screen = app.wizard
+        await until(pilot, lambda: getattr(screen.focused, "key", "") == "role", "the page")
+        typed = [
+            "tab",
+            *"/a",
+            "tab",
+            *"mine",
+            "enter",
+            *"hot",
+            "down",
+            "tab",
+            *"10.0.0.1",
+            "up",
+            "up",
+            "up",
+            *"2",
+            "ctrl+n",
+        ]
+        for key in typed:
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: screen.setup.answers.wallet_name == "mine2", "the last letter")
+        found = screen.setup.answers
+        assert (found.wallet_path, found.hotkey_name, found.nodes) == ("/a", "hot", "10.0.0.1")
+        assert found.role == "miner"
+
+
+@pytest.mark.parametrize(
+    ("role", "key", "text", "said"),
+    [
+        ("miner", "port", "70000", "1 to 65535"), ("miner", "port", "x", "number"),
+        ("miner", "min_stake", "-3", "number"), ("miner", "external_ip", "my.host", "IP address"),
+        ("validator", "shares", "A100=5", "sum to 5"), ("validator", "burn", "nan", "number"),
+        ("validator", "burn", "400", "0 to 100"), ("validator", "api", "x", "HOST:PORT"),
+    ],
+)  # fmt: skip
+async def test_nonsense_is_said_at_its_field_and_goes_nowhere(
+    tmp_path: Path, role: str, key: str, text: str, said: str
+) -> None:
+    """Each wrong value is named beside its field, the page stays, and the wizard lives."""
+    app = SetupApp(Setup(unreal(role), Phase.CONFIG), tmp_path / "setup.json")
+    async with app.run_test(size=SIZE) as pilot:
+        screen = app.wizard
+        await until(pilot, lambda: getattr(screen.focused, "key", "") == "network", "the page")
+        await Typist(pilot, screen).to(key)
+        await pilot.press("ctrl+u", *(character if character != " " else "space" for character in text))
+        await until(pilot, lambda: said in text_of(screen), said)
+        await pilot.pause(0.7)
+        await pilot.press("ctrl+n")
+        await pilot.pause()
+        assert screen.setup.phase is Phase.CONFIG
 
 
 async def test_a_page_that_is_opened_first_is_shown_as_far_as_there_is_room(tmp_path: Path) -> None:

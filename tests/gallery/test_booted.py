@@ -243,7 +243,6 @@ LEFT_BY = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 
 def test_the_deployed_miner_is_stopped_for_good(host: BootedHost) -> None:
     """It starts at the next boot: the fix disables it; it runs and holds the port: it is stopped and stays stopped."""
-    host.shell(f"systemctl disable --now {UNIT} 2>/dev/null || true")
     start_old_miner(host)
     host.shell("systemctl stop basilica-miner")
     found = result(doctor(host, "--scope", "host"), "host.old_miner")
@@ -260,7 +259,7 @@ def test_the_deployed_miner_is_taken_over(host: BootedHost) -> None:
 
     Nothing is lost: ids and key of the nodes, its own file, the configuration of before, keys that it left on a node.
     """
-    host.shell(f"systemctl disable --now {UNIT} 2>/dev/null || true; cp {CONFIG} /root/before.toml")
+    host.shell(f"cp {CONFIG} /root/before.toml")
     port = start_old_miner(host)
     host.shell(f"echo 'ssh-ed25519 {LEFT_KEY} validator-{LEFT_BY}' >>/home/gpu/.ssh/authorized_keys")
     before = doctor(host, "--scope", "host")
@@ -284,12 +283,11 @@ def test_the_deployed_miner_is_taken_over(host: BootedHost) -> None:
     assert "gpu" in text
     host.shell(f"cmp {CONFIG}.before-take-over /root/before.toml; ls {CONFIG}.bak-*")
     host.shell("cmp /opt/basilica/config/miner.toml /root/old.toml")
-    assert "host.take_over" in host.shell("cat /opt/basilica/data/* /home/miner/basilica/data/*")
+    host.shell("grep -q host.take_over /opt/basilica/data/*.jsonl /home/miner/basilica/data/*.jsonl")
     left = result(doctor(host, "--scope", "node"), "node.leftovers")
     assert (left["cause"], left["fixes"]) == ("keys", ["node.remove_leftovers"])
     assert LEFT_KEY in host.shell("cat /home/gpu/.ssh/authorized_keys")
-
-    host.shell(f"systemctl disable --now {UNIT}; cp -p {CONFIG}.before-take-over {CONFIG}")
+    host.shell(f"cp -p {CONFIG}.before-take-over {CONFIG}")
 
 
 def test_a_take_over_that_fails_is_taken_back(host: BootedHost) -> None:
@@ -336,6 +334,7 @@ def start_old_miner(host: BootedHost) -> int:
 
     port = int(tomllib.loads((host.root / CONFIG.lstrip("/")).read_text())["validator_comms"]["port"])
     python = str(Path(sys.executable).resolve())
+    host.shell(f"systemctl disable --now {UNIT} basilica-miner 2>/dev/null || true")
     host.shell(OLD_MINER.format(port=port, python=python, home=sys.base_prefix))
     host.until(f"ss -ltn | grep -q ':{port} '", "the deployed miner listens")
     return port

@@ -309,6 +309,23 @@ def test_a_validator_s_file_is_commented_and_loads(tmp_path: Path) -> None:
         assert lines[index - 1].startswith("# ")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"port": 70000}, {"port": 0}, {"node_user": ""}, {"network": "x" * 5000}, {"name": ""}, {"health_port": 0},
+        {"role": "validator", "api": ""}, {"role": "validator", "burn": 1e9}, {"role": "validator", "shares": "x"},
+        {"role": "validator", "burn_uid": 70000}, {"wallet_name": ""}, {"hotkey_name": ""}, {"metrics_port": 1 << 40},
+    ],
+)  # fmt: skip
+def test_what_is_half_typed_is_a_configuration_or_a_sentence(change: dict[str, object]) -> None:
+    """A page looks at answers after every key: none of them may end it."""
+    answers = replace(GOOD, **change)  # type: ignore[arg-type]  # fields of Answers
+    try:
+        assert draft_text(answers)
+    except ConfigInvalid as error:
+        assert error.problems or error.message
+
+
 def test_answers_come_from_plain_values() -> None:
     """Whole numbers are taken for TAO; lists of nodes are joined."""
     answers = answers_of({"min_stake": 5, "nodes": ["a", "b"]})
