@@ -34,7 +34,7 @@ def chosen_way(context: typer.Context, socket: Path | None) -> Way:
         return cli_ways.ssh_way(str(given["ssh"]), socket)
     if given.get("engine") is not None:
         return cli_ways.named_way(str(given["engine"]))
-    return Way("", find_socket(socket, None), connect_to_engine)
+    return Way("", find_socket(socket, given.get("config")), connect_to_engine)
 
 
 def here_only(context: typer.Context) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from engine.deployment.install import ServiceChoice
+from engine.deployment.install import ServiceChoice, handed_over
 from engine.deployment.steps import MakeDirectory, Plan, RunCommand, Step, WriteFile
 
 IMAGE = "basilica-tui"
@@ -42,6 +42,12 @@ services:
     cap_drop: [ALL]
     security_opt: ["no-new-privileges:true"]
     stop_grace_period: 30s
+    healthcheck:  # as the image's own, of the engine that this configuration names
+      test: ["CMD", "basilica-tui", "--config", {_text(str(needs.config))}, "show", "services"]
+      interval: 30s
+      timeout: 10s
+      start_period: 60s
+      retries: 3
     environment:
       RUNTIME_DIRECTORY: {_text(f"/run/basilica/{needs.name}")}
     tmpfs:
@@ -58,7 +64,9 @@ services:
 def plan_compose(choice: ServiceChoice, directory: Path, *, version: str, owner: tuple[int, int]) -> Plan:
     """Write the file and start it. The image is built from a checkout, which the note says."""
     file = directory / "compose.yaml"
-    steps: list[Step] = [MakeDirectory(need.path) for need in choice.needs.writable if not need.path.exists()]
+    missing = [need.path for need in choice.needs.writable if not need.path.exists()]
+    steps: list[Step] = [MakeDirectory(path, choice.run_as) for path in missing]
+    steps += handed_over(choice)
     steps.append(WriteFile(file, compose_text(choice, version=version, owner=owner)))
     if choice.start:
         steps.append(RunCommand(("docker", "compose", "-f", str(file), "up", "--detach")))

@@ -62,7 +62,7 @@ def plan_install(choice: ServiceChoice, *, has_systemd: bool) -> Plan:
         for need in choice.needs.writable
         if not need.path.exists()
     ]
-    steps += [ChangeOwner(need.path, choice.run_as) for need in _closed(choice) if not _is_guarded(need)]
+    steps += handed_over(choice)
     steps.append(WriteFile(choice.units / UNIT, unit_text(for_user=choice.for_user)))
     steps.append(WriteFile(choice.drop_in, drop_in_text(choice)))
     if has_systemd:
@@ -107,6 +107,11 @@ def drop_in_text(choice: ServiceChoice) -> str:
         if choice.needs.has_low_port:
             lines += ["CapabilityBoundingSet=CAP_NET_BIND_SERVICE", "AmbientCapabilities=CAP_NET_BIND_SERVICE"]
     return "\n".join(lines) + "\n"
+
+
+def handed_over(choice: ServiceChoice) -> list[ChangeOwner]:
+    """Steps that give the service's user what it may not use yet; whose a hotkey is, a person decides."""
+    return [ChangeOwner(need.path, choice.run_as) for need in _closed(choice) if not _is_guarded(need)]
 
 
 def program_paths() -> tuple[Path, ...]:

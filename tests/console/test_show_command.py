@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -57,3 +58,17 @@ async def test_mistakes_are_sentences(tmp_path: Path, words: tuple[str, ...], se
     assert status in {1, 2}
     assert out == ""
     assert sentence in err and "Traceback" not in err
+
+
+def test_the_configuration_before_the_verb_names_the_engine(tmp_path: Path) -> None:
+    """``--config FILE show`` asks at the socket that this file names, not at whatever runs here."""
+    config = tmp_path / "miner.toml"
+    socket = tmp_path / "elsewhere.sock"
+    config.write_text(f'[engine]\nsocket = "{socket}"\n[node_management]\n[ssh_session]\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "basilica_tui", "--config", str(config), "show", "services"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "no engine is running here" not in done.stderr
+    assert str(tmp_path) in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 from dataclasses import replace
@@ -19,13 +20,14 @@ from engine.config.miner import (
 from engine.config.validator import ValidatorConfig, ValidatorDatabaseConfig
 from engine.deployment import apply_plan, hidden_by, look_at_service, needs_of, parse_unit, plan_install, plan_uninstall
 from engine.deployment.access import barred
+from engine.deployment.compose import compose_text, plan_compose
 from engine.deployment.files import UNIT, deploy_folder, unit_text
 from engine.deployment.hiding import HOMES, is_below
 from engine.deployment.install import DROP_IN, ServiceChoice, drop_in_text
 from engine.deployment.needs import EngineNeeds, Need
 from engine.deployment.settings import quote, quote_path
 from engine.deployment.status import other_instances
-from engine.deployment.steps import ChangeOwner
+from engine.deployment.steps import ChangeOwner, MakeDirectory
 from engine.diagnostics import look_service
 from engine.diagnostics.model import Verdict
 from engine.diagnostics.patient import patient_of
@@ -115,6 +117,19 @@ def test_a_key_in_somebodys_ssh_directory_stays_read_only() -> None:
     unit = parse_unit(drop_in_text(choice(miner())))
     assert Path("/root/.ssh") not in unit.paths("BindPaths", "BindReadOnlyPaths", "ReadWritePaths")
     assert any("keys rotate" in note for note in plan.notes)
+
+
+def test_a_compose_file_asks_the_engine_of_its_own_configuration(tmp_path: Path) -> None:
+    """Its health check names the configuration, so a socket that this one puts elsewhere is found; what is made belongs
+    to the wallet's owner; what the engine only reads is mounted read-only."""
+    needs = needs_of(MinerConfig(), tmp_path / "config/miner.toml", working_directory=tmp_path)
+    choice = ServiceChoice(needs, False, tmp_path, "somebody")
+    plan = plan_compose(choice, tmp_path / "compose", version="1", owner=(7, 8))
+    text = compose_text(choice, version="1", owner=(7, 8))
+    config = json.dumps(str(tmp_path / "config/miner.toml"))
+    assert f'test: ["CMD", "basilica-tui", "--config", {config}, "show", "services"]' in text
+    assert {step.owner for step in plan.steps if isinstance(step, MakeDirectory)} == {"somebody"}
+    assert any(str(needs.hotkey) in line and "read_only: true" in line for line in text.splitlines())
 
 
 def test_a_port_below_1024_gets_its_one_capability() -> None:
