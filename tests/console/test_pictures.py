@@ -16,7 +16,7 @@ from basilica_tui.themes import THEMES as THEMES_THERE
 from basilica_tui.themes import TONES
 from tests.console.conftest import MakeApp, make_engine
 from tests.console.frames import Frame, contrast, frame_of, pairs, written
-from tests.console.screen import rest
+from tests.console.screen import rest, settle
 from tests.console.world import NOW, node_id
 
 PICTURES = Path(__file__).parent / "pictures"
@@ -54,11 +54,11 @@ async def _go(pilot: Pilot[int], keys: str) -> None:
     assert isinstance(app, ConsoleApp)
     if keys.startswith(":"):
         app.run_command(keys[1:])
-    else:
-        for key in keys.split():
-            await pilot.press(key)
-            await rest(pilot)
-    await rest(pilot)
+        await rest(pilot)
+        return
+    for key in keys.split():
+        await pilot.press(key)
+        await rest(pilot)
 
 
 async def _home(pilot: Pilot[int]) -> None:
@@ -70,7 +70,7 @@ async def _home(pilot: Pilot[int]) -> None:
     while len(app.screen_stack) > 2:
         app.pop_screen()
     await pilot.press("1")
-    await rest(pilot)
+    await settle(pilot)
 
 
 async def _frames(app: ConsoleApp, size: tuple[int, int], screens: dict[str, str]) -> dict[str, Frame]:
