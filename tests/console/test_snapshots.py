@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from basilica_tui.themes import THEME_NAMES
 from tests.console.conftest import MakeApp, make_engine
-from tests.console.screen import settle, text_of
+from tests.console.screen import rest, settle, text_of
 
 SnapCompare = Callable[..., bool]
 SIZES = [(80, 24), (120, 40)]
@@ -21,6 +21,7 @@ def _pressing(*keys: str) -> Callable[[Pilot[int]], object]:
         for key in keys:
             await pilot.press(key)
             await settle(pilot)
+        await rest(pilot)
 
     return prepare
 
