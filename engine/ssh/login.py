@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import logging
+import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,6 +30,14 @@ _HOST_KEY_ALGORITHMS = {
     "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
     "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
 }
+
+
+def say_who_we_are() -> None:
+    """asyncssh asks for our own name, which a user without an entry in passwd, such as a container's, does not have."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # which of them, the Python decides
+        os.environ["LOGNAME"] = f"uid{os.getuid()}"
 
 
 class _Client(asyncssh.SSHClient):
@@ -86,6 +96,7 @@ async def open_connection(
     A host key seen for the first time is pinned, and ``on_pinned`` told its fingerprint, once the node has proved
     that it holds the key, whether or not the login then succeeds.
     """
+    say_who_we_are()
     client = _Client(target, host_keys)
     try:
         preferred = host_keys.pinned_algorithm(target)

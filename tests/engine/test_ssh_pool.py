@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pwd
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -309,3 +310,19 @@ async def test_close_ends_connections_and_refuses_more(sshd_node: NodeSshd, pool
                 await task
     with pytest.raises(SshFailure, match="shutting down"):
         await pool.run(sshd_node.target, "true")
+
+
+async def test_a_user_without_a_name_logs_in_too(
+    sshd_node: NodeSshd, pools: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container runs under a number that stands in no passwd, and has no variable that says who it is."""
+
+    def nobody(_: int) -> object:
+        raise KeyError("getpwuid(): uid not found")
+
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, "")  # so that it is as before afterwards
+        monkeypatch.delenv(variable)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    pools.known_to(sshd_node)
+    assert (await pools.make().run(sshd_node.target, "echo in")).stdout == b"in\n"
