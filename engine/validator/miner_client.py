@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ ATTEMPTS = 3
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 10.0
 """As a deployed validator retries its authentication (protocol.md §3)."""
+SAME_BYTES_S = 25.0
+"""So long the same bytes are sent again; a miner of this project repeats an accepted answer for 30 s."""
 LONGEST_TOKEN = 1024
 LONGEST_ANSWER_BYTES = 1024 * 1024
 
@@ -136,10 +139,16 @@ class MinerClient:
     async def _authenticate(
         self, channel: grpc.aio.Channel, dialect: Dialect, public_key_line: str
     ) -> tuple[AuthAnswer, float]:
-        body = convert.write_auth_call(self._auth_call(dialect, public_key_line))
         method: _Unary = channel.unary_unary(f"/{SERVICES[dialect]}/AuthenticateValidator")
+        body, made_at = b"", -math.inf
 
         async def call() -> bytes:
+            nonlocal body, made_at
+            # The same bytes: a miner that accepted them and whose answer was lost gives the same answer again. Later
+            # it takes them for a replay, so an attempt that comes late is a new request.
+            if self._clock.monotonic() - made_at > SAME_BYTES_S:
+                body = convert.write_auth_call(self._auth_call(dialect, public_key_line))
+                made_at = self._clock.monotonic()
             return await self._called(channel, method(body, timeout=self._timeouts.authenticate_s))
 
         retrying = AsyncRetrying(
@@ -149,7 +158,6 @@ class MinerClient:
             sleep=self._clock.sleep,
             reraise=True,
         )
-        # The same bytes each time: a miner that accepted them and whose answer was lost gives the same answer again.
         data: bytes = await retrying(call)
         try:
             answer = convert.read_auth_answer(dialect, data)

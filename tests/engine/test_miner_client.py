@@ -27,10 +27,14 @@ NODE_ID = NODE.node_id
 
 
 class NoWait(SystemClock):
-    """Real time that remembers sleeps instead of sleeping."""
+    """Real time that remembers sleeps instead of sleeping; each may take ``late_s``, as this clock tells it."""
 
-    def __init__(self) -> None:
+    def __init__(self, late_s: float = 0.0) -> None:
         self.slept: list[float] = []
+        self._late_s = late_s
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._late_s * len(self.slept)
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -167,6 +171,17 @@ async def test_retries_resend_the_same_bytes() -> None:
     sent = [r.SerializeToString() for r in miner.requests if isinstance(r, pb.ValidatorAuthRequest)]
     assert len(sent) == 3 and len(set(sent)) == 1
     assert clock.slept == [0.5, 1.0]
+
+
+async def test_a_late_retry_is_a_new_request() -> None:
+    """What a miner would take for a replay is signed anew, with a nonce and a time of its own."""
+    miner, clock = Miner(), NoWait(late_s=14.0)
+    miner.failures = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAVAILABLE]
+    async with served(miner) as port:
+        answer = await client(port, dialect="A", clock=clock).discover(ed25519_line())
+    assert len(answer.nodes) == 1
+    nonces = [request.nonce for request in miner.requests if isinstance(request, pb.ValidatorAuthRequest)]
+    assert [nonces.index(nonce) for nonce in nonces] == [0, 0, 2]
 
 
 async def test_gives_up_after_three_attempts() -> None:
