@@ -22,9 +22,9 @@ from engine.localnet.pace import Pace
 from engine.localnet.subnet import Subnet
 
 _RETRY_S = 0.5
-_GRACE_S = 20.0
+_GRACE_S = 60.0
 """A loaded machine gets so much longer while a part of the cycle was not seen yet."""
-_CAST_GRACE_S = 90.0
+_CAST_GRACE_S = 240.0
 """Nodes that come and go, or answer slowly, need several rounds to be caught."""
 
 

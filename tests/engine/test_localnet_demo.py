@@ -108,6 +108,7 @@ async def test_the_real_demo_sees_the_whole_cycle(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(500)
 async def test_nodes_that_are_not_what_they_promise_are_caught(tmp_path: Path) -> None:
     """Liar, twins, the one that comes and goes and the slow one are caught by miner and validator; honest ones pass."""
     result = await run_headless(5.0, tmp_path, nodes=1, cast=PARTS, validators=1)
