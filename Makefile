@@ -20,7 +20,7 @@ test: venv packages  ## everything: real sshd, PostgreSQL, tmux, snapshots, whee
 packages:
 	@.ci/install-packages
 
-check: venv  ## format, lint, types, import rules, unit tests: well under a minute
+check: venv  ## format, lint, types, import rules, unit tests: a minute or two
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
