@@ -79,6 +79,26 @@ class Typist:
         raise AssertionError(f"no field {key}")
 
 
+async def from_check_to_serving(pilot: Pilot[bool], hands: Typist, *, preview: str) -> None:
+    """The pages after the configuration, as every role has them; ``preview`` stands in what is to be written."""
+    screen = hands.screen
+    await until(pilot, lambda: screen.setup.phase is Phase.VERIFY, "the configuration")
+    await until(pilot, lambda: Phase.VERIFY in screen.setup.done and not screen._busy, "the check")
+    await hands.press("ctrl+n")
+    await until(pilot, lambda: screen.setup.phase is Phase.INSTALL, "the check's end")
+    await until(pilot, lambda: preview in told_by(screen), "the preview")
+    await hands.press("ctrl+n")
+    await until(pilot, lambda: screen.setup.phase is Phase.DEPLOY, "the files")
+    await until(pilot, lambda: getattr(screen.focused, "key", "") == "service", "the choice")
+    if screen.setup.answers.service != "background":
+        await hands.press("b")
+    await hands.press("ctrl+n")
+    await until(pilot, lambda: screen.setup.phase is Phase.START, "the service")
+    await hands.press("ctrl+n")
+    await until(pilot, lambda: screen.setup.is_complete, "the engine")
+    assert await is_serving(screen.setup.answers)
+
+
 @pytest.mark.timeout(400)
 async def test_a_serving_engine_in_sixty_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From an empty directory at 80x24: at most 60 key presses beyond the values themselves."""
@@ -101,21 +121,7 @@ async def test_a_serving_engine_in_sixty_keys(tmp_path: Path, monkeypatch: pytes
                 await hands.to(key)
                 await hands.value(str(getattr(wanted, key)))
             await hands.press("ctrl+n")
-            await until(pilot, lambda: screen.setup.phase is Phase.VERIFY, "the configuration")
-            await until(pilot, lambda: Phase.VERIFY in screen.setup.done and not screen._busy, "the check")
-            await hands.press("ctrl+n")
-            await until(pilot, lambda: screen.setup.phase is Phase.INSTALL, "the check's end")
-            await until(pilot, lambda: "[bittensor]" in told_by(screen), "the preview")
-            await hands.press("ctrl+n")
-            await until(pilot, lambda: screen.setup.phase is Phase.DEPLOY, "the files")
-            await until(pilot, lambda: getattr(screen.focused, "key", "") == "service", "the choice")
-            if screen.setup.answers.service != "background":
-                await hands.press("b")
-            await hands.press("ctrl+n")
-            await until(pilot, lambda: screen.setup.phase is Phase.START, "the service")
-            await hands.press("ctrl+n")
-            await until(pilot, lambda: screen.setup.is_complete, "the engine")
-            assert await is_serving(screen.setup.answers)
+            await from_check_to_serving(pilot, hands, preview="[bittensor]")
             await hands.press("ctrl+n")
         assert app.return_value is True
         assert hands.pressed <= 60
@@ -151,21 +157,7 @@ async def test_a_serving_validator_in_sixty_keys(tmp_path: Path, monkeypatch: py
                 await hands.to(key)
                 await hands.value(str(getattr(wanted, key)))
             await hands.press("ctrl+n")
-            await until(pilot, lambda: screen.setup.phase is Phase.VERIFY, "the configuration")
-            await until(pilot, lambda: Phase.VERIFY in screen.setup.done and not screen._busy, "the check")
-            await hands.press("ctrl+n")
-            await until(pilot, lambda: screen.setup.phase is Phase.INSTALL, "the check's end")
-            await until(pilot, lambda: "[emission" in told_by(screen), "the preview")
-            await hands.press("ctrl+n")
-            await until(pilot, lambda: screen.setup.phase is Phase.DEPLOY, "the files")
-            await until(pilot, lambda: getattr(screen.focused, "key", "") == "service", "the choice")
-            if screen.setup.answers.service != "background":
-                await hands.press("b")
-            await hands.press("ctrl+n")
-            await until(pilot, lambda: screen.setup.phase is Phase.START, "the service")
-            await hands.press("ctrl+n")
-            await until(pilot, lambda: screen.setup.is_complete, "the engine")
-            assert await is_serving(screen.setup.answers)
+            await from_check_to_serving(pilot, hands, preview="[emission")
         assert hands.pressed <= 60
 
 
