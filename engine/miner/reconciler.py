@@ -27,6 +27,7 @@ from engine.miner.grant_files import Placement, PlacementBook
 from engine.miner.grants import expiry_second, needs_work, next_change_at
 from engine.miner.key_files import Order, Written, write
 from engine.miner.live_sessions import LiveSessions
+from engine.miner.patience import Patience
 from engine.ssh.authorized_keys import WantedKey
 from engine.ssh.canary import canary_ids
 from engine.ssh.capability import Deadline, deadlines
@@ -37,8 +38,13 @@ from engine.store.grants import GrantRepository
 from engine.store.records import Grant
 
 CONCURRENT_NODES = 64
+"""In the calls of others; as many again in the background, so that neither waits for the other's nodes."""
+ENROLMENT_DEADLINES = 6
+"""A visit in the background may get to know a node for this many node deadlines; a call of a validator may not."""
 AUDIT_EVERY = 10
 """A node without work is read at every so many intervals."""
+STALE_ROWS_S = 1.0
+"""Rows are read again after an enrolment that took longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ class _Work:
     lock: asyncio.Lock
     backoff: Backoff
     audited_at: float | None = None
+    is_visited: bool = False
+    """Whether a visit in the background is under way or waits for its turn."""
 
 
 class Reconciler:
@@ -122,6 +130,7 @@ class Reconciler:
         self._work: dict[str, _Work] = {}
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(CONCURRENT_NODES)
+        self._background_slots = asyncio.Semaphore(CONCURRENT_NODES)
 
     def manage(self, targets: Iterable[NodeTarget]) -> None:
         """Nodes whose files may hold our keys: configured ones, and removed ones until they are clean."""
@@ -173,20 +182,40 @@ class Reconciler:
                 pass
 
     async def run(self) -> None:
-        """Look for unfinished work at each interval, at each expiry, and when woken; audit idle nodes."""
-        while True:
-            await self.sweep()
-            await self._wait_for_work()
+        """Look for unfinished work at each interval, at each expiry, and when woken; audit idle nodes.
+
+        A node that is slow to get to know is visited on while the others' turns go on.
+        """
+        async with asyncio.TaskGroup() as visits:
+            while True:
+                due = [node_id for node_id in await self._due() if not self._work[node_id].is_visited]
+                started = [visits.create_task(self._visit(node_id, self._work[node_id])) for node_id in due]
+                if started:
+                    _, slow = await asyncio.wait(started, timeout=self._node_deadline_s)
+                    for task in slow:
+                        task.add_done_callback(lambda _: self.wake())  # its rows may have changed under it
+                await self._wait_for_work()
 
     async def sweep(self) -> None:
         """Reconcile every node that has work due now, all at once within their deadlines."""
+        await self.reconcile_many(await self._due())
+
+    async def _visit(self, node_id: str, work: _Work) -> None:
+        work.is_visited = True
+        try:
+            async with self._background_slots:
+                if node_id in self._targets:  # else it was forgotten while it waited for its turn
+                    await self.reconcile(node_id, enrolment_deadlines=ENROLMENT_DEADLINES)
+        finally:
+            work.is_visited = False
+
+    async def _due(self) -> list[str]:
         now = self._clock.now()
         rows = await self._grants.open()
         by_node: dict[str, list[Grant]] = {node_id: [] for node_id in self._targets}
         for grant in rows:
             by_node.setdefault(grant.node_id, []).append(grant)
-        due = [node_id for node_id, grants in by_node.items() if self._is_due(node_id, grants, now)]
-        await self.reconcile_many(due)
+        return [node_id for node_id, grants in by_node.items() if self._is_due(node_id, grants, now)]
 
     async def reconcile_many(self, node_ids: Sequence[str]) -> dict[str, NodeOutcome]:
         """Reconcile these nodes in parallel; a node that fails or hangs costs nothing but itself."""
@@ -201,22 +230,26 @@ class Reconciler:
             tasks = {node_id: group.create_task(one(node_id)) for node_id in node_ids if node_id in self._targets}
         return {node_id: task.result() for node_id, task in tasks.items()}
 
-    async def reconcile(self, node_id: str, *, adopt_leftovers: bool = False) -> NodeOutcome:
-        """Make one node match its rows within the node deadline. Never raises for a node's fault."""
+    async def reconcile(
+        self, node_id: str, *, adopt_leftovers: bool = False, enrolment_deadlines: int = 1
+    ) -> NodeOutcome:
+        """Make one node match its rows within the node deadline. Never raises for a node's fault.
+
+        With more than one of ``enrolment_deadlines`` an enrolment gets that many for itself, and the rest a whole one:
+        what an enrolment learned is kept only when it came to its end, so a slow node would be begun with forever.
+        """
         target, work = self._targets[node_id], self._work[node_id]
+        patience = Patience(self._node_deadline_s, enrolment_deadlines)
         matched = _Matched(frozenset(), {})
         operation = "reconcile"
         error: BasilicaError | None
         try:
-            async with asyncio.timeout(self._node_deadline_s), work.lock:
+            async with patience.limit, work.lock:
                 target = self._targets.get(node_id, target)  # its address may have changed while we waited
-                matched = await self._match(target, work, adopt_leftovers or self._adopt_leftovers)
+                matched = await self._match(target, work, adopt_leftovers or self._adopt_leftovers, patience)
             error, operation = matched.unfinished, matched.operation
         except TimeoutError:
-            error = SshTimeout(
-                f"keys on {target.address} not changed within {self._node_deadline_s:g} s",
-                hint="the state on the node is unknown; it is read again at the next attempt",
-            )
+            error = patience.ran_out(target)
         except BasilicaError as failure:
             error = failure
         if error is None:
@@ -251,12 +284,17 @@ class Reconciler:
         except TimeoutError:
             raise SshTimeout(f"{target.address} did not show its keys within {self._node_deadline_s:g} s") from None
 
-    async def _match(self, target: NodeTarget, work: _Work, adopt_leftovers: bool) -> _Matched:
+    async def _match(self, target: NodeTarget, work: _Work, adopt_leftovers: bool, patience: Patience) -> _Matched:
         placement = await self._placements.of(target)
         rows = await self._book.end_expired(target.node_id)
         now = self._clock.now()
         live = [g for g in rows if g.is_wanted(now)]
-        enrolled, refusal = await self._enrol(target, placement, rows, live)
+        with patience.of_enrolment():
+            enrolled, refusal = await self._enrol(target, placement, rows, live)
+        if self._clock.now() - now > STALE_ROWS_S:
+            rows = await self._book.end_expired(target.node_id)
+            now = self._clock.now()
+            live = [g for g in rows if g.is_wanted(now)]
         wanted_rows, gone_rows = split_rows(rows, now, refusal)
         wanted = await self._wanted(target, wanted_rows, enrolled)
         order = self._order(target, live, wanted_rows, gone_rows, wanted, now, adopt_leftovers)

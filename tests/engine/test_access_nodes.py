@@ -119,6 +119,23 @@ def test_enrolment_proves_expiry_once_and_says_so(sshd_nodes: Nodes, subnets: Su
     assert log.count("Failed publickey") + log.count("expired") == refused
 
 
+def test_a_node_slower_than_its_deadline_is_enrolled_all_the_same(sshd_nodes: Nodes, subnets: Subnets) -> None:
+    """A trial login that alone takes longer than the node deadline: a call goes on without the node, the background
+    comes to the end of it, once, and the validator's key follows."""
+    slow = sshd_nodes(options=("AuthorizedKeysCommand /bin/sleep 2.5", "AuthorizedKeysCommandUser root"))
+    subnet = subnets([slow, sshd_nodes()], access={"node_deadline": 2})
+    start(subnet)
+
+    offer = asyncio.run(subnet.discover(subnet.validators[0]))
+
+    assert subnet.nodes[1].port in {n.port for n in offer.nodes}
+    assert wait_for(subnet, lambda n: n.expiry_enforced != "" and n.keys_in_place == 1).expiry_enforced == "proved"
+    assert len(our_lines(slow)) == 1 and b"renter-canary" not in slow.keys()  # noqa: SIM118 - a file, not a dictionary
+    assert ssh_login(slow, subnet.validators[0].key_path).stdout == "in\n"
+    again = asyncio.run(subnet.discover(subnet.validators[0]))
+    assert slow.port in {n.port for n in again.nodes}
+
+
 def test_a_canary_that_a_crash_left_is_removed(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """Killed while its lines are in the file: the next start takes them out, long before they would expire."""
     subnet = subnets([sshd_nodes()])
