@@ -25,9 +25,9 @@ from engine.configured import Config, data_dir_of, engine_name, load, role_name,
 from engine.control.actions import ActionTable
 from engine.control.ring import LogRing
 from engine.control.server import ControlServer
-from engine.control.state import LiveState
+from engine.control.state import LiveState, Touched
 from engine.errors import ControlRefused
-from engine.events import EngineStarted, EngineStopping, EventBus
+from engine.events import EngineStarted, EngineStopping, Event, EventBus
 from engine.examining import add_doctor, add_ladder, add_outside_view
 from engine.heap import keep_heap_small
 from engine.identity.wallets import OpenWallet, open_wallet
@@ -139,6 +139,7 @@ class Engine:
         self._manager = ServiceManager(self._state)
         self._history: History | None = None
         self._store: Store | None = None
+        self._on_touched: list[Callable[[Touched], None]] = []
 
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or an operator's stop. Raises BasilicaError when it cannot start or go on."""
@@ -173,7 +174,8 @@ class Engine:
 
     async def _serve(self, control: ControlServer, opened: _Open) -> None:
         events = opened.store.events.writer
-        self.bus.subscribe(lambda event: control.publish(self._state.apply(event)), passing=True)
+        self._on_touched.append(control.publish)
+        self.bus.subscribe(self._fold, passing=True)
         self.bus.subscribe(events.append)
         self.bus.subscribe(log_event)
         self.bus.subscribe(self._manager.listen)
@@ -231,6 +233,11 @@ class Engine:
             await watching.close()
             await recorder.close()
         await events.flush()
+
+    def _fold(self, event: Event) -> None:
+        touched = self._state.apply(event)
+        for tell in self._on_touched:
+            tell(touched)
 
     def _add_common_services(self, control: ControlServer, store: Store, recorder: Recorder) -> None:
         self._supervisor.add("control", control.serve)
@@ -297,15 +304,12 @@ class Engine:
                 )
             )
         else:
-            # Imported here: a miner needs neither FastAPI nor the validator's rooms, and memory is counted.
-            from engine.rest import (  # noqa: PLC0415
-                ApiKeys,
-                FactGauges,
-                RestParts,
-                add_key_actions,
-                rest_app,
-                views_of,
-            )
+            # Imported here: a miner needs none of the validator's rooms, and memory is counted.
+            from engine.rest.facts import FactGauges  # noqa: PLC0415
+            from engine.rest.key_actions import add_key_actions  # noqa: PLC0415
+            from engine.rest.keys import ApiKeys  # noqa: PLC0415
+            from engine.rest.process import RestProcess  # noqa: PLC0415
+            from engine.rest.views import views_of  # noqa: PLC0415
             from engine.validator.role import ValidatorParts, ValidatorRole  # noqa: PLC0415
             from engine.validator.score_notes import ScoreNotes  # noqa: PLC0415
 
@@ -319,9 +323,7 @@ class Engine:
             )
             keys = ApiKeys(opened.store.api_keys, self._clock, configured=config.api.api_key)
             add_key_actions(self._actions, keys)
-            host, _, port = config.api.bind_address.rpartition(":")
-            parts = RestParts(config, opened.store, self._state, self._clock, keys, signer.hotkey, self._actions)
-            views = views_of(parts)
+            views = views_of(config, opened.store, self._state, self._clock)
             facts = FactGauges(views, opened.store.weights, self._clock)
             counted.registry.register(facts)
             self._supervisor.add("facts", facts.run)
@@ -329,8 +331,10 @@ class Engine:
             self._supervisor.add("scores", scores.run)
             if self._history is not None:
                 self._history.hourly = scores.points
-            answers = rest_app(parts, views, observe=counted.http)
-            self._add_http(HttpService("rest", answers, host.strip("[]"), int(port)))
+            rest = RestProcess(config, self._state, keys, self._actions, counted.http)
+            keys.on_change = rest.forget_keys
+            self._on_touched.append(rest.note)
+            self._supervisor.add("rest", rest.run)
         if config.metrics.enabled:
             prometheus = config.metrics.prometheus
             app = metrics_app(render, prometheus.path)

@@ -338,6 +338,12 @@ class PortTaken(BasilicaError):
     code = "port_taken"
 
 
+class RestProcessEnded(BasilicaError):
+    """The process that answers REST requests ended, did not start or does not answer the engine."""
+
+    code = "rest_process_ended"
+
+
 # --- localnet -------------------------------------------------------------------------------------------------
 
 

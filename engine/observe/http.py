@@ -90,26 +90,30 @@ class HttpService:
 
     async def run(self) -> None:
         """Serve until cancelled. Raises PortTaken, so that the supervisor can say so and try again."""
-        config = uvicorn.Config(
-            self.app,
-            host=self.host,
-            port=self.port,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            http=BoundedProtocol,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=1,
-        )
-        listener = _bind(self.name, self.host, self.port)
+        listener = listen(self.name, self.host, self.port)
         try:
-            await _QuietServer(config).serve(sockets=[listener])
+            await serve(self.app, listener)
         finally:
             listener.close()
 
 
-def _bind(name: str, host: str, port: int) -> socket.socket:
+async def serve(app: Application, listener: socket.socket) -> None:
+    """Answer what comes to this socket until cancelled."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        http=BoundedProtocol,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=1,
+    )
+    await _QuietServer(config).serve(sockets=[listener])
+
+
+def listen(name: str, host: str, port: int) -> socket.socket:
+    """A listening socket. Raises PortTaken, with the section ``name`` of the configuration in its hint."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,10 @@ from fastapi.openapi.utils import get_openapi
 
 from engine.clock import Clock
 from engine.config.validator import ValidatorConfig
-from engine.control.actions import ActionTable
 from engine.control.state import LiveState
 from engine.rest import bodies
 from engine.rest.access import group_of
-from engine.rest.entry import Parts
+from engine.rest.entry import Acts, Parts
 from engine.rest.gate import Gate, GateRules, Observe, per_minute
 from engine.rest.keys import ApiKeys
 from engine.rest.problems import add_error_handlers, problems
@@ -23,9 +23,8 @@ from engine.rest.routes_miners import gpu_routes, miner_routes
 from engine.rest.routes_nodes import node_routes
 from engine.rest.routes_rentals import rental_routes
 from engine.rest.routes_verification import verification_routes
-from engine.rest.views import Views
+from engine.rest.views import Views, views_of
 from engine.store import Store
-from engine.validator.miner_facts import emission_of
 from engine.version import __version__
 
 _ANYWHERE = problems(400, 408, 413, 414, 422, 429, 431, 500, 503)
@@ -50,13 +49,9 @@ class RestParts:
     clock: Clock
     keys: ApiKeys
     hotkey: str
-    actions: ActionTable
-
-
-def views_of(parts: RestParts) -> Views:
-    """What the documents are made of."""
-    config = parts.config
-    return Views(parts.store, parts.state, parts.clock, config.scoring.profile, emission_of(config.emission))
+    actions: Acts
+    silent_s: Callable[[], float] = lambda: 0.0
+    """How long the engine, where it is another process, has told nothing."""
 
 
 def rest_app(parts: RestParts, views: Views | None = None, *, observe: Observe | None = None) -> Gate:
@@ -64,8 +59,9 @@ def rest_app(parts: RestParts, views: Views | None = None, *, observe: Observe |
 
     ``observe`` gets each answer's status, seconds and bytes.
     """
-    config, views = parts.config, views or views_of(parts)
-    app = routes(Parts(config, parts.store, parts.state, parts.clock, views, parts.actions))
+    config = parts.config
+    views = views or views_of(config, parts.store, parts.state, parts.clock)
+    app = routes(Parts(config, parts.store, parts.state, parts.clock, views, parts.actions, parts.silent_s))
     rules = GateRules(
         own_hotkey=parts.hotkey,
         max_body_bytes=config.api.max_body_size,

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
 from engine.clock import Clock
 from engine.config.validator import RouteGroup, ValidatorConfig
-from engine.control.actions import ActionTable
 from engine.control.models import MinerView
 from engine.control.state import LiveState
 from engine.rest.access import ANONYMOUS, Caller, Refusal, Scope, Sight, decide, decide_change
 from engine.rest.gate import CHALLENGE
 from engine.rest.views import Views
 from engine.store import Store
+
+
+class Acts(Protocol):
+    """What takes actions: the engine's table, or the way to it."""
+
+    async def run(
+        self, verb: str, args: Mapping[str, object], *, role: str, actor: str, key: str | None = None
+    ) -> Mapping[str, object]:
+        """Run an action. Raises ControlRefused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +37,14 @@ class Parts:
     state: LiveState
     clock: Clock
     views: Views
-    actions: ActionTable
+    actions: Acts
+    silent_s: Callable[[], float] = lambda: 0.0
 
-    def entry(self, group: RouteGroup) -> Callable[[Request], Sight]:
+    def entry(self, group: RouteGroup) -> Callable[[Request], Awaitable[Sight]]:
         """A dependency that lets a caller into the group's routes."""
         opened = frozenset(self.config.api.open)
 
-        def enter(request: Request) -> Sight:
+        async def enter(request: Request) -> Sight:  # not a plain function: those are called in another thread
             verdict = decide(getattr(request.state, "caller", ANONYMOUS), group, opened)
             if isinstance(verdict, Refusal):
                 raise HTTPException(verdict.status, verdict.detail, CHALLENGE if verdict.status == 401 else None)
@@ -42,10 +52,10 @@ class Parts:
 
         return enter
 
-    def entry_to_change(self, scope: Scope) -> Callable[[Request], Caller]:
+    def entry_to_change(self, scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
         """A dependency that lets in who may change what this scope is about."""
 
-        def enter(request: Request) -> Caller:
+        async def enter(request: Request) -> Caller:
             caller: Caller = getattr(request.state, "caller", ANONYMOUS)
             refusal = decide_change(caller, scope)
             if refusal is not None:

@@ -7,20 +7,21 @@ good stays known for some minutes by a keyed digest, because Argon2id is slow on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import re
 import secrets
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from nacl import exceptions, pwhash
 
 from engine.clock import Clock
 from engine.errors import ApiKeyInvalid, StoreUnusable
 from engine.rest.access import SCOPES, Caller, Scope
-from engine.store.api_keys import ApiKeyRepository
 from engine.store.records import ApiKeyRecord
 
 SHORTEST_CONFIGURED = 24
@@ -42,10 +43,24 @@ class _Trusted:
     until: float
 
 
-class ApiKeys:
-    """All keys in memory, every change in the store first. One engine, one instance."""
+class KeyRows(Protocol):
+    """Where the rows are."""
 
-    def __init__(self, repository: ApiKeyRepository, clock: Clock, *, configured: str | None = None) -> None:
+    async def all(self) -> list[ApiKeyRecord]:
+        """Every key that was ever made, oldest first. Raises StoreUnusable."""
+
+    async def put(self, record: ApiKeyRecord) -> None:
+        """Store one; a known id replaces the earlier row. Raises StoreUnusable."""
+
+
+async def _nobody_else() -> None:
+    return
+
+
+class ApiKeys:
+    """All keys in memory, every change in the store first. One instance changes them; others ``forget`` and read."""
+
+    def __init__(self, repository: KeyRows, clock: Clock, *, configured: str | None = None) -> None:
         """``configured`` is ``api.api_key``: one more key, with every scope, unless it is too short."""
         self._repository = repository
         self._clock = clock
@@ -56,6 +71,10 @@ class ApiKeys:
         self._rows: dict[str, ApiKeyRecord] | None = None
         self._trusted: OrderedDict[bytes, _Trusted] = OrderedDict()
         self._hashing = asyncio.Lock()
+        self._changing = asyncio.Lock()
+        self._readings = 0
+        self.on_change: Callable[[], Awaitable[None]] = _nobody_else
+        """Awaited after a key was made or revoked: whoever else recognises keys knows before the operator is told."""
 
     async def all(self) -> list[ApiKeyRecord]:
         """Every key that was ever made, oldest first. Raises StoreUnusable."""
@@ -96,18 +115,27 @@ class ApiKeys:
             key_id, name, digest, ordered, now, expires_at=None if lifetime_s is None else now + lifetime_s
         )
         await self._put(record)
+        await self.on_change()
         return text, record
 
     async def revoke(self, word: str) -> ApiKeyRecord:
         """End a key, by id or by name. Raises ApiKeyInvalid, StoreUnusable."""
-        rows = await self._known()
-        found = rows.get(word) or next((r for r in rows.values() if r.name == word and self._is_usable(r)), None)
-        if found is None or found.revoked_at is not None:
-            raise ApiKeyInvalid(f"there is no key {word[:64]}", hint="basilica-tui api-keys list shows them")
-        record = replace(found, revoked_at=self._clock.now())
-        await self._put(record)
+        async with self._changing:
+            rows = await self._known()
+            found = rows.get(word) or next((r for r in rows.values() if r.name == word and self._is_usable(r)), None)
+            if found is None or found.revoked_at is not None:
+                raise ApiKeyInvalid(f"there is no key {word[:64]}", hint="basilica-tui api-keys list shows them")
+            record = replace(found, revoked_at=self._clock.now())
+            await self._put(record)
         self._trusted = OrderedDict((k, t) for k, t in self._trusted.items() if t.key_id != record.id)
+        await self.on_change()
         return record
+
+    def forget(self) -> None:
+        """Keys were changed elsewhere: the next request has them read again."""
+        self._rows = None
+        self._readings += 1
+        self._trusted.clear()
 
     def recall(self, text: str) -> Caller | None:
         """Who has this key, if it was found good a moment ago. Cheap."""
@@ -142,17 +170,19 @@ class ApiKeys:
         while len(self._trusted) > TRUSTED_MOST:
             self._trusted.popitem(last=False)
         if row.last_used_at is None or now - row.last_used_at >= USED_EVERY_S:
-            await self._note_use(replace(row, last_used_at=now))
+            await self.note_use(row.id, now)
         return caller
+
+    async def note_use(self, key_id: str, at: float) -> None:
+        """A key was used then; kept when the store takes it."""
+        with contextlib.suppress(StoreUnusable):  # a full disk keeps nobody from reading
+            async with self._changing:  # a key that is being revoked stays revoked
+                row = (await self._known()).get(key_id)
+                if row is not None and (row.last_used_at is None or row.last_used_at < at):
+                    await self._put(replace(row, last_used_at=at))
 
     def _short(self, text: str) -> bytes:
         return hashlib.blake2b(text.encode("utf-8", "replace"), key=self._secret, digest_size=32).digest()
-
-    async def _note_use(self, record: ApiKeyRecord) -> None:
-        try:
-            await self._put(record)
-        except StoreUnusable:
-            return  # a full disk keeps nobody from reading
 
     async def _put(self, record: ApiKeyRecord) -> None:
         rows = await self._known()
@@ -160,9 +190,10 @@ class ApiKeys:
         rows[record.id] = record
 
     async def _known(self) -> dict[str, ApiKeyRecord]:
-        if self._rows is None:
+        while self._rows is None:
+            reading = self._readings
             found = {record.id: record for record in await self._repository.all()}
-            if self._rows is None:
+            if self._rows is None and reading == self._readings:  # else it may be what held before a change
                 self._rows = found
         return self._rows
 

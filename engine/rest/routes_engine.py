@@ -19,6 +19,8 @@ from engine.rest.entry import Parts
 from engine.rest.problems import problems
 from engine.version import __version__
 
+SILENT_S = 20.0
+"""The engine tells something twice a second."""
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "frame-ancestors 'none'"
@@ -37,6 +39,8 @@ def engine_routes(parts: Parts) -> APIRouter:
     async def health(_sight: Annotated[Sight, Depends(parts.entry("health"))]) -> JSONResponse:
         """Whether this engine is well; 503 when it is not."""
         checks = health_checks(parts.state)
+        if (silent_s := parts.silent_s()) > SILENT_S:
+            checks["engine"] = f"silent for {silent_s:.0f} s"
         is_well = all(verdict == "ok" for verdict in checks.values())
         body = bodies.Health(
             status="healthy" if is_well else "degraded",

@@ -27,7 +27,7 @@ OnceKey = Annotated[
     ),
 ]
 _STATUS = {RentalUnknown.code: 404, RentalConflict.code: 409, "key_reused": 409, StoreUnusable.code: 503,
-           RentalInvalid.code: 404}  # fmt: skip
+           "unavailable": 503, RentalInvalid.code: 404}  # fmt: skip
 """By how the action ended. The last one: the body has been judged before, so it is a name that nothing can have."""
 
 

@@ -10,16 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.clock import Clock
+from engine.config.validator import ValidatorConfig
 from engine.control.models import MinerView
 from engine.control.state import LiveState
 from engine.rest import bodies
 from engine.rest.bodies import stamp
 from engine.scores.categories import deployed_category, documented_category
 from engine.scores.history import PASS_WINDOW_S
-from engine.scores.ramp import ramp_since
+from engine.scores.ramp import Ramp, ramp_since
 from engine.store import Store
 from engine.store.records import CheckCounts, GpuClaim, ValidatedNode, Verification
-from engine.validator.miner_facts import build_facts
+from engine.validator.miner_facts import build_facts, emission_of
 from engine.validator.schedule import LIVE
 from engine.validator.score_notes import scores_of_nodes
 from engine.validator.scoring import Emission, MinerScore, Profile, RoundContext, score_miner
@@ -30,8 +31,8 @@ DAY_CACHE_S = 60.0
 PATIENCE_S = 30.0
 SEEN_S = 600.0
 HEALTHY_S = 300.0
-CHUNK = 16
-NODES_PER_TURN = 128
+CHUNK = 4
+NODES_PER_TURN = 64
 Place = tuple[str, str]
 
 
@@ -53,6 +54,14 @@ class Snapshot:
     def of_miner(self, hotkey: str) -> Sequence[ValidatedNode]:
         """One miner's nodes."""
         return self.by_miner.get(hotkey, ())
+
+    def gpus_of(self, node: ValidatedNode) -> Sequence[GpuClaim]:
+        """The GPUs that count for a node."""
+        return self.claims.get((node.miner_hotkey, node.node_id), ())
+
+    def is_rented(self, node: ValidatedNode) -> bool:
+        """Whether somebody has it."""
+        return (node.miner_hotkey, node.node_id) in self.rented
 
 
 class Views:
@@ -114,7 +123,7 @@ class Views:
         registered = {view.hotkey: (view.uid, True) for view in self._state.miners.values() if view.uid is not None}
         hotkeys = list(by_miner)
         for start in range(0, len(hotkeys), CHUNK):
-            # The loop has other work: a big subnet takes tens of milliseconds.
+            # The loop has other work: a big subnet takes a tenth of a second.
             await asyncio.sleep(0)
             owned = [node for hotkey in hotkeys[start : start + CHUNK] for node in by_miner[hotkey]]
             for facts in build_facts(owned, claims, self._day, hours, registered, self._profile, now):
@@ -145,7 +154,7 @@ class Views:
             endpoint=view.endpoint,
             status=_status(view, score.score if score else 0.0, uptime, snapshot.at),
             node_count=len(nodes),
-            total_gpu_count=sum(len(snapshot.claims.get((view.hotkey, node.node_id), ())) for node in nodes),
+            total_gpu_count=sum(len(snapshot.gpus_of(node)) for node in nodes),
             verification_score=round(score.score if score else 0.0, 6),
             uptime_percentage=round(uptime, 2),
             last_seen=stamp(view.last_answer_at),
@@ -170,8 +179,7 @@ class Views:
 
     def _node(self, node: ValidatedNode, snapshot: Snapshot) -> bodies.Node:
         facts = _facts(node)
-        since = node.run_since if self._profile == "documented" else node.full_run_since
-        ramp = ramp_since(since, snapshot.at)
+        ramp = self.ramp(node, snapshot)
         memory = facts.get("memory", {}).get("MemTotal", 0)
         cpu = facts.get("cpu", {})
         return bodies.Node(
@@ -181,11 +189,11 @@ class Views:
             gpu_specs=[
                 bodies.GpuSpec(
                     name=claim.model,
-                    memory_gb=round(claim.memory_mib / 1024),
+                    memory_gb=memory_gb(claim),
                     compute_capability=node.compute_capability,
                     uuid=claim.gpu_uuid,
                 )
-                for claim in snapshot.claims.get((node.miner_hotkey, node.node_id), ())
+                for claim in snapshot.gpus_of(node)
             ],
             cpu_specs=bodies.CpuSpec(
                 cores=_whole(cpu.get("threads")), model=str(cpu.get("model", ""))[:96], memory_gb=_whole(memory) >> 30
@@ -194,8 +202,13 @@ class Views:
             ramp_multiplier=round(ramp.multiplier, 6),
             last_full_validation=stamp(node.full_ok_at),
             last_check=stamp(node.last_check_at),
-            rented=(node.miner_hotkey, node.node_id) in snapshot.rented,
+            rented=snapshot.is_rented(node),
         )
+
+    def ramp(self, node: ValidatedNode, snapshot: Snapshot) -> Ramp:
+        """How far a node is on its ramp."""
+        since = node.run_since if self._profile == "documented" else node.full_run_since
+        return ramp_since(since, snapshot.at)
 
     def health(self, view: MinerView, snapshot: Snapshot) -> bodies.MinerHealth:
         """One miner's health, by the statuses that nodes really have."""
@@ -247,7 +260,7 @@ class Views:
     def categories(self, node: ValidatedNode, snapshot: Snapshot) -> Counter[str]:
         """A node's GPUs that count, by category."""
         name = documented_category if self._profile == "documented" else deployed_category
-        return Counter(name(claim.model) for claim in snapshot.claims.get((node.miner_hotkey, node.node_id), ()))
+        return Counter(name(claim.model) for claim in snapshot.gpus_of(node))
 
     def logs(self, rows: Sequence[Verification]) -> list[bodies.VerificationLog]:
         """Stored verifications with their steps."""
@@ -279,6 +292,16 @@ class Views:
                 for s in row.steps
             ],
         )
+
+
+def memory_gb(gpu: GpuClaim) -> int:
+    """A GPU's memory as it is told."""
+    return round(gpu.memory_mib / 1024)
+
+
+def views_of(config: ValidatorConfig, store: Store, state: LiveState, clock: Clock) -> Views:
+    """The views of a validator with this configuration."""
+    return Views(store, state, clock, config.scoring.profile, emission_of(config.emission))
 
 
 def _status(view: MinerView, score: float, uptime: float, now: float) -> str:

@@ -38,13 +38,21 @@ also_translate(asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 def connector(
-    server: PostgresServer, *, timeout_s: float, commits: Literal["durable", "relaxed"] = "durable", program: str
+    server: PostgresServer,
+    *,
+    timeout_s: float,
+    commits: Literal["durable", "relaxed"] = "durable",
+    program: str,
+    is_reading: bool = False,
 ) -> Connect:
     """What opens one connection, by the rules of ``libpq``: URL, then PG* variables, ``~/.pgpass``, ``sslmode``.
 
     ``relaxed`` commits return before they are on disk: a crash of the server loses the last moment, nothing else.
+    ``is_reading`` connections write nothing.
     """
     settings = {**_SETTINGS, "application_name": program}
+    if is_reading:
+        settings["default_transaction_read_only"] = "on"
     if commits == "relaxed":
         settings["synchronous_commit"] = "off"
 

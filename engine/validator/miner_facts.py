@@ -6,7 +6,9 @@ import base64
 import dataclasses
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from engine.chain import Metagraph
@@ -121,12 +123,15 @@ def _node_facts(
 
 def gpus_of_claims(claims: Iterable[GpuClaim]) -> NodeGpus:
     """What the GPUs that count for a node add up to."""
-    groups: dict[tuple[str, int], int] = {}
-    for claim in claims:
-        key = claim.model, claim.memory_mib
-        groups[key] = groups.get(key, 0) + 1
+    return _merged(tuple((claim.model, claim.memory_mib) for claim in claims))
+
+
+@lru_cache(maxsize=1024)
+def _merged(gpus: tuple[tuple[str, int], ...]) -> NodeGpus:
+    """Thousands of nodes have the same GPUs as another."""
     return merge_groups(
-        GpuGroup(model, count, round(memory / 1024, 2) if memory else None) for (model, memory), count in groups.items()
+        GpuGroup(model, count, round(memory / 1024, 2) if memory else None)
+        for (model, memory), count in Counter(gpus).items()
     )
 
 

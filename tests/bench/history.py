@@ -19,7 +19,8 @@ from engine.config.validator import ValidatorConfig
 from engine.control.actions import ActionTable
 from engine.control.models import MinerView
 from engine.control.state import LiveState
-from engine.rest import ApiKeys, RestParts, rest_app
+from engine.rest.app import RestParts, rest_app
+from engine.rest.keys import ApiKeys
 from engine.store import Store, open_store
 from engine.validator.full import STEPS
 from engine.validator.lightweight import LIGHT_STEPS

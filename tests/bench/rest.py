@@ -1,7 +1,8 @@
 """REST reads at a steady rate beside rounds over a full subnet, asked by a process of its own.
 
-Three processes: the validator with its REST API, the miners and nodes of ``tests.support.miner_swarm``, and a client
-with persistent connections that asks on schedule, whatever became of the requests before.
+Four processes: the validator, the one in which its REST API answers, the miners and nodes of
+``tests.support.miner_swarm``, and a client with persistent connections that asks on schedule, whatever became of the
+requests before.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -24,8 +26,8 @@ from engine.clock import SystemClock
 from engine.config.validator import ApiConfig
 from engine.control.actions import ActionTable
 from engine.events import EventBus, MinerAnswered, MinerDiscovered
-from engine.observe.http import HttpService
-from engine.rest import ApiKeys, RestParts, rest_app
+from engine.rest.keys import ApiKeys
+from engine.rest.process import RestProcess
 from engine.validator.role import ValidatorRole
 from tests.bench import Figure, at_most
 from tests.bench.validator import MINERS, NODES, validator_over
@@ -58,7 +60,7 @@ def measure() -> list[Figure]:
         server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             _tell(server)
-            _client(port, 3.0)  # the first ones load and compile
+            _client(port, 3.0)  # the first ones wait until it is there
             before = _tell(server)
             alone = _client(port, SECONDS / 2)
             after = _tell(server)
@@ -75,7 +77,8 @@ def measure() -> list[Figure]:
         Figure(f"REST reads at {RATE}/s beside a round, p99", beside["p99_ms"], "ms", at_most(30),
                f"p50 {beside['p50_ms']:.1f} ms, {beside['asked']} asked, {beside['failed']} failed; {checks} checks of "
                f"{SUBNET} x {NODES} nodes meanwhile; p99 without a round {alone['p99_ms']:.1f} ms; load {load:.1f}"),
-        Figure("REST read, processor time of the server", each_us, "us", note=f"of {len(PATHS)} routes by turns"),
+        Figure("REST read, processor time of the server", each_us, "us",
+               note=f"of {len(PATHS)} routes by turns, both processes; the second has {rounds['rss_mib']:.0f} MiB"),
     ]  # fmt: skip
 
 
@@ -105,22 +108,41 @@ async def _serve(port: int, swarm: Swarm) -> None:
         _introduce(running.bus, swarm)
         clock = SystemClock()
         config = running.config.model_copy(
-            update={"api": ApiConfig(api_key=KEY, requests_per_minute=100_000, requests_per_minute_with_key=100_000)}
+            update={
+                "api": ApiConfig(
+                    bind_address=f"127.0.0.1:{port}",
+                    api_key=KEY,
+                    requests_per_minute=100_000,
+                    requests_per_minute_with_key=100_000,
+                )
+            }
         )
+        running.state.engine.hotkey = running.hotkey
         keys = ApiKeys(running.store.api_keys, clock, configured=KEY)
-        app = rest_app(
-            RestParts(config, running.store, running.state, clock, keys, running.hotkey, ActionTable(print, clock))
-        )
-        http = asyncio.create_task(HttpService("rest", app, "127.0.0.1", port).run())
+        rest = RestProcess(config, running.state, keys, ActionTable(print, clock), lambda *_: None)
+        running.on_touched.append(rest.note)
+        http = asyncio.create_task(rest.run())
         loop, rounds = asyncio.get_running_loop(), None
+        async with asyncio.timeout(30):
+            while rest.pid is None:
+                await asyncio.sleep(0.05)
         while word := (await loop.run_in_executor(None, sys.stdin.readline)).strip():
             if word == "rounds":
                 rounds = asyncio.create_task(_rounds(running.role))
-            used = resource.getrusage(resource.RUSAGE_SELF)
-            print(json.dumps({"cpu_s": used.ru_utime + used.ru_stime, "checks": running.tally.total()}), flush=True)
+            cpu_s, rss_mib = _used(rest.pid)
+            print(json.dumps({"cpu_s": cpu_s, "rss_mib": rss_mib, "checks": running.tally.total()}), flush=True)
         for task in (http, rounds):
             if task is not None:
                 task.cancel()
+
+
+def _used(pid: int | None) -> tuple[float, float]:
+    """Processor time of both processes so far, and memory of the one that answers."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks, pages = int(fields[11]) + int(fields[12]), int(fields[21])
+    cpu_s = own.ru_utime + own.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
+    return cpu_s, pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 async def _rounds(role: ValidatorRole) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from engine import eventloop
 from engine.chain import Axon, Metagraph, MetagraphCache, Neuron
 from engine.clock import SystemClock
 from engine.config.validator import ValidatorBittensorConfig, ValidatorConfig, ValidatorDatabaseConfig
-from engine.control.state import LiveState
+from engine.control.state import LiveState, Touched
 from engine.events import Event, EventBus, NodeVerified
 from engine.scores.history import Rate
 from engine.scores.ramp import ramp_since
@@ -115,6 +115,7 @@ class Running:
     bus: EventBus
     hotkey: str
     tally: Counter[bool]
+    on_touched: list[Callable[[Touched], None]]
 
 
 @asynccontextmanager
@@ -134,15 +135,19 @@ async def validator_over(swarm: Swarm, *, known: bool) -> AsyncIterator[Running]
         cache = MetagraphCache(chain, clock=clock, max_age_s=3600.0, emit=bus.emit)
         own = signer("//Alice")
 
+        on_touched: list[Callable[[Touched], None]] = []
+
         def listen(event: Event) -> None:
-            state.apply(event)
+            touched = state.apply(event)
+            for tell in on_touched:
+                tell(touched)
             if type(event) is NodeVerified:
                 tally[event.ok] += 1
 
         bus.subscribe(listen)
         role = ValidatorRole(ValidatorParts(config, store, chain, own, cache, clock, bus, HostKeys(None)))
         try:
-            yield Running(role, config, store, state, bus, own.hotkey, tally)
+            yield Running(role, config, store, state, bus, own.hotkey, tally, on_touched)
         finally:
             await role.end_rounds()
             await cache.close()

@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from engine import events as ev
 from engine.config.validator import EmissionConfig
-from engine.rest import FactGauges
 from engine.rest.access import GROUPS
+from engine.rest.facts import FactGauges
 from engine.rest.views import Views
 from engine.store.records import Rental, WeightSet
 from engine.validator.miner_facts import emission_of

@@ -34,7 +34,8 @@ from engine.events import (
     WeightsSet,
 )
 from engine.localnet.gpu_model import GpuModel
-from engine.rest import ApiKeys, RestParts, rest_app
+from engine.rest.app import RestParts, rest_app
+from engine.rest.keys import ApiKeys
 from engine.ssh.host_keys import HostKeys
 from engine.store import Store, open_store
 from engine.store.records import Misbehaviour

@@ -14,7 +14,8 @@ from engine.control.actions import ActionTable
 from engine.control.models import MinerView
 from engine.control.state import LiveState
 from engine.events import Event
-from engine.rest import ApiKeys, RestParts, rest_app
+from engine.rest.app import RestParts, rest_app
+from engine.rest.keys import ApiKeys
 from engine.store import Store, Verification, open_store
 from engine.store.records import GpuClaim, ValidatedNode, VerificationStep
 from engine.validator.rentals import RentalRegistry
@@ -33,6 +34,8 @@ class RestWorld:
     state: LiveState
     clock: ManualClock
     told: list[Event]
+    config: ValidatorConfig
+    actions: ActionTable
 
 
 def node_of(hotkey: str, uid: int, number: int) -> ValidatedNode:
@@ -60,7 +63,7 @@ async def rest_world(
                 id=hotkey, hotkey=hotkey, uid=uid, endpoint="192.0.2.1:8091", last_answer_at=NOW - 5, duration_ms=12.0
             )
             for number in range(uid + 1):
-                await _add_node(store, node_of(hotkey, uid, number))
+                await add_node(store, node_of(hotkey, uid, number))
         keys = ApiKeys(store.api_keys, clock or manual)
         config = ValidatorConfig.model_validate(
             {"database": {"url": "postgresql://v:hunter2@h/db"}, "api": {"api_key": "hunter2"}}
@@ -74,12 +77,12 @@ async def rest_world(
         actions = ActionTable(emit, clock or manual)
         RentalRegistry(store, clock or manual, emit).add_actions(actions)
         app = rest_app(RestParts(config, store, state, clock or manual, keys, own, actions))
-        yield RestWorld(app, keys, store, state, manual, told)
+        yield RestWorld(app, keys, store, state, manual, told, config, actions)
     finally:
         await store.close()
 
 
-async def _add_node(store: Store, node: ValidatedNode) -> None:
+async def add_node(store: Store, node: ValidatedNode) -> None:
     claims = [
         GpuClaim(f"GPU-{node.node_id}-{index}", node.miner_hotkey, node.node_id, index, node.gpu_model, 81559, NOW)
         for index in range(2)
