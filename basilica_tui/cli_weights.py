@@ -73,7 +73,10 @@ def simulate_weights(
 def explain_weights(
     uid: Annotated[int, typer.Argument(metavar="UID", min=0, max=65535, help="The miner's uid.")],
     at: Annotated[
-        int | None, typer.Option("--at", metavar="BLOCK", min=0, help="The vector in force at this block.")
+        str | None,
+        typer.Option(
+            "--at", metavar="BLOCK|TIME", help="The vector in force then: 5123456, 2h, 14:05, 2026-01-31T14:05."
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", metavar="FILE", help="validator.toml; names the database.")
@@ -92,14 +95,31 @@ def explain_weights(
     from engine.errors import BasilicaError
     from engine.validator.explain import explain_set, read_set
 
+    block, moment = _moment(at)
     try:
         if database is None:
             path = config or Path(os.environ.get("BASILICA_CONFIG_PATH", "validator.toml"))
             database = load_validator_config(path).config.database.url
-        found = explain_set(asyncio.run(read_set(database, at_block=at)), uid)
+        found = explain_set(asyncio.run(read_set(database, at_block=block, at_time=moment)), uid)
     except BasilicaError as error:
         _fail([str(error)])
     typer.echo(json.dumps(dataclasses.asdict(found)) if as_json else "\n".join(found.lines))
+
+
+def _moment(at: str | None) -> tuple[int | None, float | None]:
+    """Digits alone are a block; everything else is a time."""
+    import time
+
+    from basilica_tui.cli_times import time_of
+
+    if at is None:
+        return None, None
+    if at.isascii() and at.isdigit() and len(at) <= 15:
+        return int(at), None
+    moment = time_of(at, time.time())
+    if moment is None:
+        _fail([f"--at {at}: write a block, or a time such as 2h, 14:05 or 2026-01-31T14:05"])
+    return None, moment
 
 
 def _emission(path: Path, table: Mapping[str, object]) -> tuple[Emission, str, tuple[str, ...]]:

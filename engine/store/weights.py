@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,9 +26,13 @@ class WeightRepository:
 
         await self._database.write(run)
 
-    async def newest(self, *, at_block: int | None = None) -> WeightSet | None:
-        """The last one that the chain took; with ``at_block`` the one that was in force at that block."""
-        statement = newest_set(at_block)
+    async def newest(self, *, at_block: int | None = None, at_time: float | None = None) -> WeightSet | None:
+        """The last one that the chain took; with ``at_block`` or ``at_time`` the one that was in force then."""
+        statement = sa.select(weight_sets).where(weight_sets.c.ok).order_by(weight_sets.c.id.desc()).limit(1)
+        if at_block is not None:
+            statement = statement.where(weight_sets.c.block <= at_block)
+        if at_time is not None:
+            statement = statement.where(weight_sets.c.at <= at_time)
 
         async def run(connection: Reading) -> WeightSet | None:
             row = (await connection.execute(statement)).first()
@@ -54,9 +56,3 @@ class WeightRepository:
             await connection.execute(sa.delete(weight_sets).where(weight_sets.c.at < before))
 
         await self._database.write(run)
-
-
-def newest_set(at_block: int | None) -> sa.Select[Any]:
-    """The statement behind ``newest``; a reader of another process's database uses it too."""
-    statement = sa.select(weight_sets).where(weight_sets.c.ok).order_by(weight_sets.c.id.desc()).limit(1)
-    return statement if at_block is None else statement.where(weight_sets.c.block <= at_block)

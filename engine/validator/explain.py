@@ -29,8 +29,8 @@ class Explanation:
     lines: tuple[str, ...]
 
 
-async def read_set(url: str, *, at_block: int | None = None) -> WeightSet:
-    """The vector in force, read without changing or locking anything.
+async def read_set(url: str, *, at_block: int | None = None, at_time: float | None = None) -> WeightSet:
+    """The vector in force, now, at a block or at a time, read without changing or locking anything.
 
     Raises StoreUnusable when there is no database or no vector in it.
     """
@@ -38,9 +38,11 @@ async def read_set(url: str, *, at_block: int | None = None) -> WeightSet:
         if not await has_table(state, weight_sets):
             hint = "no validator of this version ran with it"
             raise StoreUnusable(f"database {state.name} has no weights", hint=hint)
-        found = await WeightRepository(state).newest(at_block=at_block)
+        found = await WeightRepository(state).newest(at_block=at_block, at_time=at_time)
     if found is None:
         when = "" if at_block is None else f" at block {at_block} or before"
+        if at_time is not None:
+            when = f" at {_when(at_time)} or before"
         raise StoreUnusable(f"no weights were set{when}", hint="the validator sets them by its block interval")
     return found
 
@@ -52,10 +54,9 @@ def explain_set(record: WeightSet, uid: int) -> Explanation:
     weights = {uid_: value for uid_, value in scored.allocation.weights.items() if uid_ in vector}
     total = sum(vector.values())
     weight = vector.get(uid, 0)
-    when = datetime.fromtimestamp(record.at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     head = (
-        f"uid {uid}: weight {weight} of {total}, set at block {record.block} ({when}), profile {record.profile}, "
-        f"version key {record.version_key}"
+        f"uid {uid}: weight {weight} of {total}, set at block {record.block} ({_when(record.at)}), "
+        f"profile {record.profile}, version key {record.version_key}"
     )
     dropped = sorted(set(scored.allocation.weights) - set(vector))
     notes = [f"uid {one} is not registered, so its part was not set" for one in dropped]
@@ -70,6 +71,10 @@ def explain_set(record: WeightSet, uid: int) -> Explanation:
         agrees=weights == vector,
         lines=(head, *notes, *scored.explain(uid)),
     )
+
+
+def _when(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def rescore(record: WeightSet) -> Round:
