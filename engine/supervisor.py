@@ -80,8 +80,11 @@ class Supervisor:
                 await self._stopping.wait()
                 for task in self._tasks.values():
                     task.cancel()
-        except* (StoreUnusable, ConfigInvalid) as failures:
-            raise _first(failures) from failures
+        except BaseExceptionGroup as failures:  # not except*: Pythons before 3.11.4 wrap what is raised there again
+            ends = [one for one in _leaves(failures) if _is_the_end(one)]
+            if not ends:
+                raise
+            raise ends[0] from failures
 
     async def _keep_running(self, service: Service) -> None:
         delay_s = 0.0
@@ -112,14 +115,19 @@ class Supervisor:
             await self._clock.sleep(delay_s)
 
 
-def _is_the_end(error: Exception) -> bool:
-    return isinstance(error, StoreUnusable | ConfigInvalid) and not isinstance(error, StoreStrained)
+def _is_the_end(error: BaseException) -> bool:
+    """Of an error, or of any in a group: a service may do several things at once."""
+    return any(
+        isinstance(one, StoreUnusable | ConfigInvalid) and not isinstance(one, StoreStrained) for one in _leaves(error)
+    )
 
 
 def _describe(error: Exception) -> str:
-    return str(error) if isinstance(error, BasilicaError) else f"{type(error).__name__}: {error}"
+    first = _leaves(error)[0]
+    return str(first) if isinstance(first, BasilicaError) else f"{type(first).__name__}: {first}"
 
 
-def _first(group: BaseExceptionGroup[StoreUnusable | ConfigInvalid]) -> BaseException:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for one in error.exceptions for leaf in _leaves(one)]

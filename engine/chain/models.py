@@ -101,7 +101,7 @@ class ChainWallet(Protocol):
 
     @property
     def sdk(self) -> object:
-        """A wallet in the SDK's sense (``bittensor.Wallet`` or a keyed object)."""
+        """What signs with the hotkey in the SDK's sense: a ``bittensor.Signer`` or a keyed object."""
 
 
 class Chain(Protocol):

@@ -26,7 +26,10 @@ class OpenWallet:
     hotkey_name: str
     hotkey_path: Path
     sdk: Any = field(repr=False)
-    """The ``bittensor.Wallet``, for the chain room only."""
+    """The unlocked hotkey, a ``bittensor.Signer``, for the chain room only. Not the ``bittensor.Wallet``: that one
+    goes back to its file for every signature, and asks the terminal for the password of an encrypted one."""
+    coldkey: str = ""
+    """SS58 address of the coldkey, where a wallet was just created and it is known."""
 
 
 def open_wallet(
@@ -50,11 +53,11 @@ def open_wallet(
     from bittensor import Wallet  # noqa: PLC0415 - loading the SDK takes half a second
 
     wallet = Wallet(name=name, hotkey=hotkey_name, path=str(path.expanduser()))
-    password = None
+    password, env = None, os.environ if env is None else env
     if wallet.hotkey_file.is_encrypted():
-        password = find_password(hotkey_path, password_file, os.environ if env is None else env, ask)
-    keypair = _unlock(wallet, hotkey_path, password)
-    return OpenWallet(KeypairSigner(keypair), name, hotkey_name, hotkey_path, wallet)
+        password = find_password(hotkey_path, password_file, env, ask)
+    keypair = _unlock(wallet, hotkey_path, password, _source(password_file, env))
+    return OpenWallet(KeypairSigner(keypair), name, hotkey_name, hotkey_path, keypair)
 
 
 def create_wallet(
@@ -89,7 +92,9 @@ def create_wallet(
             _create_coldkey(wallet, coldkey or Keypair.create_from_mnemonic(Keypair.generate_mnemonic(12)))
     except OSError as error:
         raise WalletUnusable(f"{hotkey_path} cannot be written: {error.strerror}") from error
-    return OpenWallet(KeypairSigner(wallet.hotkey), name, hotkey_name, hotkey_path, wallet)
+    keypair = wallet.hotkey
+    coldkey = str(wallet.coldkeypub.ss58_address) if wallet.coldkeypub_file.exists_on_device() else ""
+    return OpenWallet(KeypairSigner(keypair), name, hotkey_name, hotkey_path, keypair, coldkey)
 
 
 def _create_coldkey(wallet: Any, coldkey: Any) -> None:
@@ -184,13 +189,26 @@ def find_password(
     if password_file is not None:
         password = _password_from(password_file.expanduser())
     else:
-        password = env.get(PASSWORD_VARIABLE, "") or (ask(f"Password of {hotkey_path}: ") if ask else "")
+        password = env.get(PASSWORD_VARIABLE, "") or _asked(hotkey_path, ask)
     if not password:
         raise WalletUnusable(
             f"{hotkey_path} is encrypted and no password was given",
             hint=f"set bittensor.password_file to a file with mode 600, or {PASSWORD_VARIABLE}",
         )
     return password
+
+
+def _asked(hotkey_path: Path, ask: Callable[[str], str] | None) -> str:
+    try:
+        return ask(f"Password of {hotkey_path}: ") if ask else ""
+    except EOFError:  # Ctrl-D is an answer: none
+        return ""
+
+
+def _source(password_file: Path | None, env: Mapping[str, str]) -> str:
+    if password_file is not None:
+        return f"check what is in {password_file.expanduser()}"
+    return f"check {PASSWORD_VARIABLE}" if env.get(PASSWORD_VARIABLE) else "start again and type it once more"
 
 
 def _password_from(path: Path) -> str:
@@ -205,14 +223,14 @@ def _password_from(path: Path) -> str:
         ) from error
 
 
-def _unlock(wallet: Any, path: Path, password: str | None) -> Any:
+def _unlock(wallet: Any, path: Path, password: str | None, wrong_hint: str) -> Any:
     from bittensor.sp_core import CRYPTO_SR25519, KeyfileError, WrongPasswordError  # noqa: PLC0415
 
     try:
         keypair = wallet.get_hotkey(password)
         keypair.sign(b"")
     except WrongPasswordError:
-        raise WalletUnusable(f"the password does not open {path}", hint="check the password's source") from None
+        raise WalletUnusable(f"the password does not open {path}", hint=wrong_hint) from None
     except KeyfileError:
         # The library's text may quote the file, hence the secret.
         raise WalletUnusable(

@@ -43,7 +43,7 @@ def member(wallets: Path, name: str) -> Member:
     private_directory(wallets)
     exists = (wallets / name / "hotkeys" / HOTKEY_NAME).exists()
     opened = (open_wallet if exists else create_wallet)(wallets, name, HOTKEY_NAME)
-    return Member(name, opened.signer.hotkey, str(opened.sdk.coldkeypub.ss58_address), wallets)
+    return Member(name, opened.signer.hotkey, opened.coldkey, wallets)
 
 
 def settle(chain: Path, netuid: int, block_s: float, miner: Member, validators: Sequence[Member]) -> None:

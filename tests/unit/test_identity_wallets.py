@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from bittensor import Wallet
+from bittensor import Signer, Wallet
 from bittensor.sp_core import Keypair
 
 from engine.errors import WalletUnusable
@@ -30,9 +30,9 @@ def test_a_created_wallet_opens_again_and_signs(tmp_path: Path) -> None:
     opened = open_wallet(tmp_path, "miner", "default", env={})
     assert opened.signer.hotkey == made.signer.hotkey == Wallet("miner", "default", str(tmp_path)).hotkey.ss58_address
     assert verify(opened.signer.hotkey, b"payload", opened.signer.sign(b"payload"))
-    assert opened.sdk.hotkey.ss58_address == opened.signer.hotkey
+    assert opened.sdk.ss58_address == opened.signer.hotkey
     assert Path(opened.hotkey_path).stat().st_mode & 0o077 == 0
-    assert opened.sdk.coldkeypub.ss58_address
+    assert made.coldkey == Wallet("miner", "default", str(tmp_path)).coldkeypub.ss58_address
 
 
 def test_a_uri_makes_well_known_keys(tmp_path: Path) -> None:
@@ -64,7 +64,8 @@ def test_deployed_key_files_open(tmp_path: Path) -> None:
 def test_an_encrypted_hotkey_opens_with_its_password(locked: Path) -> None:
     """The right password unlocks the hotkey for us and for the SDK, and stays out of every representation."""
     opened = open_wallet(locked, "miner", "default", env={"BASILICA_WALLET_PASSWORD": PASSWORD})
-    assert opened.sdk.hotkey.ss58_address == opened.signer.hotkey
+    assert isinstance(opened.sdk, Signer) and not isinstance(opened.sdk, Wallet)
+    assert verify(opened.signer.hotkey, b"payload", opened.sdk.sign(b"payload").hex())
     assert PASSWORD not in repr(opened)
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from engine.clock import ManualClock, SystemClock, sleep_or_wake
-from engine.errors import StoreUnusable
+from engine.errors import StoreStrained, StoreUnusable
 from engine.events import Event, ServiceCrashed, ServiceStarted, ServiceStopped
 from engine.supervisor import Supervisor, next_restart_delay_s
 
@@ -71,6 +71,28 @@ async def test_a_broken_store_stops_everything() -> None:
             await supervisor.run()
 
     assert [e.service for e in events if isinstance(e, ServiceStopped)] == ["steady"]
+
+
+async def test_what_happens_inside_a_service_with_tasks_of_its_own_counts_as_its_own() -> None:
+    """A crash in one of a service's tasks is told by its own words and restarted; a broken store there ends all."""
+    events: list[Event] = []
+    supervisor = Supervisor(SystemClock(), events.append)
+    troubles: list[Exception] = [RuntimeError("boom"), StoreStrained("disk full"), StoreUnusable("disk gone")]
+
+    async def fail() -> None:
+        raise troubles.pop(0)
+
+    async def parallel() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.Event().wait())
+            tasks.create_task(fail())
+
+    supervisor.add("parallel", parallel)
+    with pytest.raises(StoreUnusable, match="disk gone"):
+        async with asyncio.timeout(60):
+            await supervisor.run()
+
+    assert [e.error for e in events if isinstance(e, ServiceCrashed)] == ["RuntimeError: boom", "disk full"]
 
 
 async def test_manual_clock_wakes_sleepers_in_order() -> None:
