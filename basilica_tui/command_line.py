@@ -75,7 +75,9 @@ def _call(desk: ConsoleApp, call: ActionCall) -> None:
     if problem:
         desk.say(problem, "warn")
     elif action.danger and action.is_for_rows:
-        act_on_rows(desk, action, action.subject, [str(args[action.args[0].name])])
+        first = action.args[0].name
+        more = {name: value for name, value in args.items() if name != first}
+        act_on_rows(desk, action, action.subject, [str(args[first])], more)
     elif action.danger:
         confirm(desk, f"{words.capitalize()}?", [action.warning], action.words.split(" ")[0],
                 lambda: desk.act(action.verb, args, words))  # fmt: skip

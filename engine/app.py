@@ -352,6 +352,7 @@ class Engine:
 
     def _announce(self) -> None:
         section = self._config.bittensor
+        limits = self._config.verification if isinstance(self._config, ValidatorConfig) else None
         self.bus.emit(
             EngineStarted(
                 at=self._clock.now(),
@@ -362,6 +363,8 @@ class Engine:
                 network=section.network,
                 netuid=section.netuid,
                 compressed_time=self._config.engine.compressed_time,
+                full_slots=0 if limits is None else limits.max_concurrent_full_validations,
+                miner_slots=0 if limits is None else limits.max_concurrent_verifications,
             )
         )
 

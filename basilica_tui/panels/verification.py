@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from basilica_tui.format import Line, Look, age, bar, plural, remaining, stamp
 from basilica_tui.lines import field
-from engine.control.models import VerificationView
+from engine.control.models import EngineView, VerificationView
 
 NAME_WIDTH = 14
 BAR_WIDTH = 13
@@ -55,25 +55,34 @@ def progress_words(view: VerificationView, look: Look) -> tuple[str, str]:
     return look.symbols.dash, "dim"
 
 
-def queue_line(views: Iterable[VerificationView], look: Look) -> Line:
-    """``queue 3 · running 2 full, 12 light · failed 1``."""
+def queue_line(views: Iterable[VerificationView], engine: EngineView, look: Look) -> Line:
+    """``queue 3 · running 2 of 1,024 full, 12 light at 4 of 50 miners · failed 1``; limits as far as they are told."""
     queued = running = light = failed = 0
+    visited: set[str] = set()
     for view in views:
         queued += view.phase == "queued"
         running += view.phase == "running" and view.phase_tier != "lightweight"
-        light += view.phase == "running" and view.phase_tier == "lightweight"
+        if view.phase == "running" and view.phase_tier == "lightweight":
+            light += 1
+            visited.add(view.miner_hotkey)
         failed += view.state in ("failed", "access_lost")
     dot = f"  {look.symbols.dot}  "
     return (
         (f"queue {queued:,}", "accent" if queued else "dim"),
         (dot, "dim"),
-        (
-            f"running {running:,} full, {light:,} light" if light else f"running {running:,}",
-            "accent" if running or light else "dim",
-        ),
+        (_running(running, light, len(visited), engine), "accent" if running or light else "dim"),
         (dot, "dim"),
         (f"failed {failed:,}", "bad" if failed else "dim"),
     )
+
+
+def _running(full: int, light: int, miners: int, engine: EngineView) -> str:
+    limit = f" of {engine.full_slots:,}" if engine.full_slots else ""
+    words = f"running {full:,}{limit}" + (" full" if light or limit else "")
+    if not light:
+        return words
+    at_most = f" at {miners:,} of {engine.miner_slots:,} miners" if engine.miner_slots else ""
+    return f"{words}, {light:,} light{at_most}"
 
 
 def verification_lines(view: VerificationView, look: Look) -> list[Line]:

@@ -12,6 +12,7 @@ from basilica_tui.screens.chooser import Choice, Chooser
 from basilica_tui.screens.confirm import Confirm
 from basilica_tui.tables import item_name
 from basilica_tui.text import clean
+from engine.control.models import VerificationView
 
 if TYPE_CHECKING:
     from basilica_tui.app import ConsoleApp
@@ -130,7 +131,7 @@ def act_on_rows(
         go()
         return
     question = f"{_sentence(action.words)} {_names(desk, collection, ids)}?"
-    listed = list(names.values())[:NAMED]
+    listed = [words for row_id in list(names)[:NAMED] for words in _described(desk, collection, row_id)]
     if len(names) > NAMED:
         listed.append(f"and {plural(len(names) - NAMED, 'more', 'more')}")
     listed += [f"{name}: {value}" for name, value in more.items()]
@@ -169,6 +170,15 @@ def choose_silence(desk: ConsoleApp, ids: Sequence[str]) -> None:
 def _name(desk: ConsoleApp, collection: str, row_id: str) -> str:
     row = desk.store.collection(collection).get(row_id)
     return clean(item_name(row)) if row is not None else row_id
+
+
+def _described(desk: ConsoleApp, collection: str, row_id: str) -> list[str]:
+    """A row's name, and whose it is where its name alone does not say: miners choose the ids of their nodes."""
+    name, row = _name(desk, collection, row_id), desk.store.collection(collection).get(row_id)
+    if not isinstance(row, VerificationView):
+        return [name]
+    uid = "" if row.miner_uid is None else f"uid {row.miner_uid}, "
+    return [name, f"  of the miner {uid}{clean(row.miner_hotkey)}"]
 
 
 def _names(desk: ConsoleApp, collection: str, ids: Sequence[str]) -> str:

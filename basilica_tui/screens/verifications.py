@@ -22,7 +22,7 @@ class VerificationsScreen(PlottedRows[VerificationView]):
 
     def more_title(self, look: Look) -> list[Line]:
         """How many wait, run and failed."""
-        return [queue_line(self.desk.store.verifications.values(), look)]
+        return [queue_line(self.desk.store.verifications.values(), self.desk.store.engine, look)]
 
     def words(self, row: VerificationView, look: Look) -> Line:
         """The whole message of the last result."""

@@ -32,6 +32,9 @@ class EngineView:
     started_at: float | None = None
     stopping: bool = False
     compressed_time: bool = False
+    full_slots: int = 0
+    miner_slots: int = 0
+    """Validator: full verifications at once, and miners that a round visits at once; 0: not told."""
     block: int | None = None
     metagraph_at: float | None = None
     chain_error: str = ""

@@ -17,6 +17,9 @@ class EngineStarted(Event):
     network: str
     netuid: int
     compressed_time: bool = False
+    full_slots: int = 0
+    miner_slots: int = 0
+    """Validator: full verifications at once, and miners at once in a round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -275,6 +275,7 @@ async def test_a_rental_is_noted_and_ended_from_its_row(make_app: MakeApp, valid
         await pilot.press("x", "enter")
         await settle(pilot)
         assert "Note the rental of" in text_of(app) and validator.acted == []
+        assert f"of the miner uid {view.miner_uid}, {view.miner_hotkey}" in text_of(app)
         await pilot.press("y")
         await settle(pilot)
         assert validator.acted == [("rental.begin", {"place": row})]
@@ -290,3 +291,9 @@ async def test_a_rental_is_noted_and_ended_from_its_row(make_app: MakeApp, valid
             await pilot.press("y")
             await settle(pilot)
             assert validator.acted[-1] == ("rental.end", {"place": view.id})
+        await pilot.press("colon", *f"rental.end {view.node_id} reason=over", "enter")
+        await settle(pilot)
+        assert "reason: over" in text_of(app)
+        await pilot.press("y")
+        await settle(pilot)
+        assert validator.acted[-1] == ("rental.end", {"place": view.id, "reason": "over"})

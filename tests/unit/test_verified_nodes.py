@@ -190,8 +190,13 @@ def test_a_lightweight_check_is_seen_while_it_goes_on() -> None:
 def test_the_queue_counts_both_tiers() -> None:
     """What waits and runs, of each tier; rows keep their places for lightweight ones."""
     state = fold(*started(TWO), moved(ONE), moved("5Third", waits=True), finished("5Fourth"))
-    text = "".join(part for part, _ in queue_line(state.verifications.values(), Look()))
+    text = "".join(part for part, _ in queue_line(state.verifications.values(), state.engine, Look()))
     assert "queue 1" in text and "running 1 full, 1 light" in text
+    state.engine.full_slots, state.engine.miner_slots = 1024, 50
+    text = "".join(part for part, _ in queue_line(state.verifications.values(), state.engine, Look()))
+    assert "running 1 of 1,024 full, 1 light at 1 of 50 miners" in text
+    text = "".join(part for part, _ in queue_line((), state.engine, Look()))
+    assert "running 0 of 1,024 full  " in text
     now = next(column for column in VERIFICATIONS.columns if column.id == "now")
     ranks = {view.miner_hotkey: now.sort(view) for view in state.verifications.values()}
     assert ranks[TWO] == min(ranks.values())  # type: ignore[type-var]

@@ -18,6 +18,7 @@ def _engine_started(state: LiveState, event: ev.EngineStarted) -> Touched:
     engine.role, engine.name, engine.build = event.role, event.name, event.build
     engine.hotkey, engine.network, engine.netuid = event.hotkey, event.network, event.netuid
     engine.compressed_time = event.compressed_time
+    engine.full_slots, engine.miner_slots = event.full_slots, event.miner_slots
     engine.started_at, engine.stopping, engine.config_note = event.at, False, ""
     return {ENGINE}
 
