@@ -36,11 +36,13 @@ from engine.lifecycle.plan import Area
 from engine.lifecycle.reload import Applier, Reloader
 from engine.miner.role import MinerParts, MinerRole
 from engine.observe.history import History
+from engine.observe.history_rules import Bucket
 from engine.observe.http import HttpService, health_answer, health_app, metrics_app
 from engine.observe.logs import LogFile, configure_logging, log_event
 from engine.observe.metrics import MinerMetrics, ValidatorMetrics
 from engine.observe.service_manager import ServiceManager
 from engine.observe.watching import Watching
+from engine.recording.hours import HOURS, hour_bucket
 from engine.recording.recorder import Recorder
 from engine.ssh.host_keys import HostKeys
 from engine.store import Store, open_store
@@ -139,6 +141,7 @@ class Engine:
         self._manager = ServiceManager(self._state)
         self._history: History | None = None
         self._store: Store | None = None
+        self._recorder: Recorder | None = None
         self._on_touched: list[Callable[[Touched], None]] = []
 
     async def run(self) -> None:
@@ -199,6 +202,7 @@ class Engine:
             stored_series=watching.history.stored,
         )
         self.bus.subscribe(recorder.listen)
+        self._recorder = recorder
         watching.history.on_full = recorder.note_bucket
         self._history, self._store = watching.history, opened.store
         stopping = asyncio.Event()
@@ -247,6 +251,10 @@ class Engine:
         self._supervisor.add("database", store.watch)
         if self._manager.is_there:
             self._supervisor.add("service-manager", self._manager.run)
+
+    def _note_hour(self, bucket: Bucket) -> None:
+        if self._recorder is not None:
+            self._recorder.note_bucket(HOURS.name, bucket)
 
     async def _read_history(self, series: str, subject: str, since: float) -> Sequence[tuple[float, float]]:
         if self._history is None:
@@ -328,6 +336,8 @@ class Engine:
             counted.registry.register(facts)
             self._supervisor.add("facts", facts.run)
             scores = ScoreNotes(opened.store.score_hours, views.scores_of_nodes, config.scoring.profile, self._clock)
+            by_checks = config.scoring.profile != "documented"
+            scores.on_hour = lambda hour, rows: self._note_hour(hour_bucket(hour, rows, by_checks=by_checks))
             self._supervisor.add("scores", scores.run)
             if self._history is not None:
                 self._history.hourly = scores.points

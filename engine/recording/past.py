@@ -6,17 +6,19 @@ that were still open, are made again of the events.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from engine.control.state import LiveState
 from engine.errors import RecordingUnreadable
-from engine.events import NodeChecked, NodeVerified
+from engine.events import Event, NodeChecked, NodeVerified
 from engine.observe.history_rules import (
+    HOURLY_SERIES,
     SERIES,
     TIERS,
     Bucket,
     Tier,
+    Value,
     bucket_start,
     points_of,
     standing_in,
@@ -24,6 +26,7 @@ from engine.observe.history_rules import (
     told_by,
 )
 from engine.recording.blocks import BASE
+from engine.recording.hours import HOURS, told_of_hour
 from engine.recording.keyframes import FREQUENT, event_of, state_from
 from engine.recording.reader import Block, Chapter, Record, Recording
 from engine.recording.series import SeriesReader
@@ -51,6 +54,7 @@ class Past:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
+        self._role: str | None = None
 
     # --- time series ----------------------------------------------------------------------------------------------
 
@@ -58,12 +62,41 @@ class Past:
         """Points of time and mean, as ``engine.observe.history.History.read`` answers; none for an unknown series."""
         if series not in SERIES:
             return []
+        if self._is_by_the_hour(series, subject, at):
+            return self._hours(_Question(HOURS, series, subject), since, at)
         question = _Question(tier_for(TIERS, at - since), series, subject)
         first = since - question.tier.width_s
         points = {t: v for t, v in self._carried(question, question.tier, at).items() if t >= first}
         begin = max(points) + question.tier.width_s if points else first
         for start, value in self._open(question, begin, at):
             points.setdefault(start, value)
+        return sorted(points.items())
+
+    def _is_by_the_hour(self, series: str, subject: str, at: float) -> bool:
+        """Whether the engine that was recorded answers this from the sums of its hours."""
+        if series not in HOURLY_SERIES or (series == "verified" and not subject):
+            return False
+        if self._role is None:
+            chapter = self._recording.chapters[self._recording.chapter_at(at)]
+            try:
+                self._role = state_from(self._recording.keyframe(chapter)).engine.role
+            except RecordingUnreadable:
+                return False
+        return self._role == "validator"
+
+    def _hours(self, question: _Question, since: float, at: float) -> Points:
+        """The hours that were over, and of the one in progress what the events say."""
+        first = bucket_start(since, HOURS)
+        begin, now = self._recording.chapter_at(first), self._recording.chapter_at(at)
+        # An hour is written some minutes after its end, which may be in the next chapter.
+        wanted = range(begin, min(now + 2, len(self._recording.chapters)))
+        points = {t: v for t, v in self._values(question, HOURS, wanted, at).items() if t >= first}
+        if question.series != "score":
+            last = max(points) + HOURS.width_s if points else first
+            tally = _Tally(question)
+            self._count_events(tally, last, at, told_of_hour, question.subject.rpartition("/")[2])
+            for start, value in points_of(tally.buckets, question.series, question.subject):
+                points.setdefault(start, value)
         return sorted(points.items())
 
     def _open(self, question: _Question, begin: float, at: float) -> Points:
@@ -77,7 +110,7 @@ class Past:
         if question.series in STANDING:
             self._count_states(tally, begin, at)
         else:
-            self._count_events(tally, begin, at)
+            self._count_events(tally, begin, at, told_by, question.subject)
         return points_of(tally.buckets, question.series, question.subject)
 
     def _carried(self, question: _Question, tier: Tier, at: float) -> dict[float, float]:
@@ -87,11 +120,14 @@ class Past:
         now = self._recording.chapter_at(at)
         first = max((i for i in bases if i <= now), default=0)
         later = min((i for i in bases if i > now), default=None)
-        wanted = [*range(first, now + 1), *([] if later is None else [later])]
+        return self._values(question, tier, [*range(first, now + 1), *([] if later is None else [later])], at)
+
+    def _values(self, question: _Question, tier: Tier, wanted: Iterable[int], at: float) -> dict[float, float]:
+        """What the buckets of a tier in these chapters say, as far as they were full by then."""
         found: dict[float, float] = {}
         for index in wanted:
             reader = SeriesReader()
-            for record in self._series_records(chapters[index]):
+            for record in self._series_records(self._recording.chapters[index]):
                 place = reader.take(record)
                 if place is None or place[0] != tier or place[1] + tier.width_s > at:
                     continue
@@ -104,10 +140,11 @@ class Past:
         for block in chapter.series:
             yield from self._recording.records(chapter, block)
 
-    def _count_events(self, tally: _Tally, begin: float, at: float) -> None:
-        """What events say by themselves."""
-        subject = tally.question.subject
-        names = [subject] if subject else [NodeChecked.kind, NodeVerified.kind]
+    def _count_events(
+        self, tally: _Tally, begin: float, at: float, tell: Callable[[Event], Iterator[Value]], name: str
+    ) -> None:
+        """What events that name this object, or checks of any, say by themselves."""
+        names = [name] if name else [NodeChecked.kind, NodeVerified.kind]
         having = [f'"{name}"'.encode("ascii", "replace") for name in names]
         for chapter, blocks in self._window(begin, at):
             for block in blocks:
@@ -116,7 +153,7 @@ class Past:
                 for record in self._recording.records(chapter, block, having):
                     event = event_of(record) if begin <= _time(record) <= at else None
                     if event is not None:
-                        tally.add(told_by(event), _time(record))
+                        tally.add(tell(event), _time(record))
 
     def _count_states(self, tally: _Tally, begin: float, at: float) -> None:
         """What stood after the events, looked at as often as an engine does."""

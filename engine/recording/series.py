@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from engine.observe.history_rules import FLEET, NODE_SERIES, TIERS, Bucket, Tier
+from engine.recording.hours import HOURS
 
-CARRIED: Final[Mapping[str, Tier]] = {tier.name: tier for tier in TIERS[1:]}
-"""The tiers that a recording carries; the finest is made of the events themselves."""
+CARRIED: Final[Mapping[str, Tier]] = {tier.name: tier for tier in (*TIERS[1:], HOURS)}
+"""What a recording carries; the finest tier is made of the events themselves."""
 
 Record = Mapping[str, object]
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from engine.store.records import HourSums
 
 HOUR_S = 3_600.0
+MOST_HOURS = 92 * 24
+"""Of one curve."""
 
 
 def hourly_points(series: str, rows: Iterable[HourSums], *, by_checks: bool) -> list[tuple[float, float]]:
@@ -19,13 +21,14 @@ def hourly_points(series: str, rows: Iterable[HourSums], *, by_checks: bool) -> 
         hours.setdefault(row.hour, []).append(row)
     points = []
     for hour, found in sorted(hours.items()):
-        value = _value(series, found, by_checks=by_checks)
+        value = value_of(series, found, by_checks=by_checks)
         if value is not None:
             points.append((hour * HOUR_S, value))
     return points
 
 
-def _value(series: str, rows: list[HourSums], *, by_checks: bool) -> float | None:
+def value_of(series: str, rows: list[HourSums], *, by_checks: bool) -> float | None:
+    """Of ``score``, ``ssh`` or ``verified`` in one hour; None where nothing is known. ``by_checks`` as above."""
     if series == "score":
         scored = [(row.score, row.total if by_checks else 1) for row in rows if row.score is not None]
         weight = sum(part for _, part in scored)

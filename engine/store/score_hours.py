@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -54,6 +54,17 @@ class ScoreHours:
             statement = statement.where(columns.node_id == node_id)
         return await self._read(statement)
 
+    async def of_hour(self, hour: int) -> dict[Place, HourSums]:
+        """Every node that was checked in this hour."""
+        columns = check_hours.c
+        statement = _sums().add_columns(columns.miner_hotkey, columns.node_id).where(columns.hour == hour)
+
+        async def run(connection: Reading) -> dict[Place, HourSums]:
+            rows = (await connection.execute(statement)).all()
+            return {(str(row[5]), str(row[6])): _hour(row[:5]) for row in rows}
+
+        return await self._database.read(run)
+
     async def of_all(self, first: int, last: int) -> list[HourSums]:
         """All nodes together: sums, and the mean score."""
         columns = check_hours.c
@@ -66,9 +77,14 @@ class ScoreHours:
     async def _read(self, statement: sa.Select[Any]) -> list[HourSums]:
         async def run(connection: Reading) -> list[HourSums]:
             rows = (await connection.execute(statement)).all()
-            return [HourSums(int(h), int(p), int(i), int(t), None if s is None else float(s)) for h, p, i, t, s in rows]
+            return [_hour(row) for row in rows]
 
         return await self._database.read(run)
+
+
+def _hour(row: Sequence[Any]) -> HourSums:
+    hour, passed, logged_in, total, score = row
+    return HourSums(int(hour), int(passed), int(logged_in), int(total), None if score is None else float(score))
 
 
 def _sums() -> sa.Select[Any]:

@@ -27,6 +27,11 @@ SSH_CODES, BANNED = "ssh_", "node_banned"
 a login."""
 
 
+def has_logged_in(error_code: str) -> bool:
+    """Whether a check that ended so proves a login."""
+    return not error_code.startswith(SSH_CODES) and error_code != BANNED
+
+
 class VerificationRepository:
     """Verifications in the order in which they were added."""
 
@@ -217,7 +222,7 @@ def _hours(records: Iterable[Verification]) -> list[dict[str, object]]:
         key = math.floor(record.at / HOUR_S), record.miner_hotkey, record.node_id
         counts = found.setdefault(key, [0, 0, 0])
         counts[0] += record.ok
-        counts[1] += not record.error_code.startswith(SSH_CODES) and record.error_code != BANNED
+        counts[1] += has_logged_in(record.error_code)
         counts[2] += 1
     return [
         {"hour": hour, "miner_hotkey": hotkey, "node_id": node, "passed": passed, "logged_in": entered, "total": total}

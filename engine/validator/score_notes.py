@@ -8,7 +8,8 @@ import structlog
 
 from engine.clock import Clock
 from engine.errors import StoreUnusable
-from engine.scores.curves import HOUR_S, hourly_points
+from engine.scores.curves import HOUR_S, MOST_HOURS, hourly_points
+from engine.store.records import HourSums
 from engine.store.score_hours import ScoreHours
 from engine.validator.scoring import MinerScore, Profile
 
@@ -17,7 +18,6 @@ log = structlog.get_logger()
 NOTE_EVERY_S = 600.0
 FIRST_AFTER_S = 60.0
 """A restart shall not cost the hour its score."""
-MOST_HOURS = 92 * 24
 Place = tuple[str, str]
 
 
@@ -50,6 +50,9 @@ class ScoreNotes:
         self._read = read
         self._profile = profile
         self._clock = clock
+        self._told: int | None = None
+        self.on_hour: Callable[[int, Mapping[Place, HourSums]], None] = lambda hour, rows: None
+        """Gets each hour with its nodes some minutes after it is over, the last one again after a restart."""
 
     async def run(self) -> None:
         """Note for ever; a store that fails costs points, not the engine."""
@@ -63,8 +66,11 @@ class ScoreNotes:
 
     async def note(self) -> None:
         """Note what holds now. Raises StoreUnusable."""
-        scores = await self._read()
-        await self._hours.note(int(self._clock.now() // HOUR_S), scores)
+        hour = int(self._clock.now() // HOUR_S)
+        await self._hours.note(hour, await self._read())
+        if self._told != hour - 1:
+            self.on_hour(hour - 1, await self._hours.of_hour(hour - 1))
+            self._told = hour - 1
 
     async def points(self, series: str, subject: str, since: float) -> list[tuple[float, float]]:
         """Hour by hour. ``subject``: a hotkey, "hotkey/node id", or nothing for all nodes. Raises StoreUnusable."""
