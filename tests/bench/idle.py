@@ -12,7 +12,7 @@ from engine.clock import SystemClock
 from engine.store import open_store
 from tests.bench import Figure, at_most
 from tests.support.miner_subnet import create_subnet
-from tests.support.sshd import free_port
+from tests.support.ports import free_port
 from tests.support.stand_in_farm import StandInFarm
 
 NODES = 100

@@ -32,7 +32,7 @@ from engine.validator.role import ValidatorRole
 from tests.bench import Figure, at_most
 from tests.bench.validator import MINERS, NODES, validator_over
 from tests.support.miner_swarm import Swarm, miner_signer
-from tests.support.sshd import free_port
+from tests.support.ports import free_port
 
 RATE = 200
 SECONDS = float(os.environ.get("BENCH_REST_S", "20"))

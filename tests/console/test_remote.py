@@ -24,6 +24,7 @@ from basilica_tui.remote import FIND, RemoteEngine, login_words
 from engine.clock import SystemClock
 from engine.errors import EngineUnreachable
 from tests.console.test_attached import Engine, serving, until
+from tests.support.ports import free_port
 
 SSHD = Path("/usr/sbin/sshd")
 pytestmark = [pytest.mark.sshd, pytest.mark.skipif(not SSHD.exists(), reason="needs OpenSSH's sshd")]
@@ -99,9 +100,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     for path in (root / "host_key", home / ".ssh" / "id_ed25519"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
     shutil.copy(home / ".ssh" / "id_ed25519.pub", root / "authorized_keys")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)

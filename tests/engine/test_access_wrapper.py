@@ -149,8 +149,12 @@ def test_a_login_shell_reads_from_a_pipe(visitor: Visitor) -> None:
 
 def test_the_deadline_ends_a_running_command(visitor: Visitor) -> None:
     """A command that runs at the deadline is ended, its own children too."""
-    visitor.enter(seconds=2)
-    result = visitor.ssh("sleep 60 & sleep 61; echo not reached")
+    for seconds in (2, 8, 32):  # a login takes what it takes on a busy machine
+        visitor.enter(seconds=seconds)
+        result = visitor.ssh("echo began; sleep 60 & sleep 61; echo not reached")
+        if result.stdout:
+            break
+    assert result.stdout == b"began\n"
     assert result.returncode == TIMEOUT_STATUS and b"not reached" not in result.stdout
     given_up_at = time.monotonic() + 60  # a signal was sent; the kernel may take its time
     while "sleep\n" in (left := names_of_processes(visitor)) and time.monotonic() < given_up_at:
@@ -169,12 +173,18 @@ def names_of_processes(visitor: Visitor) -> list[str]:
 
 def test_an_open_connection_starts_nothing_after_its_end(visitor: Visitor) -> None:
     """Over a multiplexed connection new commands are refused at the deadline, after a removal, and not before."""
-    visitor.enter(seconds=4)
     shared = (f"ControlPath={visitor.mux}", "ControlPersist=60")
-    assert visitor.ssh("echo first", options=("ControlMaster=yes", *shared)).stdout == b"first\n"
-    assert visitor.ssh("echo second", options=shared).stdout == b"second\n"
+    for seconds in (4, 16, 64):  # two logins take what they take on a busy machine
+        began = time.monotonic()
+        visitor.enter(seconds=seconds)
+        first = visitor.ssh("echo first", options=("ControlMaster=yes", *shared)).stdout
+        second = visitor.ssh("echo second", options=shared).stdout
+        if time.monotonic() - began < seconds - 1.5:
+            break
+        visitor.ssh(flags=("-O", "exit"), options=shared)
+    assert (first, second) == (b"first\n", b"second\n")
     visitor.enter(seconds=600)
-    time.sleep(4.2)
+    time.sleep(seconds + 0.2)
     assert visitor.ssh("echo renewed", options=shared).stdout == b"renewed\n"
     (line,) = inventory(visitor.node.keys()).ours
     visitor.node.authorize(visitor.node.keys().replace(line.raw + b"\n", b""))

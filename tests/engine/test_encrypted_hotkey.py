@@ -8,6 +8,7 @@ import pty
 import select
 import signal
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,13 @@ class Terminal:
         end = time.monotonic() + PATIENCE_S
         while text not in self.shown:
             assert time.monotonic() < end and self._read(), f"{text!r} never came: {self.shown}"
+
+    def wait_for_silence(self) -> None:
+        """Until the terminal echoes nothing: what is typed before that is thrown away."""
+        end = time.monotonic() + PATIENCE_S
+        while termios.tcgetattr(self._fd)[3] & termios.ECHO:
+            assert time.monotonic() < end, f"still echoing: {self.shown}"
+            time.sleep(0.02)
 
     def type(self, keys: str) -> None:
         """As if typed."""
@@ -87,7 +95,7 @@ def terminal(subnet: MinerSubnet) -> Iterator[Terminal]:
     """That engine, started in a terminal, at its question."""
     started = Terminal(subnet.config_path)
     started.wait_for("Password of ")
-    time.sleep(0.3)  # what is typed before the terminal's echo is off is thrown away
+    started.wait_for_silence()
     yield started
     started.close()
 

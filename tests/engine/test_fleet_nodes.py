@@ -33,7 +33,8 @@ from engine.probes.host import probe_host
 from engine.ssh.target import NodeTarget
 from engine.store import open_store
 from tests.support.pools import Pools
-from tests.support.sshd import NodeSshd, free_port
+from tests.support.ports import free_port
+from tests.support.sshd import NodeSshd
 
 pytestmark = pytest.mark.sshd
 ROW = (

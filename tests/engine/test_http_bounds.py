@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from engine.observe import http_protocol
 from engine.observe.http import HttpService
-from tests.support.sshd import free_port
+from tests.support.ports import free_port
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -114,16 +114,23 @@ async def test_there_are_only_so_many_connections(monkeypatch: pytest.MonkeyPatc
     """One more is told so; when one has gone there is room again."""
     monkeypatch.setattr(http_protocol, "MOST_CONNECTIONS", 2)
     async with served() as port:
-        await asyncio.sleep(0.1)
-        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
-        await asyncio.sleep(0.1)
+        held = []
+        while len(held) < 2:  # the one that saw the server come up may still be counted
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            if (await reader.readline()).startswith(b"HTTP/1.1 200 "):
+                held.append(writer)
+            else:
+                writer.close()
         head, _ = await talk(port)
         assert head.startswith(b"HTTP/1.1 503 ")
-        for _, writer in held:
+        for writer in held:
             writer.close()
-        await asyncio.sleep(0.1)
-        head, _ = await talk(port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200 ")
+        async with asyncio.timeout(60):
+            while not head.startswith(b"HTTP/1.1 200 "):
+                assert head.startswith(b"HTTP/1.1 503 ")
+                await asyncio.sleep(0.02)
+                head, _ = await talk(port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 
 
 async def test_a_connection_serves_many_requests_and_bodies() -> None:

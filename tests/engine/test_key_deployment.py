@@ -17,7 +17,8 @@ from engine.ssh.host_keys import HostKeys
 from engine.ssh.keys import ClientKey
 from engine.ssh.target import NodeTarget
 from tests.support.miner_subnet import operator_line
-from tests.support.sshd import NodeSshd, free_port
+from tests.support.ports import free_port
+from tests.support.sshd import NodeSshd
 
 pytestmark = pytest.mark.sshd
 Nodes = Callable[..., NodeSshd]

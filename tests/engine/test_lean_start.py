@@ -12,7 +12,7 @@ import pytest
 from engine.clock import SystemClock
 from engine.store import open_store
 from tests.support.miner_subnet import create_subnet
-from tests.support.sshd import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 UNUSED = {

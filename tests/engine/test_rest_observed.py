@@ -18,7 +18,8 @@ import tomli_w
 from engine.localnet.gpu_model import GpuModel
 from tests.support.gpu_tools import furnish
 from tests.support.miner_subnet import MinerSubnet, create_subnet
-from tests.support.sshd import NodeSshd, free_port
+from tests.support.ports import free_port
+from tests.support.sshd import NodeSshd
 
 pytestmark = [pytest.mark.sshd, pytest.mark.timeout(400)]
 Nodes = Callable[..., NodeSshd]

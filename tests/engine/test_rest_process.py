@@ -37,9 +37,9 @@ from tests.engine.test_rest_observed import write_validator
 from tests.support.asking import OPEN
 from tests.support.asking import ask as ask_app
 from tests.support.miner_subnet import create_subnet
+from tests.support.ports import free_port
 from tests.support.postgres import Postgres
 from tests.support.rest_world import HOTKEYS, add_node, node_of, rest_world
-from tests.support.sshd import free_port
 
 pytestmark = pytest.mark.timeout(300)
 READY_S = 120.0

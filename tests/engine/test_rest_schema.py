@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from engine.config.validator import ApiConfig
 from engine.observe.http import HttpService
 from engine.rest.access import SCOPES
 from tests.support.asking import OPEN
+from tests.support.ports import free_port
 from tests.support.rest_world import rest_world
 
 pytestmark = pytest.mark.timeout(600)
@@ -28,8 +28,7 @@ EXAMPLES = 12
 
 def serve(api: ApiConfig) -> Iterator[tuple[str, str]]:
     """A server on loopback and a key of it."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     loop, ready, made = asyncio.new_event_loop(), threading.Event(), list[str]()
     directory = tempfile.TemporaryDirectory()
 

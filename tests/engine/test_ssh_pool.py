@@ -30,7 +30,8 @@ from engine.ssh.keys import ClientKey
 from engine.ssh.pool import PoolLimits
 from engine.ssh.target import NodeTarget
 from tests.support.pools import Pools
-from tests.support.sshd import NodeSshd, free_port
+from tests.support.ports import free_port
+from tests.support.sshd import NodeSshd
 
 pytestmark = pytest.mark.sshd
 IMPATIENT = PoolLimits(login_timeout_s=0.4, banner_attempts=1)

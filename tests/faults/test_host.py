@@ -22,7 +22,8 @@ from tests.faults.conftest import Subnets
 from tests.faults.observe import Baseline, await_event, events, grant_rows, open_rows, our_lines, violations_now
 from tests.faults.places import Clockwork
 from tests.support.miner_subnet import MinerSubnet, ssh_login
-from tests.support.sshd import NodeSshd, free_port
+from tests.support.ports import free_port
+from tests.support.sshd import NodeSshd
 
 pytestmark = pytest.mark.sshd
 Nodes = Callable[..., NodeSshd]

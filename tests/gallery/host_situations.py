@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from engine.identity.wallets import create_wallet
 from tests.gallery.world import NETUID, World
+from tests.support.ports import free_port
 
 Break = Callable[[World], None]
 
@@ -128,9 +129,7 @@ def _moved(world: World) -> None:
 
 
 def _other_port(world: World) -> None:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = free_port()
     world.config["bittensor"]["axon_port"] = port
     world.config["validator_comms"]["port"] = port
 

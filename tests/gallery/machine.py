@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import asyncssh
 
 from engine.localnet.gpu_model import GpuModel
+from tests.support.ports import free_port
 from tests.support.sshd import SSHD, why_not, write_host_key
 
 HERE = Path(__file__).parent
@@ -158,7 +158,7 @@ def build_machine(public_line: str, *, host: str = "127.0.0.1", launcher: tuple[
     """A healthy machine that admits the miner's key, not started yet."""
     root = Path(tempfile.mkdtemp(prefix="basilica-gallery-"))
     root.chmod(0o755)
-    machine = Machine(root, _free_port(), host, launcher)
+    machine = Machine(root, free_port(), host, launcher)
     for name in ("etc/ssh/sshd_config.d", "etc/sudoers.d", "etc/docker", "home", "bin"):
         (root / name).mkdir(parents=True, mode=0o755)
     for name in _COPIED:
@@ -277,9 +277,3 @@ def _sshd(machine: Machine) -> list[str]:
         "MaxSessions 100",
         "StrictModes yes",
     ]
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

@@ -28,7 +28,7 @@ from engine.diagnostics.render import render_json
 from engine.identity.wallets import create_wallet, open_wallet
 from engine.ssh.keys import ClientKey
 from tests.gallery.machine import ACCOUNT, Machine
-from tests.support.sshd import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 NETUID = 39

@@ -15,7 +15,7 @@ from engine.chain.filechain import FileChainAdmin
 from engine.identity.wallets import create_wallet
 from engine.setup.answers import ROLES, Answers, defaults_of
 from engine.ssh.keys import ClientKey
-from tests.support.sshd import free_port
+from tests.support.ports import free_port
 from tests.support.stand_in_farm import StandInFarm
 
 NETUID = 39

@@ -24,7 +24,8 @@ from engine.localnet.engines import has_settled
 from engine.ssh.keys import ClientKey
 from engine.validator.miner_client import MinerClient, MinerNodes
 from tests.support.nursery import Nursery
-from tests.support.sshd import NodeSshd, free_port
+from tests.support.ports import free_port
+from tests.support.sshd import NodeSshd
 
 NETUID = 39
 PATIENCE_S = 120.0

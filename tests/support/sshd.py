@@ -11,7 +11,6 @@ import functools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,7 @@ import asyncssh
 import pytest
 
 from engine.ssh.target import NodeTarget
+from tests.support.ports import free_port
 
 SSHD = Path("/usr/sbin/sshd")
 USER_ID = 5001
@@ -226,14 +226,6 @@ def remove_node(node: NodeSshd) -> None:
     """Stop the node and delete its directory."""
     node.stop()
     shutil.rmtree(node.root, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A port on 127.0.0.1 that nothing listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @functools.cache
