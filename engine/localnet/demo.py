@@ -119,9 +119,8 @@ async def run_headless(
 ) -> DemoResult:
     """Run the demo's subnet for ``seconds`` from the moment it serves, stop it, and look at what is left.
 
-    While a part of the cycle was not seen yet it runs on, for at most 20 s more, or 90 s with a ``cast``. Without a
-    directory everything is
-    made in a temporary one and removed. Raises what ``Subnet.start`` raises.
+    While a part of the cycle was not seen yet it runs on, for at most 60 s more, or 240 s with a ``cast``. Without a
+    directory everything is made in a temporary one and removed. Raises what ``Subnet.start`` raises.
     """
     with contextlib.ExitStack() as stack:
         if directory is None:

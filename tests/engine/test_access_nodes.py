@@ -126,9 +126,12 @@ def test_a_node_slower_than_its_deadline_is_enrolled_all_the_same(sshd_nodes: No
     subnet = subnets([slow, sshd_nodes()], access={"node_deadline": 2})
     start(subnet)
 
-    offer = asyncio.run(subnet.discover(subnet.validators[0]))
-
-    assert subnet.nodes[1].port in {n.port for n in offer.nodes}
+    given_up_at = time.monotonic() + 100
+    while subnet.nodes[1].port not in {
+        n.port for n in asyncio.run(subnet.discover(subnet.validators[0])).nodes
+    }:  # on a busy machine the good node's enrolment, too, may take longer than one call waits
+        assert time.monotonic() < given_up_at
+        time.sleep(1.0)  # a validator's own rate is limited
     assert wait_for(subnet, lambda n: n.expiry_enforced != "" and n.keys_in_place == 1).expiry_enforced == "proved"
     assert len(our_lines(slow)) == 1 and b"renter-canary" not in slow.keys()  # noqa: SIM118 - a file, not a dictionary
     assert ssh_login(slow, subnet.validators[0].key_path).stdout == "in\n"

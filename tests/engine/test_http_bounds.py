@@ -114,7 +114,7 @@ async def test_there_are_only_so_many_connections(monkeypatch: pytest.MonkeyPatc
     """One more is told so; when one has gone there is room again."""
     monkeypatch.setattr(http_protocol, "MOST_CONNECTIONS", 2)
     async with served() as port:
-        held = []
+        held: list[asyncio.StreamWriter] = []
         while len(held) < 2:  # the one that saw the server come up may still be counted
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -101,7 +102,7 @@ def test_a_key_that_is_left_is_counted(stopped: Subnet) -> None:
 @pytest.mark.slow
 async def test_the_real_demo_sees_the_whole_cycle(tmp_path: Path) -> None:
     """Engines, nodes, SSH and chain are real: access is given, used, ended on time, and nothing is left."""
-    pace = replace(Pace.demo(), verification_s=3.0, session_lifetime_s=2.0, reconcile_s=1.0)
+    pace = replace(Pace.demo(), session_lifetime_s=5.0, verification_s=7.0, reconcile_s=1.0)
     result = await run_headless(8.0, tmp_path, nodes=2, pace=pace)
     assert result.missing == ()
     assert result.nodes == {"healthy": 2}
@@ -136,10 +137,11 @@ async def test_localnet_up_serves_until_a_signal_and_leaves_no_engine(tmp_path: 
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert engines_of(tmp_path / "net") == []
+    assert processes_of(tmp_path / "net") == []
 
 
-def engines_of(directory: Path) -> list[int]:
+def processes_of(directory: Path) -> list[int]:
+    """Engines, and what they have started: a validator's REST API is a process of its own."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/environ"):
         try:
@@ -148,6 +150,15 @@ def engines_of(directory: Path) -> list[int]:
         except OSError:
             continue
     return [pid for pid in found if pid != os.getpid()]
+
+
+def engines_of(directory: Path) -> set[bytes]:
+    """The engines' command lines; what an engine has just forked still bears its parent's."""
+    found = set()
+    for pid in processes_of(directory):
+        with contextlib.suppress(OSError):
+            found.add(Path(f"/proc/{pid}/cmdline").read_bytes())
+    return {line for line in found if b"--daemon" in line.split(b"\0")}
 
 
 def test_a_subnet_ends_with_the_console_that_started_it(tmp_path: Path) -> None:
