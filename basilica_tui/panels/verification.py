@@ -56,7 +56,10 @@ def progress_words(view: VerificationView, look: Look) -> tuple[str, str]:
 
 
 def queue_line(views: Iterable[VerificationView], engine: EngineView, look: Look) -> Line:
-    """``queue 3 · running 2 of 1,024 full, 12 light at 4 of 50 miners · failed 1``; limits as far as they are told."""
+    """``queue 3 · running 2/1,024 full, 12 light · failed 1 · visits 4/50 miners``; limits as far as they are told.
+
+    What a narrow terminal cuts off stands last.
+    """
     queued = running = light = failed = 0
     visited: set[str] = set()
     for view in views:
@@ -67,22 +70,21 @@ def queue_line(views: Iterable[VerificationView], engine: EngineView, look: Look
             visited.add(view.miner_hotkey)
         failed += view.state in ("failed", "access_lost")
     dot = f"  {look.symbols.dot}  "
+    visits = f"{dot}visits {len(visited):,}/{engine.miner_slots:,} miners" if visited and engine.miner_slots else ""
     return (
         (f"queue {queued:,}", "accent" if queued else "dim"),
         (dot, "dim"),
-        (_running(running, light, len(visited), engine), "accent" if running or light else "dim"),
+        (_running(running, light, engine), "accent" if running or light else "dim"),
         (dot, "dim"),
         (f"failed {failed:,}", "bad" if failed else "dim"),
+        (visits, "dim"),
     )
 
 
-def _running(full: int, light: int, miners: int, engine: EngineView) -> str:
-    limit = f" of {engine.full_slots:,}" if engine.full_slots else ""
+def _running(full: int, light: int, engine: EngineView) -> str:
+    limit = f"/{engine.full_slots:,}" if engine.full_slots else ""
     words = f"running {full:,}{limit}" + (" full" if light or limit else "")
-    if not light:
-        return words
-    at_most = f" at {miners:,} of {engine.miner_slots:,} miners" if engine.miner_slots else ""
-    return f"{words}, {light:,} light{at_most}"
+    return f"{words}, {light:,} light" if light else words
 
 
 def verification_lines(view: VerificationView, look: Look) -> list[Line]:

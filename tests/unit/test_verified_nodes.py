@@ -194,9 +194,9 @@ def test_the_queue_counts_both_tiers() -> None:
     assert "queue 1" in text and "running 1 full, 1 light" in text
     state.engine.full_slots, state.engine.miner_slots = 1024, 50
     text = "".join(part for part, _ in queue_line(state.verifications.values(), state.engine, Look()))
-    assert "running 1 of 1,024 full, 1 light at 1 of 50 miners" in text
+    assert "running 1/1,024 full, 1 light  ·  failed 0  ·  visits 1/50 miners" in text
     text = "".join(part for part, _ in queue_line((), state.engine, Look()))
-    assert "running 0 of 1,024 full  " in text
+    assert "running 0/1,024 full  " in text and "miners" not in text
     now = next(column for column in VERIFICATIONS.columns if column.id == "now")
     ranks = {view.miner_hotkey: now.sort(view) for view in state.verifications.values()}
     assert ranks[TWO] == min(ranks.values())  # type: ignore[type-var]
