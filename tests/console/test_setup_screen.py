@@ -298,7 +298,8 @@ def test_pages_look_as_before(
     app = SetupApp(Setup(unreal(role), phase), tmp_path / "setup.json", theme="dark")
 
     async def prepare(pilot: Pilot[bool]) -> None:
-        await until(pilot, lambda: "ctrl+" in text_of(app.wizard), "the page")
+        output = app.wizard.query_one(SetupOutput)
+        await until(pilot, lambda: "ctrl+" in text_of(app.wizard) and bool(output.lines), "the page and what it says")
         await pilot.pause(0.5)
 
     assert snap_compare(app, terminal_size=size, run_before=prepare)

@@ -122,9 +122,11 @@ async def test_a_frozen_session_is_noticed_by_keepalives_and_replaced(sshd_node:
 async def test_a_channel_that_does_not_open_has_its_own_timeout(sshd_node: NodeSshd, pools: Pools) -> None:
     """A half-dead link is told apart from a slow command, and not used again."""
     pools.known_to(sshd_node)
-    pool = pools.make(limits=PoolLimits(channel_timeout_s=1.5))
-    first = asyncio.ensure_future(pool.run(sshd_node.target, "echo >&2; sleep 0.1; kill -STOP $PPID", timeout_s=5))
-    await asyncio.sleep(1.0)
+    pool = pools.make(limits=PoolLimits(channel_timeout_s=3.0))
+    first = asyncio.ensure_future(pool.run(sshd_node.target, "echo >&2; sleep 0.1; kill -STOP $PPID", timeout_s=10))
+    async with asyncio.timeout(60):
+        while not sshd_node.has_stopped_session():
+            await asyncio.sleep(0.02)
     with pytest.raises(SshChannelTimeout):
         await pool.run(sshd_node.target, "true")
     assert (await pool.run(sshd_node.target, "echo new")).stdout == b"new\n"
@@ -223,7 +225,7 @@ async def test_the_number_of_failed_logins_is_one_per_pause(sshd_node: NodeSshd,
 
 async def test_each_step_before_login_has_its_own_failure(pools: Pools) -> None:
     """Name, port, silence, wrong protocol and hang-up are told apart."""
-    pool = pools.make(limits=IMPATIENT)
+    pool = pools.make()
     with pytest.raises(SshRefused):
         await pool.connect(NodeTarget("dead", "127.0.0.1", free_port(), "nobody"))
     with pytest.raises(SshResolveFailed):
@@ -232,11 +234,11 @@ async def test_each_step_before_login_has_its_own_failure(pools: Pools) -> None:
         await pool.connect(NodeTarget("too-long", "x" * 300, 22, "nobody"))
     async with tcp_server(b"") as target:
         with pytest.raises(SshBannerTimeout) as caught:
-            await pool.connect(target)
+            await pools.make(limits=IMPATIENT).connect(target)
         assert caught.value.step == "banner"
-    async with tcp_server(b"SSH-2.0-OpenSSH_9.2\r\n") as target:
+    async with tcp_server(b"SSH-2.0-OpenSSH_9.2\r\n") as target:  # time enough to read a line on a busy machine
         with pytest.raises(SshLoginTimeout):
-            await pool.connect(target)
+            await pools.make(limits=PoolLimits(login_timeout_s=3.0, banner_attempts=1)).connect(target)
 
 
 @pytest.mark.parametrize(

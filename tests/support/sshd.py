@@ -179,6 +179,12 @@ class NodeSshd:
         for pid in sessions:
             _kill(pid)
 
+    def has_stopped_session(self) -> bool:
+        """Whether a process that sshd started was stopped by a signal."""
+        assert self._process is not None
+        states = [_state(pid) for pid in _descendants(self._process.pid)]
+        return "T" in states
+
     def restart(self, *, new_host_key: bool = False) -> None:
         """Stop and start on the same port, as a reboot does, or a reinstallation with ``new_host_key``."""
         self.stop()
@@ -328,9 +334,20 @@ def _own_name() -> str:
 
 def _descendants(pid: int) -> list[int]:
     found = []
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:  # it ended meanwhile
+        return []
+    for child in children:
         found += [int(child), *_descendants(int(child))]
     return found
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def _kill(pid: int) -> None:
