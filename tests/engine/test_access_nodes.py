@@ -141,13 +141,13 @@ def test_a_node_slower_than_its_deadline_is_enrolled_all_the_same(sshd_nodes: No
 
 def test_a_canary_that_a_crash_left_is_removed(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """Killed while its lines are in the file: the next start takes them out, long before they would expire."""
-    subnet = subnets([sshd_nodes()])
+    subnet = subnets([sshd_nodes(options=("AuthorizedKeysCommand /bin/sleep 0.5", "AuthorizedKeysCommandUser root"))])
     node, before = subnet.nodes[0], subnet.nodes[0].keys()
     subnet.start()
     deadline = time.monotonic() + 100
     while b"renter-canary" not in node.keys():  # noqa: SIM118 - a file, not a dictionary
         assert time.monotonic() < deadline
-        time.sleep(0.002)  # the canary's lines stay for longer
+        time.sleep(0.002)  # the canary's lines stay for a login that takes half a second at least
     subnet.kill()
     assert b"renter-canary" in node.keys()  # noqa: SIM118 - as above
     start(subnet)

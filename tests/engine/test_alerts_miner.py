@@ -12,6 +12,7 @@ import pytest
 from engine.control.client import Snapshot
 from engine.control.models import AlertView, NodeView
 from tests.support.miner_subnet import create_subnet
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = pytest.mark.sshd
@@ -22,7 +23,7 @@ def alerts_of(snapshot: Snapshot, rule: str) -> list[bool]:
     return [alert.active for alert in alerts if alert.rule == rule]
 
 
-def test_a_node_dies_and_comes_back(sshd_nodes: Callable[..., NodeSshd], tmp_path: Path) -> None:
+def test_a_node_dies_and_comes_back(sshd_nodes: Callable[..., NodeSshd], tmp_path: Path, nursery: Nursery) -> None:
     """Killed, the node raises an alert that a program hears of; started again, it is over, and both are on record."""
     node = sshd_nodes()
     out = tmp_path / "told"
@@ -42,6 +43,7 @@ def test_a_node_dies_and_comes_back(sshd_nodes: Callable[..., NodeSshd], tmp_pat
         },
         node_management={"health_check_interval": 0.5, "health_check_timeout": 3},
     )
+    subnet.nursery = nursery
     subnet.start()
     try:
         asyncio.run(subnet.until(lambda s: bool(s.views["nodes"]) and _is_healthy(s)))

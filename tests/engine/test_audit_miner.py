@@ -14,6 +14,7 @@ from basilica_tui.cli import app
 from engine.control.client import Snapshot
 from engine.control.models import EngineView
 from tests.support.miner_subnet import create_subnet
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = pytest.mark.sshd
@@ -24,10 +25,13 @@ def _is_assigned(snapshot: Snapshot) -> bool:
     return isinstance(engine, EngineView) and engine.assigned_hotkey != ""
 
 
-def test_a_visit_is_on_record_and_survives_sigkill(sshd_nodes: Callable[..., NodeSshd], tmp_path: Path) -> None:
+def test_a_visit_is_on_record_and_survives_sigkill(
+    sshd_nodes: Callable[..., NodeSshd], tmp_path: Path, nursery: Nursery
+) -> None:
     """Authentication, grant, key and refusal are there with who and whom; killed and started again, one chain."""
     node = sshd_nodes()
     subnet = create_subnet(tmp_path, [node])
+    subnet.nursery = nursery
     subnet.start()
     try:
         asyncio.run(subnet.until(_is_assigned))

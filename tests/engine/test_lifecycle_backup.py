@@ -17,6 +17,7 @@ from engine.clock import SystemClock
 from engine.store import open_store
 from tests.engine.test_reload import engine_of, nodes_of, session_of
 from tests.support.miner_subnet import MinerSubnet, create_subnet, ssh_login
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = pytest.mark.sshd
@@ -24,9 +25,10 @@ WORD = "correct horse battery"
 
 
 @pytest.fixture
-def subnet(tmp_path: Path, sshd_nodes: Callable[..., NodeSshd]) -> Iterator[MinerSubnet]:
+def subnet(tmp_path: Path, sshd_nodes: Callable[..., NodeSshd], nursery: Nursery) -> Iterator[MinerSubnet]:
     """A running miner with one node and one validator's key on it."""
     subnet = create_subnet(tmp_path, [sshd_nodes()])
+    subnet.nursery = nursery
     subnet.start()
     asyncio.run(subnet.until(lambda s: engine_of(s).assigned_hotkey != ""))
     asyncio.run(subnet.discover(subnet.validators[0]))

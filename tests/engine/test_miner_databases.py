@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.miner_subnet import create_subnet, ssh_login
+from tests.support.nursery import Nursery
 from tests.support.postgres import Postgres
 from tests.support.sshd import NodeSshd
 
@@ -16,10 +17,13 @@ pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
 Nodes = Callable[..., NodeSshd]
 
 
-def test_grants_and_sessions_outlive_the_engine(sshd_nodes: Nodes, database_url: str, tmp_path: Path) -> None:
+def test_grants_and_sessions_outlive_the_engine(
+    sshd_nodes: Nodes, database_url: str, tmp_path: Path, nursery: Nursery
+) -> None:
     """Killed after a discovery, the next engine knows grant, session and assignment, and renews the same grant."""
     (tmp_path / "subnet").mkdir()
     subnet = create_subnet(tmp_path / "subnet", [sshd_nodes()], database={"url": database_url})
+    subnet.nursery = nursery
     validator = subnet.validators[0]
     try:
         subnet.start()
@@ -39,9 +43,12 @@ def test_grants_and_sessions_outlive_the_engine(sshd_nodes: Nodes, database_url:
         subnet.kill()
 
 
-def test_a_database_server_that_goes_away_for_a_while(sshd_nodes: Nodes, postgres: Postgres, tmp_path: Path) -> None:
+def test_a_database_server_that_goes_away_for_a_while(
+    sshd_nodes: Nodes, postgres: Postgres, tmp_path: Path, nursery: Nursery
+) -> None:
     """While PostgreSQL is down the engine stays up, says so and grants nothing; afterwards it serves again."""
     subnet = create_subnet(tmp_path, [sshd_nodes()], database={"url": postgres.database()})
+    subnet.nursery = nursery
     validator = subnet.validators[0]
     try:
         subnet.start()

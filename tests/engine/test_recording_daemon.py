@@ -25,6 +25,7 @@ from engine.recording.recorder import FLUSH_S
 from tests.console.screen import text_of
 from tests.faults.places import fill, need_root, small_disk
 from tests.support.miner_subnet import OPERATOR_KEY, MinerSubnet, create_subnet
+from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
 
 pytestmark = [pytest.mark.sshd, pytest.mark.timeout(400)]
@@ -64,9 +65,12 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_killed_engine_loses_the_last_block_and_the_gap_is_shown(sshd_nodes: Nodes, tmp_path: Path) -> None:
+def test_a_killed_engine_loses_the_last_block_and_the_gap_is_shown(
+    sshd_nodes: Nodes, tmp_path: Path, nursery: Nursery
+) -> None:
     """Two lives with SIGKILL and a torn block between them open as one recording; only the last seconds are missing."""
     subnet = create_subnet(tmp_path, [sshd_nodes()], node_management={"health_check_interval": 0.5})
+    subnet.nursery = nursery
     directory = tmp_path / "data" / "recording"
     subnet.start()
     try:
@@ -114,7 +118,9 @@ async def _walk_over_the_gap(recording: Recording, directory: Path, killed_at: f
         assert [node.checks_total > 0 for node in app.store.nodes.values()] == [True]
 
 
-def test_a_full_disk_pauses_the_recording_of_a_running_engine(sshd_nodes: Nodes, tmp_path: Path) -> None:
+def test_a_full_disk_pauses_the_recording_of_a_running_engine(
+    sshd_nodes: Nodes, tmp_path: Path, nursery: Nursery
+) -> None:
     """The engine goes on and says so; with room again it records, and what is on disk opens from end to end."""
     need_root("a small file system")
     place = tmp_path / "small"
@@ -124,6 +130,7 @@ def test_a_full_disk_pauses_the_recording_of_a_running_engine(sshd_nodes: Nodes,
             tmp_path, [sshd_nodes()], node_management={"health_check_interval": 0.5},
             recording={"directory": str(place / "recording"), "min_free": 0}, alerts={"check_interval": 0.5},
         )  # fmt: skip
+        subnet.nursery = nursery
         subnet.start()
         try:
             subnet.settle()
@@ -155,7 +162,7 @@ def _is_in_trouble(snapshot: Snapshot) -> bool:
     return any(isinstance(n, NodeView) and n.state != "healthy" for n in snapshot.views["nodes"].values())
 
 
-def test_no_secret_of_a_real_world_is_in_its_export(sshd_nodes: Nodes, tmp_path: Path) -> None:
+def test_no_secret_of_a_real_world_is_in_its_export(sshd_nodes: Nodes, tmp_path: Path, nursery: Nursery) -> None:
     """After discoveries in both dialects, failures and an operator's acts nothing tells whose machines these are."""
     node, gone = sshd_nodes(), sshd_nodes()
     token = "hook-token-5f1c9a"
@@ -164,6 +171,7 @@ def test_no_secret_of_a_real_world_is_in_its_export(sshd_nodes: Nodes, tmp_path:
         alerts={"urls": [f"http://127.0.0.1:9/{token}"], "check_interval": 0.5, "node_failing_after": 1},
         engine={"name": "acme-gpu-house", "socket": str(tmp_path / "s" / "engine.sock")},
     )  # fmt: skip
+    subnet.nursery = nursery
     subnet.start()
     try:
         subnet.settle()
