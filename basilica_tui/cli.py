@@ -157,12 +157,12 @@ def demo(
 ) -> None:
     """Start a subnet on this machine (no network, no root) and attach a console to it."""
     from engine.localnet.cast import parse_cast
-    from engine.localnet.demo import run_headless
+    from engine.localnet.demo import headless_demo
 
     if attach not in ("miner", "validator"):
         fail(f"'{attach}' is no role", "one of: miner, validator")
     if headless:
-        result = asyncio.run(run_headless(seconds, directory=directory, nodes=nodes, cast=parse_cast(cast or "none")))
+        result = headless_demo(seconds, directory, nodes=nodes, cast=parse_cast(cast or "none"))
         typer.echo(result.to_json() if json else result.to_text())
         raise typer.Exit(0 if result.complete else 1)
     from basilica_tui.demo import run_demo
@@ -181,6 +181,7 @@ def localnet_up(
     ] = 0,
     assignment: Annotated[str, typer.Option(help="highest_stake, fixed_assignment or open.")] = "highest_stake",
     pace: Annotated[str, typer.Option(help="normal, or demo: access ends between a validator's visits.")] = "normal",
+    remove: Annotated[bool, typer.Option("--remove", hidden=True, help="Remove DIR after an orderly end.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Run a subnet in the foreground until a signal; DIR/localnet.json says where everything is."""
@@ -193,20 +194,23 @@ def localnet_up(
     if pace not in ("normal", "demo"):
         fail(f"'{pace}' is no pace", "one of: normal, demo")
 
-    raise typer.Exit(
-        asyncio.run(
-            run_until_signal(
-                directory,
-                nodes=nodes,
-                cast=parse_cast(cast),
-                validators=validators,
-                external_validators=external_validators,
-                assignment=assignment,
-                json=json,
-                pace=Pace.demo() if pace == "demo" else Pace.normal_local(),
-            )
+    status = asyncio.run(
+        run_until_signal(
+            directory,
+            nodes=nodes,
+            cast=parse_cast(cast),
+            validators=validators,
+            external_validators=external_validators,
+            assignment=assignment,
+            json=json,
+            pace=Pace.demo() if pace == "demo" else Pace.normal_local(),
         )
     )
+    if remove and status == 0:
+        import shutil
+
+        shutil.rmtree(directory, ignore_errors=True)
+    raise typer.Exit(status)
 
 
 def with_names(arguments: list[str]) -> list[str]:

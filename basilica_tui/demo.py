@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -42,6 +43,7 @@ def run_demo(
                 *(sys.executable, "-m", "basilica_tui", "localnet", "up", "--dir", str(home)),
                 *("--nodes", str(nodes), "--validators", "2", "--assignment", "open", "--pace", "demo"),
                 *("--cast", ",".join(cast) or "none"),
+                *(() if directory is not None else ("--remove",)),  # it outlives a console that had to leave at once
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -50,16 +52,23 @@ def run_demo(
             preexec_fn=end_with_parent,  # noqa: PLW1509 - one call into libc, and no thread runs yet
         )
     is_kept = directory is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):  # until the console runs and has its own, and after it
+        signal.signal(number, _leave)
     try:
         return run_console(_wait_for_engine(subnet, home, log, attach), theme=theme)
     except LocalnetFailed:
         is_kept = True
         raise
     finally:
-        sys.stderr.write("stopping the subnet ...\n")
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            sys.stderr.write("stopping the subnet ...\n")
         _stop(subnet)
         if not is_kept:
             shutil.rmtree(home, ignore_errors=True)
+
+
+def _leave(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)  # through every finally: a killed demo would leave its files
 
 
 def _wait_for_engine(subnet: subprocess.Popen[bytes], home: Path, log: Path, role: str) -> Path:

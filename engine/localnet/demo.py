@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -110,7 +111,7 @@ class Sighting:
 
 async def run_headless(
     seconds: float,
-    directory: Path | None = None,
+    directory: Path,
     *,
     nodes: int = 4,
     cast: Sequence[Part] = (),
@@ -119,18 +120,27 @@ async def run_headless(
 ) -> DemoResult:
     """Run the demo's subnet for ``seconds`` from the moment it serves, stop it, and look at what is left.
 
-    While a part of the cycle was not seen yet it runs on, for at most 60 s more, or 240 s with a ``cast``. Without a
-    directory everything is made in a temporary one and removed. Raises what ``Subnet.start`` raises.
+    While a part of the cycle was not seen yet it runs on, for at most a minute more, or four with a ``cast``. Raises
+    what ``Subnet.start`` raises.
     """
+    subnet = Subnet(
+        directory, nodes=nodes, cast=cast, validators=validators, assignment="open", pace=pace or Pace.demo()
+    )
+    async with subnet:
+        sightings = await observe(subnet.engines, seconds, nodes, subnet.players)
+    return conclude(subnet, sightings)
+
+
+def headless_demo(seconds: float, directory: Path | None, *, nodes: int, cast: Sequence[Part]) -> DemoResult:
+    """``run_headless`` as a program: SIGTERM and SIGHUP count as Ctrl-C, and without a directory everything is made
+    in a temporary one, which goes in any case. Raises what ``Subnet.start`` raises, and KeyboardInterrupt."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     with contextlib.ExitStack() as stack:
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="basilica-demo-")))
-        subnet = Subnet(
-            directory, nodes=nodes, cast=cast, validators=validators, assignment="open", pace=pace or Pace.demo()
-        )
-        async with subnet:
-            sightings = await observe(subnet.engines, seconds, nodes, subnet.players)
-        return conclude(subnet, sightings)
+        # The directory outlives the loop: threads that still make wallets there are waited for by asyncio.run.
+        return asyncio.run(run_headless(seconds, directory, nodes=nodes, cast=cast))
 
 
 async def observe(

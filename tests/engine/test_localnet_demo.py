@@ -161,6 +161,42 @@ def engines_of(directory: Path) -> set[bytes]:
     return {line for line in found if b"--daemon" in line.split(b"\0")}
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("flags", [("--headless", "--for", "600"), ("--cast", "none")], ids=["headless", "console"])
+def test_a_demo_that_is_ended_while_it_starts_leaves_nothing(
+    tmp_path: Path, flags: tuple[str, ...], number: signal.Signals
+) -> None:
+    """Ctrl-C, a closed terminal and a kill in the middle of the start: no process and none of its files stay."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "basilica_tui", "demo", *flags],
+        env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: any(tmp_path.glob("basilica-demo-*/wallets/*")))
+        process.send_signal(number)
+        assert process.wait(120) != 0
+    finally:
+        process.kill()
+        process.wait()
+    wait_until(lambda: not processes_naming(str(tmp_path)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_whose_console_is_killed_leaves_no_files_either(tmp_path: Path) -> None:
+    """The console may have to leave a dead terminal at once; the subnet, which ends with it, cleans up after both."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "basilica_tui", "demo", "--cast", "none"],
+        env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: any(tmp_path.glob("basilica-demo-*/wallets/*")))
+    finally:
+        process.kill()
+        process.wait()
+    wait_until(lambda: not processes_naming(str(tmp_path)))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_subnet_ends_with_the_console_that_started_it(tmp_path: Path) -> None:
     """When the process that started a subnet is killed, the subnet and its engines end by themselves."""
     script = (
