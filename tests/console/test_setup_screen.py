@@ -51,7 +51,8 @@ async def until(pilot: Pilot[bool], holds: Callable[[], bool], what: str = "") -
         if holds():
             return
     screen = pilot.app.screen
-    raise AssertionError(f"never came: {what}\n{text_of(screen) if isinstance(screen, SetupScreen) else screen}")
+    shown = f"{text_of(screen)}\n{told_by(screen)}\n{screen.setup}" if isinstance(screen, SetupScreen) else screen
+    raise AssertionError(f"never came: {what}\n{shown}")
 
 
 class Typist:
