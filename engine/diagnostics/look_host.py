@@ -59,7 +59,7 @@ def look_at_host(config: RoleConfig) -> HostFacts:
         files_hard=hard,
         kernel_synced=_kernel_synced(),
         skew_max_s=config.alerts.clock_skew_max,
-        ports=tuple(_port(key, host, port) for key, host, port in wanted_ports(config)),
+        ports=_ports(config),
         nameservers=_nameservers(),
         firewall=_firewall(),
         public_ports=(config.validator_comms.port,) if isinstance(config, MinerConfig) else (),
@@ -227,13 +227,21 @@ def _key_trouble(path: Path, message: str) -> KeyTrouble:
 # --- ports -----------------------------------------------------------------------------------------------------
 
 
-def _port(key: str, host: str, port: int) -> PortFacts:
+def _ports(config: RoleConfig) -> tuple[PortFacts, ...]:
+    wanted = wanted_ports(config)
+    ours = frozenset(port for _, _, port in wanted)
+    return tuple(_port(key, host, port, ours) for key, host, port in wanted)
+
+
+def _port(key: str, host: str, port: int, ours: frozenset[int]) -> PortFacts:
     trouble = _try_bind(host, port)
     if not trouble:
         return PortFacts(key, host, port, is_free=True)
     holder = _holder(port) if trouble == "taken" else ""
     is_ours = "--daemon" in holder and ("basilica-tui" in holder or "basilica_tui" in holder)
-    return PortFacts(key, host, port, False, trouble, holder, is_ours, None if is_ours else _free_near(host, port))
+    return PortFacts(
+        key, host, port, False, trouble, holder, is_ours, None if is_ours else _free_near(host, port, ours)
+    )
 
 
 def _try_bind(host: str, port: int) -> str:
@@ -251,9 +259,11 @@ def _try_bind(host: str, port: int) -> str:
     return ""
 
 
-def _free_near(host: str, port: int) -> int | None:
+def _free_near(host: str, port: int, ours: frozenset[int]) -> int | None:
+    """Not one that another part of the engine wants: it is free only until that starts."""
     start = port if port >= 1024 else 8091
-    return next((one for one in range(start + 1, min(start + 50, 65535)) if not _try_bind(host, one)), None)
+    near = (one for one in range(start + 1, min(start + 50, 65535)) if one not in ours)
+    return next((one for one in near if not _try_bind(host, one)), None)
 
 
 def _holder(port: int) -> str:
