@@ -65,8 +65,8 @@ ACTIONS: tuple[EngineAction, ...] = (
     EngineAction("node.drain", "drain", (_NODE,), True, "miner",
                  "Validators are not given it any more; keys that are there stay until they expire. Checks go on. "
                  "A validator that misses the node for long starts its ramp anew."),
-    EngineAction("node.enable", "take back into service", (_NODE,), True, "miner",
-                 "Validators get it with their next discovery."),
+    EngineAction("node.enable", "enable", (_NODE,), True, "miner",
+                 "Back into service: validators get it with their next discovery."),
     EngineAction("grant.deploy", "deploy a validator's key to", (_NODE, Arg("hotkey", "session")), True, "miner",
                  "The validator may enter that node for one session lifetime from now."),
     EngineAction("grant.revoke", "revoke a validator's key on", (_NODE, Arg("hotkey", "session")), True, "miner",

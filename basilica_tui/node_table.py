@@ -8,6 +8,7 @@ from basilica_tui.columns import Column, Table
 from basilica_tui.format import Look, Span
 from basilica_tui.states import (
     NODE_STATES,
+    SHOWN_AS_DRAINED,
     look_of,
 )
 from engine.control.models import (
@@ -106,7 +107,7 @@ def node_state_span(node: NodeView, look: Look) -> Span:
     """The state; a healthy node that is out of service says so instead."""
     if node.drained_since is None:
         return state_cell(NODE_STATES, node.state, look)
-    if node.state in {"healthy", "unknown"}:
+    if node.state in SHOWN_AS_DRAINED:
         return f"{look.symbols.half} drained", "accent"
     mark, tone = state_cell(NODE_STATES, node.state, look)
     return f"{mark}, out", tone

@@ -30,7 +30,10 @@ FIND: Final = (
     "'"
 )
 """Prints the sockets at the places where engines make them by default."""
-FOUND_LIMIT: Final = 20
+FOUND_LIMIT: Final = 50
+TOLD_LIMIT: Final = 5
+ASKABLE: Final = frozenset({"password", "keyboard-interactive"})
+"""What a server must offer before anyone is asked for a password."""
 
 AskPassword = Callable[[str], str]
 
@@ -59,8 +62,10 @@ class RemoteEngine:
         """
         connection = await self._log_in()
         try:
-            place = self._path or await self._find(connection)
-            reader, writer = await self._open(connection, place)
+            if self._path is None:
+                place, (reader, writer) = await self._the_only_one(connection, await self._find(connection))
+            else:
+                place, (reader, writer) = self._path, await self._open(connection, self._path)
             client = await ControlClient.greet(
                 Path(f"{self._address}:{place}"), reader, _Writer(writer, connection), role=role, timeout_s=OPEN_S
             )
@@ -80,9 +85,23 @@ class RemoteEngine:
                 or not isinstance(error.__cause__, asyncssh.PermissionDenied)
             ):
                 raise
+            if not await self._takes_passwords():
+                raise
             ask, self._ask = self._ask, None
             self._password = ask(f"password for {self._address}: ")
             return await self._try_login()
+
+    async def _takes_passwords(self) -> bool:
+        """Whether a password could open this server; asked of it, and yes where it does not say."""
+        address = self._address
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                offered = await asyncssh.get_server_auth_methods(
+                    address.host, address.port if address.port is not None else (), username=address.user or ()
+                )
+        except (asyncssh.Error, OSError, ValueError):
+            return True
+        return bool(ASKABLE.intersection(offered))
 
     async def _try_login(self) -> asyncssh.SSHClientConnection:
         address = self._address
@@ -100,7 +119,8 @@ class RemoteEngine:
             message, hint = login_words(error, str(address), has_password=self._password is not None)
             raise EngineUnreachable(message, hint=hint) from error
 
-    async def _find(self, connection: asyncssh.SSHClientConnection) -> Path:
+    async def _find(self, connection: asyncssh.SSHClientConnection) -> list[Path]:
+        """The sockets at the default places; at least one. A socket may be what a dead engine left."""
         try:
             async with asyncio.timeout(OPEN_S):
                 done = await connection.run(FIND, check=False, stdin=asyncssh.DEVNULL)
@@ -110,26 +130,46 @@ class RemoteEngine:
                 hint="name its socket with --socket PATH",
             ) from error
         found = [line for line in str(done.stdout or "").splitlines() if line.startswith("/")][:FOUND_LIMIT]
-        if len(found) == 1:
-            return Path(found[0])
         if not found:
             raise EngineUnreachable(
                 f"{self._address}: logged in, but no engine of this user is running there",
                 hint="start it there, log in as its user, or name its socket with --socket PATH",
             )
+        return [Path(line) for line in found]
+
+    async def _the_only_one(self, connection: asyncssh.SSHClientConnection, found: list[Path]) -> tuple[Path, _Channel]:
+        """The one socket that opens, and its channel; dead ones do not count, and of several none is guessed."""
+        if len(found) == 1:
+            return found[0], await self._open(connection, found[0])
+        alive: list[tuple[Path, _Channel]] = []
+        for place in found:
+            if (channel := await self._try_to_open(connection, place)) is not None:
+                alive.append((place, channel))
+        if len(alive) == 1:
+            return alive[0]
+        if not alive:
+            message, hint = channel_words(str(self._address), f"each of {len(found)} sockets", is_there=True)
+            raise EngineUnreachable(message, hint=hint)
+        told = ", ".join(str(place) for place, _ in alive[:TOLD_LIMIT])
+        more = f" and {len(alive) - TOLD_LIMIT} more" if len(alive) > TOLD_LIMIT else ""
         raise EngineUnreachable(
-            f"{self._address}: several engines are running there", hint=f"choose one with --socket: {', '.join(found)}"
+            f"{self._address}: several engines are running there", hint=f"choose one with --socket: {told}{more}"
         )
 
-    async def _open(
-        self, connection: asyncssh.SSHClientConnection, place: Path
-    ) -> tuple[_Reader, asyncssh.SSHWriter[bytes]]:
+    async def _open(self, connection: asyncssh.SSHClientConnection, place: Path) -> _Channel:
+        channel = await self._try_to_open(connection, place)
+        if channel is None:
+            message, hint = channel_words(str(self._address), str(place), is_there=await _is_there(connection, place))
+            raise EngineUnreachable(message, hint=hint)
+        return channel
+
+    async def _try_to_open(self, connection: asyncssh.SSHClientConnection, place: Path) -> _Channel | None:
+        """None when sshd cannot open it; it does not say why."""
         try:
             async with asyncio.timeout(OPEN_S):
                 reader, writer = await connection.open_unix_connection(str(place), encoding=None)
-        except asyncssh.ChannelOpenError as error:
-            message, hint = channel_words(str(self._address), str(place), is_there=await _is_there(connection, place))
-            raise EngineUnreachable(message, hint=hint) from error
+        except asyncssh.ChannelOpenError:
+            return None
         except (asyncssh.Error, OSError) as error:
             raise EngineUnreachable(f"{self._address}: the connection was lost: {error}") from error
         return _Reader(reader), writer
@@ -167,6 +207,9 @@ class _Writer:
         with contextlib.suppress(TimeoutError, asyncssh.Error, OSError):
             async with asyncio.timeout(2.0):
                 await self._connection.wait_closed()
+
+
+_Channel = tuple[_Reader, asyncssh.SSHWriter[bytes]]
 
 
 def login_words(error: BaseException, where: str, *, has_password: bool = False) -> tuple[str, str]:

@@ -28,6 +28,8 @@ NODE_STATES: Mapping[str, StateLook] = {
     "unknown": StateLook("unknown", "unchecked", "dim", 3),
     "healthy": StateLook("good", "healthy", "good", 4),
 }
+SHOWN_AS_DRAINED = frozenset({"healthy", "unknown"})
+"""States of a node that is out of service which say less than that it is."""
 SESSION_STATES: Mapping[str, StateLook] = {
     "active": StateLook("good", "active", "good", 0),
     "authenticated": StateLook("half", "signed in", "accent", 1),

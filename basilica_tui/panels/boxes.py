@@ -9,7 +9,7 @@ from basilica_tui import format as f
 from basilica_tui.format import Line, Look, Span, ago
 from basilica_tui.lines import beside, fit_line, join
 from basilica_tui.node_table import node_name
-from basilica_tui.states import MINER_STATES, NODE_STATES, VERIFICATION_STATES, StateLook, look_of
+from basilica_tui.states import MINER_STATES, NODE_STATES, SHOWN_AS_DRAINED, VERIFICATION_STATES, StateLook, look_of
 from basilica_tui.store import ConsoleStore
 from basilica_tui.text import fit
 from engine.control.models import NodeView
@@ -64,8 +64,10 @@ def _fold(lines: list[Line]) -> list[Line]:
 
 def _miner_boxes(store: ConsoleStore, look: Look) -> list[Box]:
     nodes = store.nodes.values()
-    tally = _tally(NODE_STATES, Counter(n.state for n in nodes), look)
-    if out := sum(n.drained_since is not None for n in nodes):
+    # A good node that is out of service counts as drained alone, as its row says; a bad one is bad first.
+    is_out = [n for n in nodes if n.drained_since is not None and n.state in SHOWN_AS_DRAINED]
+    tally = _tally(NODE_STATES, Counter(n.state for n in nodes) - Counter(n.state for n in is_out), look)
+    if out := len(is_out):
         tally.insert(1, ((f"{look.symbols.half} {out:,} drained", "accent"),))
     none: Line = (("none configured", "warn"),) if store.has_data else ((NOT_KNOWN, "dim"),)
     return [

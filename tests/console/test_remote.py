@@ -33,7 +33,7 @@ CONFIG = """Port {port}
 ListenAddress 127.0.0.1
 HostKey {root}/host_key
 AuthorizedKeysFile {root}/authorized_keys
-PasswordAuthentication no
+PasswordAuthentication {passwords}
 KbdInteractiveAuthentication no
 UsePAM no
 StrictModes no
@@ -57,8 +57,9 @@ class Host:
     def address(self) -> SshAddress:
         return SshAddress("127.0.0.1", self.port, getpass.getuser())
 
-    def start(self, more: str = "") -> None:
-        text = CONFIG.format(port=self.port, root=self.root, home=self.home, more=more)
+    def start(self, more: str = "", *, passwords: bool = False) -> None:
+        said = "yes" if passwords else "no"
+        text = CONFIG.format(port=self.port, root=self.root, home=self.home, more=more, passwords=said)
         (self.root / "sshd_config").write_text(text)
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
@@ -112,6 +113,13 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     shutil.rmtree(top)
 
 
+def leave_a_dead_socket(path: Path) -> None:
+    """What an engine that was killed leaves: a socket that nobody serves."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+
+
 async def failure(remote: RemoteEngine) -> EngineUnreachable:
     with pytest.raises(EngineUnreachable) as caught:
         await remote.connect(remote.where, role="read-only")
@@ -135,7 +143,7 @@ async def test_the_console_works_through_ssh_and_comes_back(host: Host, tmp_path
 
 
 async def test_the_socket_is_found_where_engines_make_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """None, one, several: nothing is guessed."""
+    """None, one, several: nothing is guessed; what dead engines left is no engine."""
     # Engines of this very machine are none of the test's.
     monkeypatch.setattr("basilica_tui.remote.FIND", FIND.replace("/run/basilica/", f"{host.root}/none/"))
     remote = RemoteEngine(host.address, None)
@@ -147,11 +155,19 @@ async def test_the_socket_is_found_where_engines_make_it(host: Host, monkeypatch
         assert client.hello.role == "operator"
         assert len((await client.snapshot()).nodes) == 6
         await client.close()
+        for name in ("dead", "gone"):
+            leave_a_dead_socket(host.home / f".local/state/basilica/run/{name}/engine.sock")
+        client = await RemoteEngine(host.address, None).connect(remote.where, role="operator")
+        assert len((await client.snapshot()).nodes) == 6
+        await client.close()
         async with serving(Engine(second)):
             error = await failure(RemoteEngine(host.address, None))
+            assert "dead" not in error.hint
             assert "several engines" in error.message
             assert str(first) in error.hint
             assert str(second) in error.hint
+    leave_a_dead_socket(first)
+    assert "each of 3 sockets is there but does not open" in (await failure(RemoteEngine(host.address, None))).message
 
 
 async def test_each_step_that_fails_has_its_sentence(host: Host, tmp_path: Path) -> None:
@@ -180,7 +196,7 @@ async def test_each_step_that_fails_has_its_sentence(host: Host, tmp_path: Path)
 
 
 async def test_a_password_is_asked_for_once_and_only_where_keys_do_not_do(host: Host, tmp_path: Path) -> None:
-    """With a key nobody is asked; without one, once."""
+    """With a key nobody is asked; without one, once; never for a server that takes no passwords."""
     asked: list[str] = []
 
     def ask(prompt: str) -> str:
@@ -194,6 +210,12 @@ async def test_a_password_is_asked_for_once_and_only_where_keys_do_not_do(host: 
         await client.close()
         assert asked == []
         (host.root / "authorized_keys").write_text("")
+        error = await failure(remote)
+        assert "the login was refused" in error.message
+        assert "load a key" in error.hint
+        assert asked == []
+        host.stop()
+        host.start(passwords=True)
         for _ in range(2):
             error = await failure(remote)
             assert "the login was refused" in error.message
