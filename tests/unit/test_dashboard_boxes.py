@@ -8,7 +8,7 @@ from basilica_tui.format import Look
 from basilica_tui.panels.boxes import _miner_boxes
 from basilica_tui.store import ConsoleStore
 from engine.control.client import Snapshot
-from engine.control.models import NodeView
+from engine.control.models import NodeView, View
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,9 @@ from engine.control.models import NodeView
 def test_a_node_counts_once(nodes: tuple[tuple[str, float | None], ...], told: str) -> None:
     """A good node that is out of service is drained, not healthy as well; a bad one is bad first."""
     store = ConsoleStore()
-    seen = {f"n{i}": NodeView(f"n{i}", state=state, drained_since=since) for i, (state, since) in enumerate(nodes)}
+    seen: dict[str, View] = {
+        f"n{i}": NodeView(f"n{i}", state=state, drained_since=since) for i, (state, since) in enumerate(nodes)
+    }
     store.apply_snapshot(Snapshot({"nodes": seen}, {}, 100.0))
     title, _, short = _miner_boxes(store, Look())[0]
     assert title == f"NODES {len(nodes)}"
