@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from basilica_tui.bindings import REPLAY
 from basilica_tui.command_line import open_palette
+from basilica_tui.filters import is_pattern
 from basilica_tui.pace import next_pace, parse_pace
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.config_editing import edit_config
@@ -45,13 +46,19 @@ def run_binding(desk: ConsoleApp, binding_id: str, argument: str = "") -> None:
             desk.say("")  # what is not to be had on one screen is not said on the next
         desk.show_view(desk.views.last if name == "last" else name)
         if argument:
-            desk.do("log.filter" if name == "logs" else "filter", argument.removeprefix("/"))
+            desk.do("log.filter" if name == "logs" else "filter", _filter_words(argument))
     elif binding_id in own and not (binding_id == "help" and isinstance(screen, HelpScreen)):
         own[binding_id]()
     elif argument and screen.command(binding_id, argument):
         return
     elif not screen.perform(binding_id):
         desk.say(f"{binding.help.lower()}: not on this screen", "dim")
+
+
+def _filter_words(argument: str) -> str:
+    """``:nodes /state:stopped`` is ``:nodes state:stopped``; the slashes round a regular expression stay."""
+    first = argument.split(" ", 1)[0]
+    return argument if is_pattern(first) else argument.removeprefix("/")
 
 
 def own_commands(desk: ConsoleApp, screen: ConsoleScreen, argument: str) -> Mapping[str, Callable[[], object]]:

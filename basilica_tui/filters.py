@@ -1,7 +1,7 @@
 """The filter language of ``/``, of which every term must hold.
 
-Words, ``field:value``, ``field:<14`` and other comparisons, ``checked:>5m`` for ages, ``a|b``, ``!not``, ``~fuzzy``.
-Pure.
+Words, ``field:value``, ``field:<14`` and other comparisons, ``checked:>5m`` for ages, ``a|b``, ``!not``, ``~fuzzy``,
+``/regex/`` and ``field:/regex/``. Pure.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from basilica_tui.patterns import Pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Term:
     """One of < <= > >= = where the field is compared with ``amount``, a number or (``is_age``) seconds of age."""
     amount: float = 0.0
     is_age: bool = False
+    pattern: Pattern | None = None
+    """Instead of the text: ``/node-0[1-3]/``."""
 
     @property
     def alternatives(self) -> list[str]:
@@ -62,17 +66,31 @@ class Filter:
     def __bool__(self) -> bool:
         return bool(self.terms)
 
+    @property
+    def problem(self) -> str:
+        """What is wrong with a regular expression in it; empty when nothing is."""
+        return next((t.pattern.problem for t in self.terms if t.pattern is not None and t.pattern.problem), "")
+
+
+def is_pattern(word: str) -> bool:
+    """Whether it is a regular expression between its slashes."""
+    return len(word) > 2 and word[0] == word[-1] == "/"
+
 
 def parse_filter(source: str) -> Filter:
-    """Read what was typed. Nothing is an error: a word with an unknown field simply finds nothing."""
+    """Read what was typed. Nothing is an error: a word with an unknown field, or a wrong pattern, finds nothing."""
     terms = []
     for word in source.split():
         negated = word.startswith("!") and len(word) > 1
         body = word[1:] if negated else word
         name, colon, value = body.partition(":")
-        if body.startswith("~"):
+        if is_pattern(body):
+            terms.append(Term(body, "", negated, pattern=Pattern.of(body[1:-1])))
+        elif body.startswith("~"):
             if len(body) > 1:
                 terms.append(Term(body[1:].lower(), "", negated, fuzzy=True))
+        elif colon and value and name.isidentifier() and is_pattern(value):
+            terms.append(Term(value, name.lower(), negated, pattern=Pattern.of(value[1:-1])))
         elif colon and value and name.isidentifier():
             terms.append(_field_term(name.lower(), value.lower(), negated=negated))
         elif body:
@@ -118,6 +136,11 @@ def matches(
     for term in wanted.terms:
         if term.compare:
             found = _compares(term, number(term.field), now)
+        elif term.pattern is not None:
+            value = field(term.field) if term.field else text
+            found = value is not None and term.pattern.finds(value)
+            if term.pattern.problem:
+                return False  # a pattern that is none finds nothing, turned round or not
         elif term.field:
             value = field(term.field)
             found = value is not None and any(_starts_a_word(t, value.lower()) for t in term.alternatives)

@@ -49,7 +49,7 @@ def help_lines(
         ((" lower case looks, a CAPITAL is the stronger form, danger asks first and names the object", "dim"),),
         (
             (
-                " filters: all must hold: words, state:healthy, a|b, !node-07, ~fuzzy, ramp:<14, checked:>5m",
+                " filters: all must hold: words, state:healthy, a|b, !node-07, ~fuzzy, /r.*x/, ramp:<14, checked:>5m",
                 "dim",
             ),
         ),

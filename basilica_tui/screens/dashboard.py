@@ -96,10 +96,11 @@ class DashboardScreen(TableScreen[Any]):
     def draw_title(self, look: Look) -> None:
         """The boxes say how many there are; a filter shows in the table's first sentence and in the footer."""
         if self.view_query.filter or self.view_query.problems_only:
-            self.desk.say(self._hidden_sentence(), "accent")
+            self.desk.say(self._hidden_sentence(), "warn" if self.view_query.filter.problem else "accent")
 
     def _hidden_sentence(self) -> str:
         words = [f"filter {self.view_query.filter.source}"] if self.view_query.filter else []
+        words += [self.view_query.filter.problem] if self.view_query.filter.problem else []
         words += ["problems only"] if self.view_query.problems_only else []
         return f"{len(self.table.order):,} of {self.total():,} shown: {', '.join(words)}   (esc shows all)"
 

@@ -137,6 +137,8 @@ class TableScreen(ConsoleScreen, Generic[V]):
         parts: list[Line] = [((f" {word} ", "title"), (count, ""))]
         if self.view_query.filter:
             parts.append((("filter ", "dim"), (self.view_query.filter.source, "accent")))
+            if problem := self.view_query.filter.problem:
+                parts.append(((problem, "bad"),))
         if self.view_query.problems_only:
             parts.append((("problems only", "warn"),))
         if self.table.marks:
@@ -157,6 +159,8 @@ class TableScreen(ConsoleScreen, Generic[V]):
     def empty_text(self, look: Look) -> str:
         """The sentence in place of rows."""
         if self.total() and not self.table.order:
+            if problem := self.view_query.filter.problem:
+                return f"The filter is wrong: {problem}. esc clears it."
             if self.view_query.filter:
                 return f"Nothing matches {self.view_query.filter.source}. esc clears the filter."
             return f"No {self.TABLE.noun} has a problem. ! shows all of them."

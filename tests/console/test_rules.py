@@ -51,6 +51,13 @@ NODES_BY_ID = {
         ("state:healthy h100 alpha", "a"),
         ("(", ""),
         ("!", ""),
+        ("/ALPHA|beta/", "ab"),
+        ("!/ALPHA|beta/", "c"),
+        ("state:/^stop/", "b"),
+        ("state:/^top/", ""),
+        ("/(/", ""),
+        ("!/(/", ""),
+        ("//", ""),
     ],
 )
 def test_every_term_of_a_filter_must_hold(text: str, ids: str) -> None:

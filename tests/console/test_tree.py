@@ -109,6 +109,22 @@ async def test_a_command_carries_its_filter(make_app: MakeApp) -> None:
             assert line.split()[1].removeprefix("/") in text_of(app)
 
 
+async def test_a_regular_expression_in_a_filter(make_app: MakeApp) -> None:
+    """It narrows with its slashes on; a wrong one shows no row and says what is wrong, in the title and below it."""
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await rest(pilot)
+        await pilot.press("colon", *"nodes /node-0[12]/", "enter")
+        await rest(pilot)
+        assert " NODES 2 of 6" in text_of(app)
+        assert "/node-0[12]/" in text_of(app)
+        await pilot.press("colon", *"nodes /node-0[12/", "enter")
+        await rest(pilot)
+        assert " NODES 0 of 6" in text_of(app)
+        assert text_of(app).count("no regular expression: unterminated character set") == 2
+        assert "esc clears it" in text_of(app)
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 async def test_the_tree_by_keyboard(make_app: MakeApp, size: tuple[int, int]) -> None:
     """:tree shows it, h folds and climbs, l unfolds, enter opens the node, esc comes back."""
