@@ -62,6 +62,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
     CSS_PATH = None
     BINDINGS: ClassVar[list[BindingType]] = []
     TITLE = "basilica-tui"
+    is_read_again = False
+    """Whether a console with the settings of now takes this one's place."""
 
     def __init__(
         self,
@@ -88,8 +90,15 @@ class ConsoleApp(App[int], inherit_bindings=False):
         pace_s: float = NORMAL_S,
         edge: str = "",
         is_remote: bool = False,
+        first: str = FIRST,
+        command_history: Sequence[str] = (),
+        settings_problem: Callable[[], str] | None = None,
     ) -> None:
-        """``feed`` makes what fills the store where that is no engine; ``refusal`` is what a read-only console says."""
+        """``feed`` makes what fills the store where that is no engine; ``refusal`` is what a read-only console says.
+
+        ``first`` names the screen to begin with. ``settings_problem`` says why ``console.toml`` cannot be read; without
+        it the file is not read again.
+        """
         self.edge = edge  # read by the style sheet, which super's constructor makes
         super().__init__(css_path=styles_folder() / "console.tcss")
         self.animation_level = "none"
@@ -115,11 +124,11 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.link = Link(
                 self.store, socket, clock=clock, connect=connect, read_only=read_only, on_change=self._on_store_changed
             )
-        self.command_history: list[str] = []
+        self.command_history: list[str] = [*command_history]
         self._theme_wanted = theme
         self.preferences = preferences or Preferences()
         self._files = files or Path.cwd()
-        self.greetings, self._limits = greetings, limits
+        self.greetings, self._limits, self._first, self._settings_problem = greetings, limits, first, settings_problem
         self._watch_terminal = watch_terminal
         self._watch: TerminalWatch | None = None
         self._notice: tuple[str, str, float] | None = None
@@ -154,6 +163,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Show the dashboard, start the link, tick."""
         self.theme = self._theme_wanted if self._theme_wanted in self.theme_names else "dark"
         self.push_screen(self.views.get(FIRST))
+        if self._first != FIRST:
+            self.call_after_refresh(self.show_view, self._first)
         self._link_task = self.start(self.link.run())
         self._ticks = self.set_interval(self.pace_s, self.flush)
         self.app_resume_signal.subscribe(self, lambda _: self.redraw())
@@ -179,6 +190,16 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def detach(self, code: int = 0) -> None:
         """Leave; the engine keeps running."""
         self.exit(code, return_code=code)
+
+    def read_settings_again(self) -> None:
+        """Begin anew with what ``console.toml`` says now: keys, colours, engines, everything."""
+        if self._settings_problem is None:
+            self.say("the settings of this console are read once, at its start", "warn")
+        elif problem := self._settings_problem():
+            self.say(f"nothing was changed: {problem}", "warn")
+        else:
+            self.is_read_again = True
+            self.exit()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something beside the screen until it ends or the console does; what goes wrong in it is a crash."""

@@ -182,6 +182,7 @@ BINDINGS: tuple[KeyBinding, ...] = (
     KeyBinding("hint", ("ctrl+c",), "Says how to leave"),
     KeyBinding("info", (), "Where the files are: configuration, database, logs, recording, wallet", command="info"),
     KeyBinding("theme", (), "Colours by name; without a name a list", command="theme"),
+    KeyBinding("console.reload", (), "Read console.toml again: keys, colours, engines", command="console reload"),
     KeyBinding("node.test", ("t",), "Check the node now (or the marked ones)", scope=_TESTED, label="test",
                danger=True, group="Actions"),
     KeyBinding("ssh.all", ("T",), "Climb the SSH ladder of every node", scope=("ssh",), label="test all",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from basilica_tui.bindings import REPLAY
 from basilica_tui.command_line import open_palette
-from basilica_tui.filters import is_pattern
+from basilica_tui.filters import is_pattern, words_of
 from basilica_tui.pace import next_pace, parse_pace
 from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.config_editing import edit_config
@@ -57,8 +57,7 @@ def run_binding(desk: ConsoleApp, binding_id: str, argument: str = "") -> None:
 
 def _filter_words(argument: str) -> str:
     """``:nodes /state:stopped`` is ``:nodes state:stopped``; the slashes round a regular expression stay."""
-    first = argument.split(" ", 1)[0]
-    return argument if is_pattern(first) else argument.removeprefix("/")
+    return argument if any(map(is_pattern, words_of(argument)[:1])) else argument.removeprefix("/")
 
 
 def own_commands(desk: ConsoleApp, screen: ConsoleScreen, argument: str) -> Mapping[str, Callable[[], object]]:
@@ -77,6 +76,7 @@ def own_commands(desk: ConsoleApp, screen: ConsoleScreen, argument: str) -> Mapp
         "suspend": desk.suspend_to_shell,
         "info": lambda: desk.push_screen(InfoScreen()),
         "theme": lambda: choose_theme(desk, argument),
+        "console.reload": desk.read_settings_again,
         "plot": lambda: open_plot(desk, argument),
         "engine.switch": lambda: desk.switch_engine(argument.removeprefix("@")),
         "config.edit": lambda: desk.start(edit_config(desk)),

@@ -36,6 +36,8 @@ class Term:
         return [text for text in self.text.split("|") if text] or [self.text]
 
 
+_WORD = re.compile(r"!?(?:\w+:)?/(?:[^/\\]|\\.)+/(?=\s|$)|\S+")
+"""A regular expression may hold blanks, everything else ends at one."""
 _COMPARISON = re.compile(r"(<=|>=|<|>|=)(-?\d+(?:\.\d+)?)(s|m|min|h|d|%)?")
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _HOLDS: Mapping[str, Callable[[float, float], bool]] = {
@@ -72,6 +74,11 @@ class Filter:
         return next((t.pattern.problem for t in self.terms if t.pattern is not None and t.pattern.problem), "")
 
 
+def words_of(source: str) -> list[str]:
+    """The terms as they were typed."""
+    return _WORD.findall(source)
+
+
 def is_pattern(word: str) -> bool:
     """Whether it is a regular expression between its slashes."""
     return len(word) > 2 and word[0] == word[-1] == "/"
@@ -80,7 +87,7 @@ def is_pattern(word: str) -> bool:
 def parse_filter(source: str) -> Filter:
     """Read what was typed. Nothing is an error: a word with an unknown field, or a wrong pattern, finds nothing."""
     terms = []
-    for word in source.split():
+    for word in words_of(source):
         negated = word.startswith("!") and len(word) > 1
         body = word[1:] if negated else word
         name, colon, value = body.partition(":")

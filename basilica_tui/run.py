@@ -35,12 +35,15 @@ def run_console(
     ``theme`` and ``ascii_only`` None choose by the terminal and locale. Without a terminal it says so and returns 2.
     """
 
-    def make(options: dict[str, Any]) -> ConsoleApp:
+    def make(options: dict[str, Any], before: ConsoleApp | None) -> ConsoleApp:
         from basilica_tui.app import ConsoleApp  # noqa: PLC0415 - TEXTUAL_ANIMATIONS is read at import
         from basilica_tui.link import connect_to_engine  # noqa: PLC0415
-        from basilica_tui.ways import Way  # noqa: PLC0415
+        from basilica_tui.ways import Way, as_now  # noqa: PLC0415
 
         to = way or Way("", socket, connect_to_engine)
+        if before is not None:
+            to = as_now(before.ways.get(before.store.profile, to) if before.store.profile != to.name else to,
+                        options["ways"])  # fmt: skip
         only_looks = read_only or to.read_only
         # Who only looks, or looks from a browser, is not called by the bell unless they say so.
         options["bell"] = options["bell"] or ("off" if only_looks or _in_browser() else "bell")
@@ -55,57 +58,71 @@ def run_console(
 def run_replay(player: Player, source: Path, *, theme: str | None = None) -> int:
     """Show a recording until the operator leaves; returns the exit code."""
 
-    def make(options: dict[str, Any]) -> ConsoleApp:
+    def make(options: dict[str, Any], _before: ConsoleApp | None) -> ConsoleApp:
         from basilica_tui.replay import ReplayApp  # noqa: PLC0415 - TEXTUAL_ANIMATIONS is read at import
 
-        return ReplayApp(player, source, **{**options, "bell": "off"})
+        return ReplayApp(player, source, **{**options, "bell": "off", "settings_problem": None})
 
     return _run(make, theme, None)
 
 
-def _run(make: Callable[[dict[str, Any]], ConsoleApp], theme: str | None, ascii_only: bool | None) -> int:
-    in_browser = _in_browser()
-    if not in_browser and not _has_terminal():
+Make = Callable[[dict[str, Any], "ConsoleApp | None"], "ConsoleApp"]
+"""A console with these options; the one before it when the operator had ``console.toml`` read again."""
+
+
+def _run(make: Make, theme: str | None, ascii_only: bool | None) -> int:
+    if not _in_browser() and not _has_terminal():
         words = "basilica-tui needs a terminal on its input and standard error (over SSH: ssh -t)"
         sys.stderr.write(f"{words}; basilica-tui show prints plain text\n")
         return NO_TERMINAL
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    app = make(_options(theme, ascii_only), None)
+    app.run(mouse=False)
+    while app.is_read_again:
+        before, options = app, _options(theme, ascii_only)
+        app = make({**options, "first": before.views.now, "command_history": before.command_history}, before)
+        app.run(mouse=False)
+    if app.crash is not None:
+        from basilica_tui.crash import tell  # noqa: PLC0415 - needed once, if ever
+        from basilica_tui.preferences import state_folder  # noqa: PLC0415
+
+        about = {"screen": type(app.screen_stack[-1]).__name__ if app.screen_stack else "", "size": app.size,
+                 "link": app.store.link.phase, "engine": app.store.link.build, "theme": app.theme}  # fmt: skip
+        return tell(app.crash, about, state_folder(os.environ))
+    return app.return_code or 0
+
+
+def _options(theme: str | None, ascii_only: bool | None) -> dict[str, Any]:
+    """What the operator's files, this terminal and the command line say about the console."""
     from basilica_tui.preferences import Preferences, config_folder, state_folder  # noqa: PLC0415
-    from basilica_tui.settings import load_settings  # noqa: PLC0415
+    from basilica_tui.settings import load_settings, unreadable  # noqa: PLC0415
     from basilica_tui.themes import choose_theme  # noqa: PLC0415
     from basilica_tui.ways import ways_to  # noqa: PLC0415
     from engine.clock import SystemClock  # noqa: PLC0415
 
-    settings = load_settings(config_folder(os.environ))
-    state = state_folder(os.environ)
+    in_browser = _in_browser()
+    folder, state = config_folder(os.environ), state_folder(os.environ)
+    settings = load_settings(folder)
     if ascii_only is None:
         ascii_only = False if in_browser else settings.ascii_only
-    app = make(
-        {
-            "clock": SystemClock(),
-            "theme": theme or settings.theme or ("dark" if in_browser else choose_theme(None, os.environ)),
-            "themes": settings.themes,
-            "themes_folder": config_folder(os.environ) / "themes",
-            "bindings": settings.bindings,
-            "greetings": settings.problems,
-            "preferences": Preferences(state / "views.json"),
-            "files": state,
-            "ascii_only": not speaks_utf8(os.environ) if ascii_only is None else ascii_only,
-            "watch_terminal": not in_browser,
-            "limits": settings.limits,
-            "ways": ways_to(settings.engines),
-            "bell": settings.bell,
-            "pace_s": settings.pace_s,
-        }
-    )
-    app.run(mouse=False)
-    if app.crash is not None:
-        from basilica_tui.crash import tell  # noqa: PLC0415 - needed once, if ever
-
-        about = {"screen": type(app.screen_stack[-1]).__name__ if app.screen_stack else "", "size": app.size,
-                 "link": app.store.link.phase, "engine": app.store.link.build, "theme": app.theme}  # fmt: skip
-        return tell(app.crash, about, state)
-    return app.return_code or 0
+    return {
+        "clock": SystemClock(),
+        "theme": theme or settings.theme or ("dark" if in_browser else choose_theme(None, os.environ)),
+        "themes": settings.themes,
+        "themes_folder": folder / "themes",
+        "bindings": settings.bindings,
+        "greetings": settings.problems,
+        "preferences": Preferences(state / "views.json"),
+        "files": state,
+        "ascii_only": not speaks_utf8(os.environ) if ascii_only is None else ascii_only,
+        "watch_terminal": not in_browser,
+        "limits": settings.limits,
+        "ways": ways_to(settings.engines),
+        "bell": settings.bell,
+        "pace_s": settings.pace_s,
+        # A page in a browser is told to be loaded again: its process has no terminal to begin anew in.
+        "settings_problem": None if in_browser else lambda: unreadable(folder),
+    }
 
 
 def _in_browser() -> bool:

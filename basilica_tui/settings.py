@@ -79,6 +79,11 @@ def load_settings(folder: Path) -> Settings:
     )
 
 
+def unreadable(folder: Path) -> str:
+    """Why ``console.toml`` means nothing as a whole; empty when it can be read, or is not there."""
+    return next(iter(_read(folder / "console.toml")[1]), "")
+
+
 def _bell_and_pace(data: Mapping[str, object]) -> tuple[Bell | None, float, list[str]]:
     problems = []
     wanted = data.get("bell")

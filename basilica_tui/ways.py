@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from basilica_tui.link import Connect, connect_to_engine
@@ -38,3 +38,14 @@ def way_to(profile: EngineProfile, *, ask: Callable[[str], str] | None = None) -
 def ways_to(profiles: Mapping[str, EngineProfile]) -> dict[str, Way]:
     """All of them, by name; none of these asks for a password, because a screen is in the way."""
     return {name: way_to(profile) for name, profile in profiles.items()}
+
+
+def as_now(way: Way, ways: Mapping[str, Way]) -> Way:
+    """The way that is in use, with the look that its profile has now; where that leads elsewhere now, its new way.
+
+    The connection is kept, because it may know a password.
+    """
+    new = ways.get(way.name)
+    if new is None or new.where != way.where:
+        return new or way
+    return replace(way, read_only=new.read_only, theme=new.theme, edge=new.edge)

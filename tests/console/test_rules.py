@@ -55,6 +55,8 @@ NODES_BY_ID = {
         ("!/ALPHA|beta/", "c"),
         ("state:/^stop/", "b"),
         ("state:/^top/", ""),
+        ("/alpha.* H100/", "a"),
+        ("/alpha h/ beta", ""),
         ("/(/", ""),
         ("!/(/", ""),
         ("//", ""),
