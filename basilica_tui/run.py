@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,11 +78,30 @@ def _run(make: Make, theme: str | None, ascii_only: bool | None) -> int:
         return NO_TERMINAL
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     app = make(_options(theme, ascii_only), None)
-    app.run(mouse=False)
-    while app.is_read_again:
+    is_over = _show(app)
+    while app.is_read_again and is_over:
         before, options = app, _options(theme, ascii_only)
         app = make({**options, "first": before.views.now, "command_history": before.command_history}, before)
-        app.run(mouse=False)
+        is_over = _show(app)
+    code = _told(app)
+    if not is_over:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # a thread that still reads keys would keep the program alive
+    return code
+
+
+def _show(app: ConsoleApp) -> bool:
+    """Until the operator leaves; False when something of it still reads the terminal."""
+    from basilica_tui.terminal import end_readers  # noqa: PLC0415 - with Textual, which is loaded by now
+
+    app.run(mouse=False)
+    asked = getattr(app._driver, "exit_event", None)
+    return not isinstance(asked, threading.Event) or end_readers(asked)
+
+
+def _told(app: ConsoleApp) -> int:
+    """The exit code; a crash is reported first."""
     if app.crash is not None:
         from basilica_tui.crash import tell  # noqa: PLC0415 - needed once, if ever
         from basilica_tui.preferences import state_folder  # noqa: PLC0415

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 CHECK_EVERY_S = 1.0
 GRACE_S = 2.0
+READER = "textual-input"
+"""What Textual calls such a thread."""
 EXIT_CODE = 129
 """128 + SIGHUP, whether or not the signal came."""
 
@@ -21,6 +23,20 @@ def is_gone(descriptor: int) -> bool:
         return not os.isatty(descriptor)
     except OSError:
         return True
+
+
+def end_readers(asked: threading.Event, *, within_s: float = GRACE_S) -> bool:
+    """End the threads that read keys for a console that is over; ``asked`` is what they look at. False: one stays.
+
+    Textual joins the last that it started and takes its own request back. One that missed it, seen after an editor had
+    the terminal, reads for ever: it keeps the program alive, takes keys from the shell, and turns in circles when the
+    terminal is gone.
+    """
+    asked.set()
+    readers = [thread for thread in threading.enumerate() if thread.name == READER]
+    for thread in readers:
+        thread.join(within_s)
+    return not any(thread.is_alive() for thread in readers)
 
 
 class TerminalWatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import settings
 from tests.support.nursery import Nursery
 
 pytest_plugins = ["tests.support.sshd", "tests.support.pools", "tests.support.postgres", "tests.support.workers"]
+
+# A shell gives what it starts in the background an ignored SIGINT, which every engine and console would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("project", deadline=None)

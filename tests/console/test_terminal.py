@@ -12,12 +12,14 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from basilica_tui.terminal import READER, end_readers
 from basilica_tui.themes import choose_theme
 
 CONSOLE = """
@@ -191,3 +193,16 @@ def test_without_a_terminal_it_says_what_to_do() -> None:
 def test_the_terminal_chooses_the_colours(wanted: str | None, env: dict[str, str], theme: str) -> None:
     """Its own palette over SSH without COLORTERM; what the operator asks for always wins."""
     assert choose_theme(wanted, env) == theme
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+def test_what_still_reads_keys_is_ended_with_the_console(is_deaf: bool) -> None:
+    """A reader that missed its end is asked again; one that does not listen is told of, so that we can leave."""
+    asked, over = threading.Event(), threading.Event()
+    reader = threading.Thread(target=(over if is_deaf else asked).wait, name=READER, daemon=True)
+    reader.start()
+    assert end_readers(asked, within_s=0.2) is not is_deaf
+    over.set()
+    reader.join(30)
+    assert not reader.is_alive()
+    assert end_readers(asked)
