@@ -68,11 +68,17 @@ class Fixer:
         if not undos:
             return ""
         self._report("taking it back")
+        failures = []
         for undo in reversed(undos):
             try:
                 await undo()
-            except BasilicaError as error:
-                return f"; taking it back failed: {error}"
+            except BasilicaError as error:  # the others still go: one that stays must not keep an old service stopped
+                failures.append(str(error))
+        if failures:
+            done = len(undos) - len(failures)
+            return f"; taking it back failed: {'; '.join(failures)}" + (
+                f" ({done} of {len(undos)} done)" if done else ""
+            )
         return "; what was changed is taken back"
 
     def _end(self, outcome: Outcome) -> Outcome:

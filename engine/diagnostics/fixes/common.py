@@ -83,10 +83,16 @@ def ourselves(*words: str) -> tuple[str, ...]:
 
 
 def systemctl_step(title: str, *words: str, undo: tuple[str, ...] = ()) -> Step:
-    """A word to systemd, as root."""
+    """A word to systemd, as root; one with a way back may have been done in part when it fails (``disable --now``)."""
     command = ("systemctl", *words)
     back = ("systemctl", *undo) if undo else ()
-    return local_step(title, " ".join(command), LocalCommand(command, back), " ".join(back), as_whom="root")
+    return local_step(
+        title,
+        " ".join(command),
+        LocalCommand(command, back, may_be_half_done=bool(back)),
+        " ".join(back),
+        as_whom="root",
+    )
 
 
 def service_step(title: str, config: Path) -> Step:
