@@ -50,6 +50,7 @@ from engine.supervisor import Supervisor
 from engine.version import __version__
 
 if TYPE_CHECKING:
+    from engine.rest.process import RestProcess
     from engine.validator.role import ValidatorRole
 
 log = structlog.get_logger()
@@ -142,6 +143,7 @@ class Engine:
         self._history: History | None = None
         self._store: Store | None = None
         self._recorder: Recorder | None = None
+        self._rest: RestProcess | None = None
         self._on_touched: list[Callable[[Touched], None]] = []
 
     async def run(self) -> None:
@@ -314,6 +316,7 @@ class Engine:
         else:
             # Imported here: a miner needs none of the validator's rooms, and memory is counted.
             from engine.rest.facts import FactGauges  # noqa: PLC0415
+            from engine.rest.gauges import RestGauges  # noqa: PLC0415
             from engine.rest.key_actions import add_key_actions  # noqa: PLC0415
             from engine.rest.keys import ApiKeys  # noqa: PLC0415
             from engine.rest.process import RestProcess  # noqa: PLC0415
@@ -344,6 +347,8 @@ class Engine:
             rest = RestProcess(config, self._state, keys, self._actions, counted.http)
             keys.on_change = rest.forget_keys
             self._on_touched.append(rest.note)
+            counted.registry.register(RestGauges(rest))
+            self._rest = rest
             self._supervisor.add("rest", rest.run)
         if config.metrics.enabled:
             prometheus = config.metrics.prometheus
@@ -403,6 +408,8 @@ class Engine:
 
     async def _apply_logging(self, config: Config) -> None:
         set_up_logging(config, self._ring)
+        if self._rest is not None and isinstance(config, ValidatorConfig):
+            await self._rest.apply_logging(config)
 
     def _listen_for_stop(self, stopping: asyncio.Event) -> None:
         def stop(reason: str) -> None:

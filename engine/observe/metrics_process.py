@@ -1,4 +1,4 @@
-"""What this process uses, as the operating system counts it."""
+"""What this process, or one that it has started, uses, as the operating system counts it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 SHORTEST_SAMPLE_S = 1.0
+_USER_TICKS, _SYSTEM_TICKS = 11, 12
+"""Of what follows the program's name in ``/proc/PID/stat``."""
 
 
-def resident_bytes() -> int | None:
-    """Memory of this process that is in RAM; None where ``/proc`` does not say."""
+def resident_bytes(pid: int | None = None) -> int | None:
+    """Memory of this process, or of another one, that is in RAM; None where ``/proc`` does not say."""
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        pages = int(Path(f"/proc/{pid or 'self'}/statm").read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):
         return None
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_seconds_of(pid: int) -> float | None:
+    """Processor time of another process since it began; None where ``/proc`` does not say."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        ticks = int(fields[_USER_TICKS]) + int(fields[_SYSTEM_TICKS])
+    except (OSError, ValueError, IndexError):
+        return None
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _cpu_seconds() -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
+import structlog
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -26,6 +27,8 @@ from engine.rest.inbox import Inbox, Receive
 from engine.rest.keys import ApiKeys
 from engine.rest.problems import problem
 
+log = structlog.get_logger()
+
 Scope: TypeAlias = MutableMapping[str, Any]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Observe: TypeAlias = Callable[[int, float, int], None]
@@ -33,6 +36,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_TARGET_BYTES = 4096
 MAX_HEADER_BYTES = 16 * 1024
+MAX_LOGGED = 200
 MOST_BUCKETS = 4096
 FAILURES = Rate(10 / 60, 10)
 """Wrong credentials that one address may bring."""
@@ -89,7 +93,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answering, began = _Tagged(scope, send), time.perf_counter()
+        answering, began, caller = _Tagged(scope, send), time.perf_counter(), ANONYMOUS
         try:
             headers = _headers(scope)
             inbox = Inbox(receive, headers, self._rules.max_body_bytes)
@@ -108,8 +112,13 @@ class Gate:
         except HTTPException as error:
             await problem(error.status_code, error.detail, headers=error.headers)(scope, receive, answering)
         finally:
+            took_s = time.perf_counter() - began
             if self._observe is not None:
-                self._observe(answering.status, time.perf_counter() - began, answering.size)
+                self._observe(answering.status, took_s, answering.size)
+            log.debug(
+                "rest.answered", method=scope["method"], path=scope["path"][:MAX_LOGGED], status=answering.status,
+                duration_ms=round(1000 * took_s, 1), caller=caller.id,
+            )  # fmt: skip
 
     def _key(self, scope: Scope, caller: Caller) -> Key | None:
         """Under what the answer is kept for those who ask next; None: it is not."""

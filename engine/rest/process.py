@@ -59,6 +59,10 @@ class RestProcess:
         self._telling: Telling | None = None
         self._channel: Channel | None = None
         self._is_ready = False
+        self.starts = 0
+        """How often the process was started."""
+        self.lag_s = 0.0
+        """How late its loop was, as it last said."""
         self._failure = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._process: asyncio.subprocess.Process | None = None
@@ -67,6 +71,11 @@ class RestProcess:
     def pid(self) -> int | None:
         """Of the process that runs."""
         return None if self._process is None else self._process.pid
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers."""
+        return self._is_ready
 
     def note(self, touched: Touched) -> None:
         """These views of the live state have changed."""
@@ -83,6 +92,12 @@ class RestProcess:
         except ChannelBrokenError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+
+    async def apply_logging(self, config: ValidatorConfig) -> None:
+        """Log at this configuration's level from now on, the process that runs and the next one."""
+        self._config = self._config.model_copy(update={"logging": config.logging})
+        if self._channel is not None:
+            self._channel.post({"t": "logging", "level": config.logging.level})
 
     async def run(self) -> None:
         """Serve until cancelled.
@@ -107,9 +122,9 @@ class RestProcess:
             raise
         finally:
             theirs.close()
-        self._is_ready = False
         self._failure = ""
         self._process = process
+        self.starts += 1
         self._channel = channel = await Channel.over(ours)
         parts: tuple[Coroutine[Any, Any, None], ...] = (
             channel.listen(lambda frame: self._heard(channel, frame)), self._tell(channel), _wait(process),
@@ -123,6 +138,7 @@ class RestProcess:
             self._failure = self._failure or f"it does not answer the engine: {error}"
         finally:
             self._channel = self._telling = self._process = None
+            self._is_ready = False
             for task in (*tasks, *self._tasks):
                 task.cancel()
             channel.close()
@@ -150,7 +166,8 @@ class RestProcess:
 
     def _heard(self, channel: Channel, frame: Frame) -> None:
         match frame:
-            case {"t": "counted", "answers": list(answers)}:
+            case {"t": "counted", "answers": list(answers), "lag_s": float(lag_s)}:
+                self.lag_s = lag_s
                 for status, seconds, size in answers:
                     self._observe(status, seconds, size)
             case {"t": "log", "line": dict(line)}:

@@ -107,8 +107,7 @@ class _Server:
         """Serve until the engine ends the channel. Raises BasilicaError when it cannot begin."""
         begin = await self._channel.next(BEGIN_S)
         config = ValidatorConfig.model_validate(begin["config"])
-        lines = cast("TextIO", _Lines(self._channel))  # as much of one as a log handler needs
-        configure_logging(config.logging.level, "json", stream=lines)
+        self._log_at(config.logging.level)
         clock = SystemClock()
         listening = asyncio.create_task(self._channel.listen(self._heard))
         database = config.database
@@ -131,22 +130,31 @@ class _Server:
         finally:
             await store.close()
 
+    def _log_at(self, level: str) -> None:
+        lines = cast("TextIO", _Lines(self._channel))  # as much of one as a log handler needs
+        configure_logging(level, "json", stream=lines)
+
     def _heard(self, frame: Frame) -> None:
         match frame:
             case {"t": "state"}:
                 take_in(self._state, frame)
             case {"t": "told"}:
                 self._is_told.set()
+            case {"t": "logging", "level": str(level)}:
+                self._log_at(level)
             case {"t": "forget_keys"}:
                 if self._keys is not None:
                     self._keys.forget()
                 self._channel.answer(frame, {})
 
     async def _count(self) -> None:
+        loop, lag_s = asyncio.get_running_loop(), 0.0
         while True:
             answers, self._answers = self._answers, []
-            self._channel.post({"t": "counted", "answers": answers})
+            self._channel.post({"t": "counted", "answers": answers, "lag_s": lag_s})
+            due = loop.time() + COUNT_EVERY_S
             await asyncio.sleep(COUNT_EVERY_S)
+            lag_s = max(0.0, loop.time() - due)
 
 
 async def _serve(listener: socket.socket, end: socket.socket) -> int:

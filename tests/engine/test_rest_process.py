@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from engine.clock import SystemClock
 from engine.config.validator import ApiConfig, ValidatorConfig, ValidatorDatabaseConfig
@@ -27,7 +28,9 @@ from engine.control.models import MinerView, place_id
 from engine.control.state import LiveState
 from engine.errors import PortTaken, RestProcessEnded, StoreUnusable
 from engine.events import Event, OperatorActed, VerificationQueued
+from engine.observe.metrics_process import cpu_seconds_of
 from engine.rest.app import RestParts, rest_app
+from engine.rest.gauges import RestGauges
 from engine.rest.keys import ApiKeys
 from engine.rest.process import RestProcess
 from engine.store import Store, open_store
@@ -43,6 +46,7 @@ from tests.support.rest_world import HOTKEYS, add_node, node_of, rest_world
 
 pytestmark = pytest.mark.timeout(300)
 READY_S = 120.0
+REST = "basilica_validator_rest"
 CONFIGURED = "configured-key-0123456789-abcdefg"
 
 
@@ -228,6 +232,62 @@ async def test_a_revoked_key_opens_nothing_from_then_on(world: World) -> None:
     stored = {row.id: row for row in await world.store.api_keys.all()}[record.id]
     assert stored.revoked_at is not None
     assert stored.last_used_at is not None
+
+
+async def test_its_log_follows_a_reload(tmp_path: Path) -> None:
+    """At debug every answer is a line in the engine's log, with its caller; at info none, also in the next process."""
+    async with world_over(f"sqlite:{tmp_path / 'v.db'}", OPEN) as world:
+        with structlog.testing.capture_logs() as lines:
+
+            def answered() -> list[tuple[Any, ...]]:
+                fields = ("path", "status", "caller", "process")
+                return [tuple(line.get(name) for name in fields) for line in lines if line["event"] == "rest.answered"]
+
+            async def told_after(path: str) -> list[tuple[Any, ...]]:
+                """The lines after one request; what its process had to say has come when its counts are there."""
+                lines.clear()
+                count = len(world.counted)
+                await world.ask(path, x_api_key=CONFIGURED)
+                await until(lambda: len(world.counted) > count)
+                return answered()
+
+            async with running(world):
+                assert await told_after("/miners") == []
+                await world.rest.apply_logging(at_level(world, "debug"))
+                assert await told_after("/miners/7") == [("/miners/7", 404, "api_key of the configuration", "rest")]
+                await world.rest.apply_logging(at_level(world, "info"))
+                assert await told_after("/miners/8") == []
+                await world.rest.apply_logging(at_level(world, "debug"))
+            async with running(world):
+                assert ("/nodes", 200, "api_key of the configuration", "rest") in await told_after("/nodes")
+
+
+def at_level(world: World, level: str) -> ValidatorConfig:
+    config = world.rest._config
+    return config.model_copy(update={"logging": config.logging.model_copy(update={"level": level})})
+
+
+async def test_what_it_uses_is_told(tmp_path: Path) -> None:
+    """Up, starts, memory and processor time while it runs; down and no use of a process that is gone; all in the
+    document."""
+    async with world_over(f"sqlite:{tmp_path / 'v.db'}", OPEN) as world:
+        gauges = RestGauges(world.rest)
+
+        def told() -> dict[str, float]:
+            return {sample.name: sample.value for family in gauges.collect() for sample in family.samples}
+
+        assert told() == {f"{REST}_up": 0.0, f"{REST}_starts_total": 0.0, f"{REST}_loop_lag_seconds": 0.0}
+        for starts in (1.0, 2.0):
+            async with running(world):
+                await until(lambda: told()[f"{REST}_up"] == 1.0)
+                found = told()
+                assert found[f"{REST}_starts_total"] == starts
+                assert 20e6 < found[f"{REST}_memory_usage_bytes"] < 1e9
+                assert found[f"{REST}_cpu_usage_percent"] >= 0.0
+                assert (cpu_seconds_of(world.rest.pid or 0) or 0.0) > 0.1
+            assert (told()[f"{REST}_up"], f"{REST}_memory_usage_bytes" in told()) == (0.0, False)
+    document = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    assert [name for name in found if name.removeprefix("basilica_validator") not in document] == []
 
 
 async def test_it_goes_with_its_service(world: World) -> None:
