@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,13 @@ from engine.identity import ss58
 from engine.identity.signatures import KeypairSigner, Signer
 
 PASSWORD_VARIABLE = "BASILICA_WALLET_PASSWORD"  # noqa: S105 - the name of a variable, not a password
+TYPED_TRIES = 3
+"""How often a password is asked for, as sudo and ssh do."""
 _LARGEST_KEY_FILE = 64 * 1024
+
+
+class _WrongPassword(WalletUnusable):
+    """The password does not open the hotkey; a typed one may be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +52,8 @@ def open_wallet(
     """Open ``path/name/hotkeys/hotkey_name``; the coldkey is never touched.
 
     An encrypted hotkey takes its password from ``password_file``, else from BASILICA_WALLET_PASSWORD in ``env``
-    (the process environment if None), else from ``ask(prompt)``. Decrypting takes about three seconds of CPU by
-    design, so call this before the event loop runs. Raises WalletUnusable.
+    (the process environment if None), else from ``ask(prompt)``, where two wrong ones are forgiven. Decrypting takes
+    about three seconds of CPU by design, so call this before the event loop runs. Raises WalletUnusable.
     """
     hotkey_path = _find_hotkey(path.expanduser(), name, hotkey_name)
     _check_key_file(hotkey_path)
@@ -53,10 +61,10 @@ def open_wallet(
     from bittensor import Wallet  # noqa: PLC0415 - loading the SDK takes half a second
 
     wallet = Wallet(name=name, hotkey=hotkey_name, path=str(path.expanduser()))
-    password, env = None, os.environ if env is None else env
     if wallet.hotkey_file.is_encrypted():
-        password = find_password(hotkey_path, password_file, env, ask)
-    keypair = _unlock(wallet, hotkey_path, password, _source(password_file, env))
+        keypair = _unlock_encrypted(wallet, hotkey_path, password_file, os.environ if env is None else env, ask)
+    else:
+        keypair = _unlock(wallet, hotkey_path, None, "")
     return OpenWallet(KeypairSigner(keypair), name, hotkey_name, hotkey_path, keypair)
 
 
@@ -198,6 +206,25 @@ def find_password(
     return password
 
 
+def _unlock_encrypted(
+    wallet: Any, path: Path, password_file: Path | None, env: Mapping[str, str], ask: Callable[[str], str] | None
+) -> Any:
+    """Only who types may try again: a file or a variable would be wrong again."""
+    source = _source(password_file, env)
+    if ask is None or password_file is not None or env.get(PASSWORD_VARIABLE):
+        return _unlock(wallet, path, find_password(path, password_file, env, None), source)
+    asking = ask
+    for _ in range(TYPED_TRIES - 1):
+        with suppress(_WrongPassword):
+            return _unlock(wallet, path, find_password(path, None, env, asking), source)
+        asking = partial(_ask_again, ask)
+    return _unlock(wallet, path, find_password(path, None, env, asking), source)
+
+
+def _ask_again(ask: Callable[[str], str], prompt: str) -> str:
+    return ask(f"That password does not open it. {prompt}")
+
+
 def _asked(hotkey_path: Path, ask: Callable[[str], str] | None) -> str:
     try:
         return ask(f"Password of {hotkey_path}: ") if ask else ""
@@ -230,7 +257,7 @@ def _unlock(wallet: Any, path: Path, password: str | None, wrong_hint: str) -> A
         keypair = wallet.get_hotkey(password)
         keypair.sign(b"")
     except WrongPasswordError:
-        raise WalletUnusable(f"the password does not open {path}", hint=wrong_hint) from None
+        raise _WrongPassword(f"the password does not open {path}", hint=wrong_hint) from None
     except KeyfileError:
         # The library's text may quote the file, hence the secret.
         raise WalletUnusable(

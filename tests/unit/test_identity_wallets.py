@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,35 @@ def test_the_password_comes_from_the_first_source_that_has_one(tmp_path: Path) -
     assert find_password(hotkey, None, {}, ask) == "from the operator"
     assert len(asked) == 1
     assert "hotkeys/default" in asked[0]
+
+
+def test_a_typed_password_may_be_wrong_twice(locked: Path) -> None:
+    """The third typed password still opens; after three wrong ones, or an empty one, nobody is asked again."""
+    prompts: list[str] = []
+
+    def typing(*passwords: str) -> Callable[[str], str]:
+        answers = iter(passwords)
+        prompts.clear()
+
+        def ask(prompt: str) -> str:
+            prompts.append(prompt)
+            return next(answers)
+
+        return ask
+
+    opened = open_wallet(locked, "miner", "default", env={}, ask=typing("worng", "wrong", PASSWORD))
+    assert verify(opened.signer.hotkey, b"payload", opened.signer.sign(b"payload"))
+    assert [prompt.count("does not open") for prompt in prompts] == [0, 1, 1]
+    with pytest.raises(WalletUnusable, match="does not open"):
+        open_wallet(locked, "miner", "default", env={}, ask=typing("one", "two", "three", PASSWORD))
+    assert len(prompts) == 3
+    with pytest.raises(WalletUnusable, match="no password was given"):
+        open_wallet(locked, "miner", "default", env={}, ask=typing("wrong", "", PASSWORD))
+    assert len(prompts) == 2
+    with pytest.raises(WalletUnusable, match="does not open"):
+        env = {"BASILICA_WALLET_PASSWORD": "not-this-one"}
+        open_wallet(locked, "miner", "default", env=env, ask=typing(PASSWORD))
+    assert prompts == []
 
 
 def test_a_locked_hotkey_says_what_it_needs(locked: Path, tmp_path: Path) -> None:
