@@ -7,6 +7,8 @@ from engine.diagnostics.node_facts import NodeFacts
 from engine.ssh.authorized_keys import inventory
 
 GB = 10**9
+PYTHON_MIN = (3, 8)
+"""What the attestation program runs on."""
 
 
 def judge_disk(facts: NodeFacts) -> Judgement:
@@ -28,6 +30,26 @@ def judge_disk(facts: NodeFacts) -> Judgement:
     if total >= limit:
         return warn("full", said, f"{_gb(limit)} are asked for")
     return warn("small", said, f"{_gb(limit)} are asked for")
+
+
+def judge_tools(facts: NodeFacts) -> Judgement:
+    """A full verification uploads a Python program and checks its digest on the node."""
+    account = facts.account
+    if account is None or account.python is None:
+        return skip("the account was not looked at")
+    if not account.has_hash_tool:
+        return warn("no_hash_tool", "no sha256sum in the account's PATH")
+    if not account.python:
+        return warn("no_python", "no python3 in the account's PATH")
+    if not _is_at_least(account.python, PYTHON_MIN):
+        return warn("old_python", f"Python {account.python}; {PYTHON_MIN[0]}.{PYTHON_MIN[1]} is needed")
+    return ok(f"Python {account.python}, sha256sum")
+
+
+def _is_at_least(version: str, least: tuple[int, int]) -> bool:
+    major, _, minor = version.partition(".")
+    numbers = [int(word) if word.isascii() and word.isdigit() else 0 for word in (major, minor)]
+    return tuple(numbers) >= least
 
 
 def judge_clock(facts: NodeFacts) -> Judgement:
@@ -95,6 +117,27 @@ CHECKS: tuple[Check[NodeFacts], ...] = (
             Cause("small", "the disk is smaller than validators ask for", advice="add a disk, or mount a larger one"),
             Cause(
                 "no_mount", "the configured extra mount is not mounted", advice="mount it, and enter it in /etc/fstab"
+            ),
+        ),
+        needs=("node.shell",),
+    ),
+    Check(
+        "node.tools",
+        Scope.NODE,
+        "What a full verification needs is installed",
+        "without it no full verification can pass, whatever the GPUs are",
+        judge_tools,
+        (
+            Cause("no_python", "no python3: the verification's program cannot run", ("node.install_tools",)),
+            Cause(
+                "old_python",
+                "python3 is too old for the verification's program",
+                advice="the distribution is past its support: upgrade it, or put a newer python3 first in the PATH",
+            ),
+            Cause(
+                "no_hash_tool",
+                "no sha256sum: neither the program nor key files can be checked",
+                ("node.install_tools",),
             ),
         ),
         needs=("node.shell",),

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import stat
+import sys
 import time
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -27,6 +29,7 @@ from engine.localnet.stand_in_session import Shell, StandInSession, signal_group
 SERVER_VERSION = "OpenSSH_9.9 basilica-localnet-stand-in"
 """Reads as an sshd that knows ``expiry-time="…Z"``, and says what it is."""
 
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 _MARKER = "BASILICA_STAND_IN"
 _TOOLS = Path(__file__).parent / "stand_in"
 _KEY_FILE_LIMIT = 1 << 20
@@ -119,7 +122,7 @@ class StandInNode:
             "USER": self.username,
             "LOGNAME": self.username,
             "SHELL": "/bin/sh",
-            "PATH": f"{self.directory / 'bin'}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "PATH": f"{self.directory / 'bin'}:{SYSTEM_PATH}",
             "LANG": "C.UTF-8",
             _MARKER: self._token,
         }
@@ -191,6 +194,10 @@ def prepare(directory: Path, gpu: GpuModel) -> Path:
         target = directory / "bin" / tool
         target.write_bytes((_TOOLS / tool).read_bytes())
         target.chmod(0o755)
+    python = directory / "bin" / "python3"
+    if not python.is_symlink() and shutil.which("python3", path=SYSTEM_PATH) is None:
+        # GPU nodes have one; a machine that only has python3.14, or one of uv's, has none of that name.
+        python.symlink_to(Path(sys.executable).resolve())
     return host_key
 
 

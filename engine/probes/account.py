@@ -46,6 +46,8 @@ s pci; for f in /sys/bus/pci/devices/*/vendor; do [ -r "$f" ] || continue
   read -r v <"$f"; [ "$v" = 0x10de ] && echo "${{f%/vendor}}"; done 2>/dev/null | head -n 64
 s xid; dmesg 2>/dev/null | grep -i 'NVRM: Xid' | tail -n 5
 s disks; df -Pk 2>/dev/null | tail -n +2 | head -n 64
+s tools; command -v sha256sum
+python3 -I -c 'import sys; print("python3 %d.%d" % sys.version_info[:2])' 2>/dev/null
 s miner; ps -eo pid=,comm= 2>/dev/null | grep -iE 'basil(i)?ca-?mine' | head -n 5
 ls -d /opt/basilica /opt/basilica/basilica-miner 2>/dev/null
 s end
@@ -108,6 +110,9 @@ class AccountFacts:
     xid: tuple[str, ...] = ()
     disks: tuple[DiskFacts, ...] = ()
     old_miner: tuple[str, ...] = ()
+    has_hash_tool: bool | None = None
+    python: str | None = None
+    """``3.11``; empty where no python3 runs."""
 
 
 async def probe_account(pool: NodePool, target: NodeTarget, *, timeout_s: float = 30.0) -> AccountFacts:
@@ -158,6 +163,8 @@ def parse_account(output: bytes, *, quiet: bool, noise: str, status: int) -> Acc
         xid=tuple(clean(line, 160) for line in lines.get("xid", []) if line.strip())[:5],
         disks=disks,
         old_miner=tuple(clean(line) for line in lines.get("miner", []) if line.strip())[:5],
+        has_hash_tool=any("sha256sum" in line for line in lines["tools"]) if "tools" in lines else None,
+        python=_python(lines["tools"]) if "tools" in lines else None,
     )
 
 
@@ -194,6 +201,10 @@ def _path(line: str) -> PathFacts | None:
         return PathFacts(clean(path, 400), int(words[0], 8), int(words[1]), clean(words[2]))
     except (ValueError, IndexError):
         return None
+
+
+def _python(lines: list[str]) -> str:
+    return next((clean(line, 20).removeprefix("python3 ") for line in lines if line.startswith("python3 ")), "")
 
 
 def _column(rows: list[list[str]], row: int, unit: int) -> int | None:

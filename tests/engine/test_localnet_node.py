@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from engine.localnet import stand_in_node
 from engine.localnet.gpu_model import GpuModel
 from engine.localnet.stand_in_node import SERVER_VERSION, StandInNode
 
@@ -270,6 +272,25 @@ async def test_the_docker_tool_is_a_stand_in(node: StandInNode, client: Client) 
     assert b"stand-in" in raw(await client.run(node, "docker --version"))
     refused = await client.run(node, "docker run --rm alpine true")
     assert refused.exit_status == 125
+
+
+async def test_a_machine_without_python3_lends_its_nodes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no python3 is in the PATH, as with python3.14 or uv alone, the node runs the one that runs this."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.setattr(stand_in_node, "SYSTEM_PATH", f"{empty}:/bin")
+    monkeypatch.setattr(stand_in_node.shutil, "which", lambda name, path: None)
+    client = Client(tmp_path)
+    node = StandInNode(tmp_path / "node")
+    await node.start()
+    try:
+        node.authorized_keys.write_text(client.line + "\n")
+        told = await client.run(node, "command -v python3; python3 -I -c 'import sys; print(sys.version)'")
+    finally:
+        await node.stop()
+    path, version = raw(told).decode().split("\n", 1)
+    assert Path(path).parent == tmp_path / "node" / "bin"
+    assert version.strip() == sys.version.strip()
 
 
 async def test_stop_leaves_no_process(tmp_path: Path) -> None:

@@ -191,6 +191,27 @@ def test_a_node_is_not_blamed_for_this_hosts_clock() -> None:
 
 
 @pytest.mark.parametrize(
+    ("section", "verdict", "cause"),
+    [
+        ("/usr/bin/sha256sum\npython3 3.11\n", Verdict.OK, ""),
+        ("/usr/bin/sha256sum\npython3 3.8\n", Verdict.OK, ""),
+        ("/usr/bin/sha256sum\npython3 3.7\n", Verdict.WARNING, "old_python"),
+        ("/usr/bin/sha256sum\npython3 \x1b[31m\n", Verdict.WARNING, "old_python"),
+        ("/usr/bin/sha256sum\n", Verdict.WARNING, "no_python"),
+        ("python3 3.12\n", Verdict.WARNING, "no_hash_tool"),
+    ],
+)
+def test_what_a_full_verification_needs(section: str, verdict: Verdict, cause: str) -> None:
+    """A Python that runs the attestation program, and the tool that checks it; an answer cut short is not judged."""
+    output = f"\nbasilica-section tools\n{section}\nbasilica-section end\n".encode()
+    facts = NodeFacts(TARGET, WayFacts(), account=parse_account(output, quiet=True, noise="", status=0))
+    found = node_host.judge_tools(facts)
+    assert (found.verdict, found.cause) == (verdict, cause)
+    cut = parse_account(b"\nbasilica-section id\n0\nroot\n", quiet=True, noise="", status=0)
+    assert node_host.judge_tools(NodeFacts(TARGET, WayFacts(), account=cut)).verdict is Verdict.SKIPPED
+
+
+@pytest.mark.parametrize(
     ("rules", "closed"),
     [
         ((), False),

@@ -8,7 +8,9 @@ from engine.diagnostics.plan import Step
 _APT = """set -e
 command -v apt-get >/dev/null 2>&1 || { echo 'this works on Debian and Ubuntu: here is no apt-get' >&2; exit 1; }
 export DEBIAN_FRONTEND=noninteractive
+fresh() { apt-get update -q || echo 'apt-get update failed: going on with the lists that are here' >&2; }
 """
+"""``fresh``: one source that cannot be read, a vendor's with an expired key say, is no reason to install nothing."""
 _RESTART_DOCKER = (
     "if [ -d /run/systemd/system ]; then systemctl enable docker && systemctl restart docker; "
     "else service docker restart; fi"
@@ -29,7 +31,7 @@ def _docker_start(case: Case) -> tuple[Step, ...]:
 
 
 def _install_docker(case: Case) -> tuple[Step, ...]:
-    script = f"""{_APT}apt-get update -q
+    script = f"""{_APT}fresh
 apt-get install -y -q --no-install-recommends docker.io
 echo "undo apt-get remove -y -q docker.io"
 usermod -aG docker {case.account}
@@ -57,7 +59,7 @@ def _runtime(case: Case) -> tuple[Step, ...]:
 
 
 _TOOLKIT = f"""{_APT}command -v curl >/dev/null 2>&1 && command -v gpg >/dev/null 2>&1 || {{
-  apt-get update -q; apt-get install -y -q --no-install-recommends ca-certificates curl gnupg; }}
+  fresh; apt-get install -y -q --no-install-recommends ca-certificates curl gnupg; }}
 key=/usr/share/keyrings/nvidia-container-toolkit-keyring.gpg
 list=/etc/apt/sources.list.d/nvidia-container-toolkit.list
 site=https://nvidia.github.io/libnvidia-container
@@ -77,6 +79,19 @@ def _toolkit(case: Case) -> tuple[Step, ...]:
         "the package and its source are removed",
     )
     return (install, *_runtime(case))
+
+
+_TOOLS = f"""{_APT}fresh
+for name in python3 coreutils; do
+  dpkg-query -W -f '${{Status}}' "$name" 2>/dev/null | grep -q 'ok installed' && continue
+  apt-get install -y -q --no-install-recommends "$name"
+  echo "undo apt-get remove -y -q $name"
+done
+"""
+
+
+def _install_tools(case: Case) -> tuple[Step, ...]:
+    return (case.root_step("install what a full verification needs", _TOOLS, "apt-get remove what was installed"),)
 
 
 _NTP = """set -e
@@ -116,5 +131,6 @@ FIXES = (
     Fix("node.install_docker", "install Docker", _install_docker),
     Fix("node.nvidia_runtime", "register the NVIDIA runtime with Docker", _runtime, _RENTAL),
     Fix("node.install_toolkit", "install the NVIDIA Container Toolkit", _toolkit, _RENTAL),
+    Fix("node.install_tools", "install Python and coreutils", _install_tools),
     Fix("node.ntp", "keep the node's clock in time", _ntp),
 )
