@@ -278,8 +278,7 @@ async def test_a_machine_without_python3_lends_its_nodes_one(tmp_path: Path, mon
     """Where no python3 is in the PATH, as with python3.14 or uv alone, the node runs the one that runs this."""
     empty = tmp_path / "empty"
     empty.mkdir()
-    monkeypatch.setattr(stand_in_node, "SYSTEM_PATH", f"{empty}:/bin")
-    monkeypatch.setattr(stand_in_node.shutil, "which", lambda name, path: None)
+    monkeypatch.setattr(stand_in_node, "SYSTEM_PATH", str(empty))
     client = Client(tmp_path)
     node = StandInNode(tmp_path / "node")
     await node.start()
