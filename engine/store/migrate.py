@@ -42,6 +42,7 @@ STATE_SCHEMA = Schema(
     (
         *("state_0001", "state_0002", "state_0003", "state_0004", "state_0005"),
         *("state_0006", "state_0007", "state_0008", "state_0009", "state_0010"),
+        "state_0011",
     ),
 )
 EVENTS_SCHEMA = Schema("events", ("events_0001", "events_0002"))

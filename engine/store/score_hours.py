@@ -12,7 +12,7 @@ from engine.store.database import Database
 from engine.store.readers import Reading
 from engine.store.records import HourSums
 from engine.store.rows import in_chunks
-from engine.store.tables import check_hours
+from engine.store.tables import check_hours, fleet_hours
 
 Place = tuple[str, str]
 
@@ -42,6 +42,8 @@ class ScoreHours:
         async def run(connection: AsyncConnection) -> None:
             for some in in_chunks(rows):
                 await connection.execute(statement, some)
+            mean = sa.select(sa.func.avg(columns.score)).where(columns.hour == hour).scalar_subquery()
+            await connection.execute(sa.update(fleet_hours).where(fleet_hours.c.hour == hour).values(score=mean))
 
         await self._database.write(run)
 
@@ -67,12 +69,9 @@ class ScoreHours:
 
     async def of_all(self, first: int, last: int) -> list[HourSums]:
         """All nodes together: sums, and the mean score."""
-        columns = check_hours.c
-        sums = sa.select(
-            columns.hour, sa.func.sum(columns.passed), sa.func.sum(columns.logged_in), sa.func.sum(columns.total),
-            sa.func.avg(columns.score),
-        )  # fmt: skip
-        return await self._read(sums.where(columns.hour.between(first, last)).group_by(columns.hour))
+        columns = fleet_hours.c
+        sums = sa.select(columns.hour, columns.passed, columns.logged_in, columns.total, columns.score)
+        return await self._read(sums.where(columns.hour.between(first, last)))
 
     async def _read(self, statement: sa.Select[Any]) -> list[HourSums]:
         async def run(connection: Reading) -> list[HourSums]:

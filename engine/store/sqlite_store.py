@@ -16,6 +16,7 @@ from engine.store.direct import DirectConnection
 from engine.store.failures import StoreDamaged, translated
 from engine.store.keeper import Opened
 from engine.store.migrate import EVENTS_SCHEMA, STATE_SCHEMA, Schema, inspect, migrate
+from engine.store.tables import verifications
 from engine.store.url import SqliteFiles
 
 log = structlog.get_logger()
@@ -87,7 +88,7 @@ async def _open(files: SqliteFiles, lock: FileLock, clock: Clock, *, may_migrate
         readers=sqlite.open_readers(files.state, synchronous="FULL"),
     )
     try:
-        await sqlite.check_integrity(state.engine, files.state)
+        await sqlite.check_integrity(state.engine, files.state, history=(verifications.name,))
         await _bring_up_to_date(state, STATE_SCHEMA, files.state, may_migrate=may_migrate)
         events = await _open_events(files.events, clock)
     except BaseException:
@@ -148,6 +149,5 @@ async def _bring_up_to_date(database: Database, schema: Schema, path: Path, *, m
         if not backup.exists():
             with translated(str(backup)):
                 await sqlite.copy_to(database.engine, backup)
-                backup.chmod(0o600)
             log.info("store.backed_up", path=str(backup))
     await migrate(database, schema, found, may_migrate=may_migrate)

@@ -156,6 +156,17 @@ check_hours = sa.Table(
     sa.Column("score", sa.Double),
 )
 
+# The same of all nodes together, kept beside them: a month has 700 hours, and 1.5 million of nodes.
+fleet_hours = sa.Table(
+    "engine_fleet_hours",
+    STATE,
+    sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("passed", sa.BigInteger, nullable=False),
+    sa.Column("logged_in", sa.BigInteger, nullable=False),
+    sa.Column("total", sa.BigInteger, nullable=False),
+    sa.Column("score", sa.Double),
+)
+
 audit = sa.Table(
     "engine_audit",
     STATE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ from engine.store.database import Database, insert_or
 from engine.store.readers import Reading
 from engine.store.records import CheckCounts, LatestCheck, Verification, VerificationStep
 from engine.store.rows import ROWS_PER_TURN, read_records, to_row
-from engine.store.tables import check_hours, latest_checks, verifications
+from engine.store.tables import check_hours, fleet_hours, latest_checks, verifications
 
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
@@ -162,7 +162,8 @@ class VerificationRepository:
         hour = math.floor(before / HOUR_S)
 
         async def run(connection: AsyncConnection) -> None:
-            await connection.execute(sa.delete(check_hours).where(check_hours.c.hour < hour))
+            for sums in (check_hours, fleet_hours):
+                await connection.execute(sa.delete(sums).where(sums.c.hour < hour))
             await connection.execute(sa.delete(latest_checks).where(latest_checks.c.at < before))
 
         await self._database.write(run)
@@ -198,12 +199,15 @@ async def insert_verifications(connection: AsyncConnection, dialect: str, record
             for record in records
         ],
     )
-    sums = insert_or(dialect, check_hours)
-    more = {name: check_hours.c[name] + sums.excluded[name] for name in ("passed", "logged_in", "total")}
-    await connection.execute(sums.on_conflict_do_update(index_elements=["hour", *_PLACE], set_=more), _hours(records))
+    hours = _hours(records)
+    for table, key, rows in ((check_hours, ["hour", *_PLACE], hours), (fleet_hours, ["hour"], _of_all(hours))):
+        sums = insert_or(dialect, table)
+        more = {name: table.c[name] + sums.excluded[name] for name in _COUNTS}
+        await connection.execute(sums.on_conflict_do_update(index_elements=key, set_=more), rows)
 
 
 _PLACE = ["miner_hotkey", "node_id"]
+_COUNTS = ("passed", "logged_in", "total")
 
 
 def add_counts(found: dict[Place, CheckCounts], place: Place, more: CheckCounts) -> None:
@@ -216,7 +220,17 @@ def add_counts(found: dict[Place, CheckCounts], place: Place, more: CheckCounts)
     )
 
 
-def _hours(records: Iterable[Verification]) -> list[dict[str, object]]:
+def _of_all(hours: Iterable[Mapping[str, Any]]) -> list[dict[str, int]]:
+    """The sums of all nodes."""
+    found: dict[int, dict[str, int]] = {}
+    for row in hours:
+        sums = found.setdefault(row["hour"], {"hour": row["hour"], **dict.fromkeys(_COUNTS, 0)})
+        for name in _COUNTS:
+            sums[name] += row[name]
+    return list(found.values())
+
+
+def _hours(records: Iterable[Verification]) -> list[dict[str, Any]]:
     found: dict[tuple[int, str, str], list[int]] = {}
     for record in records:
         key = math.floor(record.at / HOUR_S), record.miner_hotkey, record.node_id

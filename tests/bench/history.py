@@ -66,6 +66,10 @@ FROM engine_verifications WHERE at >= {start} AND at < {end} GROUP BY 1, 2, 3
 ON CONFLICT (hour, miner_hotkey, node_id) DO UPDATE SET passed = engine_check_hours.passed + excluded.passed,
     logged_in = engine_check_hours.logged_in + excluded.logged_in, total = engine_check_hours.total + excluded.total
 """
+_ALL = """
+INSERT INTO engine_fleet_hours (hour, passed, logged_in, total)
+SELECT hour, sum(passed), sum(logged_in), sum(total) FROM engine_check_hours GROUP BY hour
+"""
 _NEWEST = f"""
 INSERT INTO engine_latest_checks (miner_hotkey, node_id, verification_id, at, ok, failed_before_at)
 SELECT miner_hotkey, node_id, id, at, ok, NULL FROM engine_verifications WHERE at >= {NOW - 1.5 * EVERY_S}
@@ -107,7 +111,7 @@ def measure() -> list[Figure]:
 async def _measure(url: str, name: str) -> Figure:
     store = await open_store(url, clock=ManualClock(NOW))
     try:
-        rows = await _fill(store)
+        rows = await _fill(store, url)
     finally:
         await store.close()
     cold_s = await _first_answer(url)
@@ -146,7 +150,7 @@ async def _first_answer(url: str) -> float:
     return took_s
 
 
-async def _fill(store: Store) -> int:
+async def _fill(store: Store, url: str) -> int:
     await _run(store, _NODES)
     await _run(store, _CLAIMS)
     turns = int(DAYS * 86_400 / EVERY_S)
@@ -160,8 +164,10 @@ async def _fill(store: Store) -> int:
         )  # fmt: skip
         await _run(store, text.replace("'-' || turn.k", f"'-' || (turn.k + {first})"))
         await _run(store, _SUMS.format(start=start, end=start + per_part * EVERY_S))
+    await _run(store, _ALL)
     await _run(store, _NEWEST)
-    await _run(store, "ANALYZE")
+    if not url.startswith("sqlite"):
+        await _run(store, "ANALYZE")  # a server does so by itself; our SQLite never does
     return turns * MINERS * NODES
 
 

@@ -96,6 +96,36 @@ async def test_scores_are_noted_and_the_last_of_an_hour_stays(store: Store, cloc
     assert await notes.points("verified", "5A/n1", NOW) == [(at(0), near(200 / 3))]
 
 
+async def test_all_together_are_the_sums_of_all(store: Store, clock: ManualClock) -> None:
+    """In every hour, before and after more checks, scores, and old hours that are deleted."""
+
+    async def read() -> Mapping[Place, float]:
+        return {("5A", "n1"): 0.25, ("5B", "n1"): 1.0}
+
+    notes = ScoreNotes(store.score_hours, read, "documented", clock)
+    hours = range(int(NOW // HOUR) - 3, int(NOW // HOUR) + 1)
+
+    async def are_alike() -> int:
+        rows = await store.score_hours.of_all(hours[0], hours[-1])
+        for row in rows:
+            nodes = (await store.score_hours.of_hour(row.hour)).values()
+            scores = [node.score for node in nodes if node.score is not None]
+            assert row == HourSums(
+                row.hour, sum(n.passed for n in nodes), sum(n.logged_in for n in nodes), sum(n.total for n in nodes),
+                near(sum(scores) / len(scores)) if scores else None,
+            )  # fmt: skip
+        return len(rows)
+
+    assert await are_alike() == 3
+    await notes.note()
+    more = [Verification(f"m{n}", "5C", 2, "n9", "e", "full", n % 2 == 0, NOW - n * 900, 1.0) for n in range(9)]
+    await store.verifications.add(*more)
+    await store.verifications.add(Verification("late", "5A", 1, "n1", "e", "lightweight", True, NOW, 1.0))
+    assert await are_alike() == 3
+    await store.verifications.prune(NOW - HOUR)
+    assert await are_alike() == 2
+
+
 @pytest.mark.parametrize(
     ("rows", "by_checks", "expected"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 import os
 import signal
 import sqlite3
@@ -21,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.clock import ManualClock
 from engine.errors import EngineAlreadyRunning, StoreUnusable
 from engine.events import NodeRemoved
-from engine.store import Grant, KnownNode, SpentNonce, Store, open_store
+from engine.store import Grant, KnownNode, SpentNonce, Store, Verification, open_store, sqlite
 from engine.store.migrate import EVENTS_SCHEMA, STATE_SCHEMA, Schema, alembic_config
 from engine.store.readers import Reading
 from engine.store.tables import EVENTS, STATE
@@ -262,6 +263,67 @@ async def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(StoreUnusable, match="is damaged"):
             await opened(tmp_path / "miner.db")
+
+
+async def test_a_large_file_is_checked_without_its_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has a month of checks does not wait for them at a start; damage anywhere else is found as before."""
+    path = tmp_path / "miner.db"
+    store = await opened(path)
+    checks = [
+        Verification(f"v{n}", "5M", 1, "n1", "e", "full", True, float(n), 1.0, message="x" * 900) for n in range(99)
+    ]
+    await store.verifications.add(*checks)
+    await store.grants.put_many(grants(99))
+    await store.close()
+    overwrite_pages_of(path, "engine_verifications")
+    with pytest.raises(StoreUnusable, match="is damaged"):
+        await opened(path)
+    monkeypatch.setattr(sqlite, "WHOLE_CHECK_BYTES", 4096)
+    store = await opened(path)
+    try:
+        assert len(await store.grants.open()) == 99
+        with pytest.raises(StoreUnusable, match="is damaged"):
+            await store.verifications.recent(99)
+    finally:
+        await store.close()
+    overwrite_pages_of(path, "engine_grants")
+    with pytest.raises(StoreUnusable, match="is damaged"):
+        await opened(path)
+
+
+def overwrite_pages_of(path: Path, table: str) -> None:
+    """Damage the root page of a table; without its rows' pages no row is found."""
+    reading = sqlite3.connect(path)
+    root, size = reading.execute(
+        "SELECT rootpage, page_size FROM sqlite_master, pragma_page_size WHERE name = ?", (table,)
+    ).fetchone()
+    reading.close()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xee" * 64)
+
+
+async def test_a_copy_that_fails_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy cut short by a full disk is not taken for one at the next start, which makes it and migrates."""
+    path = tmp_path / "miner.db"
+    with sqlite3.connect(path) as old:
+        old.execute("CREATE TABLE node_uuids (uuid TEXT)")
+    old.close()
+    copy = tmp_path / f"miner.db.before-{STATE_SCHEMA.head}"
+
+    def cut_short(part: Path, target: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "replace", cut_short)
+        with pytest.raises(StoreUnusable, match="no space left"):
+            await opened(path)
+    assert sorted(tmp_path.glob("*before*")) == []
+    await reopened_is_sound(path)
+    assert copy.stat().st_mode & 0o777 == 0o600
+    kept = sqlite3.connect(copy)
+    assert kept.execute("SELECT name FROM sqlite_master").fetchall() == [("node_uuids",)]
+    kept.close()
 
 
 async def test_a_damaged_event_log_is_set_aside(tmp_path: Path) -> None:

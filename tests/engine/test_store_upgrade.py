@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.clock import ManualClock
 from engine.store import open_store
 from engine.store.migrate import EVENTS_SCHEMA, STATE_SCHEMA, Schema
-from engine.store.migrations.state import state_0009
-from engine.store.records import CheckCounts, LatestCheck, VerificationStep
+from engine.store.migrations.state import state_0009, state_0010, state_0011
+from engine.store.records import CheckCounts, HourSums, LatestCheck, VerificationStep
 
 NOW = 1_800_000_000.0
 _CHECK = (
@@ -50,7 +50,8 @@ async def test_checks_of_an_earlier_version_keep_their_steps_and_are_summed(data
 
     def go_back(connection: sa.Connection) -> None:
         with Operations.context(MigrationContext.configure(connection)):
-            state_0009.downgrade()
+            for migration in (state_0011, state_0010, state_0009):
+                migration.downgrade()
         connection.execute(sa.text(f"UPDATE {STATE_SCHEMA.version_table} SET version_num = 'state_0008'"))
 
     async def fill(connection: AsyncConnection) -> None:
@@ -77,6 +78,11 @@ async def test_checks_of_an_earlier_version_keep_their_steps_and_are_summed(data
         }
         newest = LatestCheck("5M", "n1", "v2", NOW + 3600, False, NOW + 1800)
         assert await store.verifications.latest_checks() == [newest]
+        hours = int(NOW // 3600), int(NOW // 3600) + 1
+        assert await store.score_hours.of_all(*hours) == [
+            HourSums(hours[0], 1, 1, 2, None),
+            HourSums(hours[1], 0, 1, 1, None),
+        ]
         assert await store.verifications.counts(NOW) == {("5M", "n1"): CheckCounts(passed=1, logged_in=2, total=3)}
     finally:
         await store.close()
