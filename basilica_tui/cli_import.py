@@ -16,8 +16,9 @@ def import_set_up(
         Path | None,
         typer.Option(
             "--from",
-            metavar="DIR|FILE",
-            help="The deployed miner's directory, miner.toml, systemd unit or compose file; default: the usual places.",
+            metavar="DIR|FILE|docker:NAME",
+            help="The deployed miner's directory, miner.toml, systemd unit, compose file or docker:CONTAINER; default: "
+            "the usual places.",
         ),
     ] = None,
     to: Annotated[Path, typer.Option("--to", help="The new configuration file.")] = Path("miner.toml"),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.config import load_config
 from engine.deployment.access import barred, owner_words
 from engine.deployment.files import UNIT, unit_text
 from engine.deployment.hiding import HOMES, TEMPORARY, is_below
-from engine.deployment.needs import EngineNeeds, Need
+from engine.deployment.needs import EngineNeeds, Need, needs_of, owner_of
 from engine.deployment.settings import quote, quote_path
 from engine.deployment.steps import ChangeOwner, MakeDirectory, Plan, RemoveFile, RunCommand, Step, WriteFile
 from engine.errors import ServiceFailed
@@ -44,6 +46,14 @@ class ServiceChoice:
     def drop_in(self) -> Path:
         """This host's file."""
         return self.units / f"{self.unit}.d" / DROP_IN
+
+
+def system_choice(config_path: Path) -> ServiceChoice:
+    """The system's service for a configuration, as the hotkey's owner. Raises ConfigInvalid."""
+    path = config_path.resolve()
+    needs = needs_of(load_config(path, check=False).config, path)
+    units = Path(os.environ.get("BASILICA_UNIT_DIR") or SYSTEM_UNITS)
+    return ServiceChoice(needs, False, units, owner_of(needs.hotkey) or "root")
 
 
 def user_units(home: Path) -> Path:

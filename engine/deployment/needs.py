@@ -45,6 +45,11 @@ class EngineNeeds:
         return tuple(need for need in self.needs if need.writable)
 
 
+def instance_of(config: RoleConfig) -> str:
+    """What an engine's service is called: the instance of the template unit."""
+    return config.engine.name or ("miner" if isinstance(config, MinerConfig) else "validator")
+
+
 def working_directory_of(config_path: Path) -> Path:
     """Where relative paths of a configuration begin: ``/opt/basilica`` for ``/opt/basilica/config/miner.toml``."""
     folder = config_path.resolve().parent
@@ -69,7 +74,7 @@ def needs_of(config: RoleConfig, config_path: Path, *, working_directory: Path |
     needs = {need.path: need for need in _needs(config, config_path.resolve(), base, hotkey)}
     return EngineNeeds(
         role=role,
-        name=config.engine.name or role,
+        name=instance_of(config),
         config=config_path.resolve(),
         working_directory=base,
         hotkey=hotkey,

@@ -113,8 +113,9 @@ class RemoveFile:
     def run(self) -> None:
         """Do it. Raises OSError."""
         self.path.unlink(missing_ok=True)
-        if self.path.parent.name.endswith(".d") and not any(self.path.parent.iterdir()):
-            self.path.parent.rmdir()
+        folder = self.path.parent
+        if folder.name.endswith(".d") and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Awaitable, Callable
 
 from engine.config.save import save_config
-from engine.diagnostics.plan import EditConfig, MakeKey, RestoreFile, SetMode, WriteFile
+from engine.deployment.install import system_choice
+from engine.deployment.standing import note_standing, put_back
+from engine.deployment.status import has_systemd
+from engine.diagnostics.plan import EditConfig, InstallService, KeepCopy, MakeKey, RestoreFile, SetMode, WriteFile
 from engine.errors import FixFailed
 from engine.ssh.keys import ClientKey
 
@@ -17,7 +21,7 @@ LOCAL_COMMAND_S = 360.0
 """Longer than a unit may take to start."""
 
 
-def change_file(action: SetMode | MakeKey | EditConfig | RestoreFile | WriteFile) -> list[Undo]:
+def change_file(action: SetMode | MakeKey | EditConfig | RestoreFile | WriteFile | KeepCopy) -> list[Undo]:
     """Changes of local files. Raises FixFailed, or BasilicaError of whoever does it."""
     try:
         if isinstance(action, SetMode):
@@ -33,6 +37,8 @@ def change_file(action: SetMode | MakeKey | EditConfig | RestoreFile | WriteFile
             return [_blocking(lambda: shutil.copyfile(backup, action.path))]
         if isinstance(action, WriteFile):
             return _write_file(action)
+        if isinstance(action, KeepCopy):
+            return _keep_copy(action)
         kept = action.path.with_name(action.path.name + ".broken")
         if action.path.exists():
             shutil.copyfile(action.path, kept)
@@ -53,6 +59,27 @@ def _write_file(action: WriteFile) -> list[Undo]:
     if before is None:
         return [_blocking(action.path.unlink)]
     return [_blocking(lambda: action.path.write_bytes(before))]
+
+
+def _keep_copy(action: KeepCopy) -> list[Undo]:
+    found = action.path.stat()
+    with action.path.open("rb") as source, action.copy.open("xb") as copy:  # the copy of before is never lost
+        os.fchmod(copy.fileno(), 0o600)
+        shutil.copyfileobj(source, copy)
+    shutil.copystat(action.path, action.copy)
+    if os.geteuid() == 0:
+        os.chown(action.copy, found.st_uid, found.st_gid)
+    return [_blocking(lambda: action.copy.replace(action.path))]
+
+
+def note_service(action: InstallService) -> Undo:
+    """How the service stands now, as the way back to it. Raises BasilicaError."""
+    standing = note_standing(system_choice(action.config), has_systemd=has_systemd())
+
+    async def back() -> None:
+        await asyncio.to_thread(put_back, standing)
+
+    return back
 
 
 def _blocking(work: Callable[[], object]) -> Undo:

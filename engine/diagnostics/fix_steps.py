@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.clock import Clock
-from engine.diagnostics.fix_local import Undo, change_file, run_local
+from engine.diagnostics.fix_local import Undo, change_file, note_service, run_local
 from engine.diagnostics.plan import (
     AccountScript,
     EngineAction,
+    InstallService,
     LocalCommand,
     PinHostKey,
     ProveLogin,
@@ -77,6 +78,8 @@ class StepRunner:
             return await self._remove_lines(action)
         if isinstance(action, LocalCommand):
             return await self._local(action)
+        if isinstance(action, InstallService):
+            return await self._install(action)
         if isinstance(action, EngineAction):
             if self._hands.act is None:
                 raise FixFailed("no engine is running here", hint="start it, or use the console's action")
@@ -211,6 +214,14 @@ class StepRunner:
                 raise StepFailed(error, undos) from error
             raise
         return undos
+
+    async def _install(self, action: InstallService) -> list[Undo]:
+        back = await asyncio.to_thread(note_service, action)
+        try:
+            await run_local(action.words)
+        except FixFailed as error:
+            raise StepFailed(error, [back]) from error
+        return [back]
 
     async def _forget(self, target: NodeTarget) -> None:
         """The next login is a new one: group memberships and settings are those of its beginning."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,22 +42,74 @@ class AxonView:
 
 
 @dataclass(frozen=True, slots=True)
+class OldContainer:
+    """A container of Docker with the deployed miner in it."""
+
+    id: str
+    name: str
+    runs: bool
+    restart: str
+    """The restart policy as ``docker update --restart`` takes it."""
+    starts_again: bool
+    """With the next boot."""
+    is_removed: bool = False
+    """When it stops (``--rm``), so that nothing could be started again."""
+    ports: tuple[int, ...] = ()
+    """Published on this host."""
+    control: tuple[str, ...] = ()
+    """The command line that ``stop`` and ``start`` are put into, before its last word."""
+
+    @property
+    def words(self) -> str:
+        """One line of evidence."""
+        return f"container {self.name} {'runs' if self.runs else 'is stopped'} (restart: {self.restart})"
+
+    @property
+    def data(self) -> dict[str, object]:
+        """What a fix must know of it."""
+        return {
+            "name": self.name,
+            "runs": self.runs,
+            "restart": self.restart,
+            "is_removed": self.is_removed,
+            "control": list(self.control),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class OldMiner:
-    """The deployed miner on this host. ``unit`` is empty where systemd did not start it."""
+    """The deployed miner on this host. ``unit`` is empty where no unit of systemd starts it."""
 
     seen: tuple[str, ...] = ()
     is_running: bool = False
     is_enabled: bool = False
     unit: str = ""
     config: str = ""
-    """The configuration that the unit names."""
+    """The configuration that it reads, as this host names it."""
+    unit_runs: bool = False
+    """By systemd's word. A process of the miner's name may run elsewhere, which says nothing about the unit."""
+    unit_enabled: bool = False
+    loose: tuple[int, ...] = ()
+    """Processes that belong to no unit and to no container."""
+    containers: tuple[OldContainer, ...] = ()
+    source: str = ""
+    """Where its set-up is read from: the configuration, or ``docker:NAME``."""
+    own_unit: str = ""
+    """Our own engine's unit, where it is active."""
 
     @property
     def data(self) -> dict[str, str]:
         """What a fix must know of it."""
-        states = (("runs", self.is_running), ("enabled", self.is_enabled))
-        state = " ".join(word for word, holds in states if holds)
-        return {"old_unit": self.unit, "old_config": self.config, "old_state": state}
+        states = (("runs", self.unit_runs), ("enabled", self.unit_enabled))
+        return {
+            "old_unit": self.unit,
+            "old_config": self.config,
+            "old_source": self.source,
+            "old_containers": json.dumps([one.data for one in self.containers if one.runs or one.starts_again]),
+            "old_state": " ".join(word for word, holds in states if holds),
+            "old_loose": " ".join(str(pid) for pid in self.loose),
+            "own_unit": self.own_unit,
+        }
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,10 @@ def judge_ports(facts: HostFacts) -> Judgement:
             )
         if port.trouble == "foreign":
             return fail("foreign", f"{said}: that address is not this host's")
-        cause = "deployed_miner" if _is_old_miner(port.holder) else "taken"
+        is_old = _is_old_miner(port.holder) or any(
+            one.runs and port.port in one.ports for one in facts.old_miner.containers
+        )
+        cause = "deployed_miner" if is_old else "taken"
         same = "same" if port.port in facts.public_ports else ""
         return fail(
             cause,

@@ -24,6 +24,7 @@ from engine.clock import Clock
 from engine.config import MinerConfig, ValidatorConfig
 from engine.config.check_common import split_address
 from engine.config.common import RoleConfig
+from engine.deployment.needs import instance_of
 from engine.diagnostics.host_facts import HostFacts, KeyTrouble, PortFacts
 from engine.diagnostics.look_old_miner import look_at_old_miner, processes
 from engine.errors import ClientKeyUnusable, ConfigInvalid
@@ -66,7 +67,7 @@ def look_at_host(config: RoleConfig) -> HostFacts:
         key_path=key_path,
         key_trouble=trouble,
         key_said=said,
-        old_miner=look_at_old_miner(),
+        old_miner=look_at_old_miner(instance_of(config)),
         is_miner=is_miner,
     )
 

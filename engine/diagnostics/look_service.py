@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -15,6 +14,8 @@ from engine.config import MinerConfig
 from engine.config.common import RoleConfig
 from engine.control.client import ControlClient
 from engine.control.paths import socket_to_call
+from engine.deployment.needs import instance_of
+from engine.diagnostics.look_systemd import ask_unit
 from engine.diagnostics.patient import Patient
 from engine.diagnostics.service_checks import Answer, BaseState, EngineState, ServiceFacts
 from engine.errors import BasilicaError, EngineUnreachable
@@ -27,7 +28,7 @@ _CHECK_LIMIT_BYTES = 2 << 30
 def look_at_unit(patient: Patient) -> ServiceFacts:
     """Files and systemd; blocking."""
     config = patient.config
-    instance = _instance(config)
+    instance = instance_of(config) if config is not None else "miner"
     unit = _find_unit(instance)
     has_systemd = Path("/run/systemd/system").is_dir()
     name = unit.name.replace("@.", f"@{instance}.") if unit is not None else ""
@@ -77,13 +78,6 @@ def read_settings(unit: Path, instance: str = "") -> Mapping[str, tuple[str, ...
     return found
 
 
-def _instance(config: RoleConfig | None) -> str:
-    """What ``service install`` calls this engine's instance of the template."""
-    if config is None:
-        return "miner"
-    return config.engine.name or ("miner" if isinstance(config, MinerConfig) else "validator")
-
-
 def _find_unit(instance: str) -> Path | None:
     folders = [Path(folder) for folder in UNIT_FOLDERS]
     folders.append(Path("~/.config/systemd/user").expanduser())
@@ -96,15 +90,8 @@ def _find_unit(instance: str) -> Path | None:
 
 
 def _state(unit: str) -> tuple[str, str]:
-    words = ("systemctl", "show", unit, "-p", "ActiveState", "-p", "SubState", "-p", "UnitFileState")
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=5, check=False, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired):
-        return "", ""
-    said = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
-    if not said.get("ActiveState"):
-        return "", ""
-    return f"{said['ActiveState']} ({said.get('SubState', '')})", said.get("UnitFileState", "")
+    found = ask_unit(unit)
+    return (f"{found.active} ({found.sub})", found.enabled) if found.active else ("", "")
 
 
 async def ask_engine(config: RoleConfig) -> tuple[EngineState, str]:

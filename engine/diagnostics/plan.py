@@ -102,6 +102,22 @@ class WriteFile:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepCopy:
+    """A copy of a local file under a name that is not taken; taken back, it is the file again, owner and mode too."""
+
+    path: Path
+    copy: Path
+
+
+@dataclass(frozen=True, slots=True)
+class InstallService:
+    """The engine of a configuration as a service of the system; how everything stood is noted before, for the undo."""
+
+    config: Path
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LocalCommand:
     """A program on this host; ``undo`` takes it back, also where it failed halfway if that ``may_be_half_done``."""
 
@@ -129,6 +145,8 @@ Action = (
     | EditConfig
     | RestoreFile
     | WriteFile
+    | KeepCopy
+    | InstallService
     | LocalCommand
     | EngineAction
 )

@@ -18,11 +18,14 @@ from tests.support.booted import BootedHost, why_not_booted
 ROOT = Path(__file__).parents[2]
 CONFIG = "/home/miner/basilica/miner.toml"
 UNIT = "basilica-tui@miner.service"
-# Packages are fetched while there is still a network; apt finds them when the fix asks for them.
+# Packages are fetched while there is still a network; apt finds them when the fix asks for them. Compose is there
+# already: what apt installs makes it forget what it has fetched.
 FETCH = (
     "rm -f usr/local/bin/docker; "
-    'chroot . sh -c "apt-get update -q && apt-get install -y -q --no-install-recommends --download-only '
-    'docker.io chrony ca-certificates curl gnupg && touch /packages-are-here" >/dev/null 2>&1 </dev/null || :'
+    'chroot . sh -ec "export DEBIAN_FRONTEND=noninteractive; apt-get update -q; '
+    "apt-get install -y -q --no-install-recommends docker-compose; "
+    "apt-get install -y -q --no-install-recommends --download-only "
+    'docker.io chrony ca-certificates curl gnupg; touch /packages-are-here" >/dev/null 2>&1 </dev/null || :'
 )
 
 pytestmark = [
@@ -288,13 +291,28 @@ def test_the_deployed_miner_is_taken_over(host: BootedHost) -> None:
     assert (left["cause"], left["fixes"]) == ("keys", ["node.remove_leftovers"])
     assert LEFT_KEY in host.shell("cat /home/gpu/.ssh/authorized_keys")
     host.shell(f"cp -p {CONFIG}.before-take-over {CONFIG}")
+    first = host.shell(f"sha256sum <{CONFIG}.before-take-over")
+
+    start_old_miner(host)
+    host.shell(f"echo '# changed meanwhile' >>{CONFIG}; cp {CONFIG} /root/second.toml")
+    again = doctor(host, "--scope", "host", "--fix", "--yes")
+    assert fixed(again, "host.take_over")["ending"] == "repaired", again["fixes"]
+    assert host.shell(f"sha256sum <{CONFIG}.before-take-over") == first
+    host.shell(f"cmp {CONFIG}.before-take-over-2 /root/second.toml; cp -p {CONFIG}.before-take-over {CONFIG}")
 
 
 def test_a_take_over_that_fails_is_taken_back(host: BootedHost) -> None:
     """The new engine cannot start (its hotkey is no key): the deployed miner runs again and starts at boot, the
-    configuration is what it was, and no unit of ours is left to fight with it."""
+    configuration is what it was, and no unit of ours is left to fight with it. Nothing has another owner than before.
+    """
     start_old_miner(host)
+    uninstall(host)
     host.shell(f"cp {CONFIG} /root/before.toml; echo broken >/root/.bittensor/wallets/miner/hotkeys/default")
+    host.shell(
+        "chown -R miner: /root/.bittensor; chmod 711 /root; chmod 755 /opt/basilica; chown gpu: /opt/basilica/keys"
+    )
+    before = owners(host)
+    assert "gpu gpu 755 /opt/basilica/keys\n" in before
 
     after = doctor(host, "--scope", "host", "--fix", "--yes")
 
@@ -302,8 +320,55 @@ def test_a_take_over_that_fails_is_taken_back(host: BootedHost) -> None:
     assert (done["ending"], "taken back" in done["message"]) == ("failed", True), done
     assert state_of_old(host) == ("active", "enabled")
     host.shell(f"cmp {CONFIG} /root/before.toml")
-    assert host.run("systemctl", "is-active", UNIT, check=False).stdout.strip() != "active"
-    assert host.run("systemctl", "is-enabled", UNIT, check=False).stdout.strip() != "enabled"
+    assert owners(host) == before
+    assert "not-found" in host.shell(f"systemctl show -P LoadState {UNIT}")
+    host.shell("[ ! -e /etc/systemd/system/basilica-tui@.service ]")
+
+
+def test_a_take_over_that_fails_leaves_an_older_service_as_it_was(host: BootedHost) -> None:
+    """Our unit was installed, enabled and active beside the deployed miner, with a setting of the operator's: after the
+    failure its files are the same to the byte, and it serves again with its own configuration."""
+    port = start_old_miner(host)
+    host.shell(f"sed -i 's/^axon_port = .*/axon_port = {port + 7}/; s/^port = {port}$/port = {port + 7}/' {CONFIG}")
+    host.run(sys.executable, "-m", "basilica_tui", "service", "install", "--config", CONFIG, "--yes", timeout_s=400)
+    drop_in = f"/etc/systemd/system/{UNIT}.d/10-this-host.conf"
+    host.shell(f"echo '# by hand' >>{drop_in}; chmod 640 {drop_in}; chgrp gpu {drop_in}; systemctl daemon-reload")
+    host.shell(f"cp {CONFIG} /root/before.toml; cp -p {drop_in} /root/drop-in")
+    host.shell("echo broken >/root/.bittensor/wallets/miner/hotkeys/default")
+    before = owners(host)
+    assert host.run("systemctl", "is-active", UNIT).stdout.strip() == "active"
+
+    after = doctor(host, "--scope", "host", "--fix", "--yes")
+
+    done = fixed(after, "host.take_over")
+    assert (done["ending"], "taken back" in done["message"]) == ("failed", True), done
+    assert state_of_old(host) == ("active", "enabled")
+    host.shell(f"cmp {CONFIG} /root/before.toml; cmp {drop_in} /root/drop-in")
+    assert host.shell(f"stat -c '%U %G %a' {drop_in}") == "root gpu 640\n"
+    assert host.run("systemctl", "is-active", UNIT).stdout.strip() == "active"
+    assert host.run("systemctl", "is-enabled", UNIT).stdout.strip() == "enabled"
+    assert owners(host) == before
+
+
+def test_a_process_of_the_miner_s_name_elsewhere_starts_no_unit(host: BootedHost) -> None:
+    """The unit is enabled and stopped, and somebody started the program by hand: it is named, nothing is done."""
+    port = start_old_miner(host)
+    host.shell("systemctl stop basilica-miner")
+    start = host.shell("sed -n 's/^ExecStart=//p' /etc/systemd/system/basilica-miner.service").strip()
+    host.shell(
+        f"systemd-run --quiet --scope --unit by-hand sh -c 'PYTHONHOME={sys.base_prefix} {start} >/dev/null 2>&1 &'"
+    )
+    host.until(f"ss -ltn | grep -q ':{port} '", "the program listens")
+    try:
+        after = doctor(host, "--scope", "host", "--fix", "--yes")
+    finally:
+        host.shell("systemctl stop by-hand.scope")
+
+    assert result(after, "host.ports")["cause"] == "deployed_miner"
+    assert not [one for one in after["fixes"] if one["fix"] in ("host.take_over", "host.stop_old_miner")], after[
+        "fixes"
+    ]
+    assert state_of_old(host) == ("inactive", "enabled")
 
 
 def test_the_deployed_miner_s_own_file_stays_as_it_is(host: BootedHost) -> None:
@@ -319,6 +384,19 @@ def test_the_deployed_miner_s_own_file_stays_as_it_is(host: BootedHost) -> None:
     assert "basilica-tui-miner.toml" in host.shell(f"systemctl cat {UNIT}")
     assert host.run("systemctl", "is-active", UNIT).stdout.strip() == "active"
     assert state_of_old(host) == ("inactive", "disabled")
+
+
+def owners(host: BootedHost) -> str:
+    """Owner, group and mode of every file of the deployed miner's and ours that an engine itself does not write."""
+    places = "/opt/basilica /root/.bittensor /home/miner/basilica"
+    return host.shell(
+        f"find {places} -path '*/data/*' -prune -o ! -name '*.bak-*' -printf '%u %g %m %p\\n' | sort -k 4"
+    )
+
+
+def uninstall(host: BootedHost) -> None:
+    """Our service is gone."""
+    host.run(sys.executable, "-m", "basilica_tui", "service", "uninstall", "--config", CONFIG, "--yes")
 
 
 def state_of_old(host: BootedHost) -> tuple[str, str]:

@@ -10,7 +10,16 @@ from pathlib import Path
 
 from engine.diagnostics.model import Result
 from engine.diagnostics.patient import NodePatient, Patient
-from engine.diagnostics.plan import THIS_HOST, AccountScript, Action, LocalCommand, Plan, RootScript, Step
+from engine.diagnostics.plan import (
+    THIS_HOST,
+    AccountScript,
+    Action,
+    InstallService,
+    LocalCommand,
+    Plan,
+    RootScript,
+    Step,
+)
 from engine.ssh.target import NodeTarget
 
 
@@ -96,12 +105,11 @@ def systemctl_step(title: str, *words: str, undo: tuple[str, ...] = ()) -> Step:
 
 
 def service_step(title: str, config: Path) -> Step:
-    """The engine of that configuration as a service, started; the way back uninstalls it."""
-    words, back = (("service", verb, "--config", str(config), "--yes") for verb in ("install", "uninstall"))
-    action = LocalCommand(ourselves(*words), ourselves(*back), may_be_half_done=True)
-    return local_step(
-        title, f"basilica-tui {' '.join(words)}", action, f"basilica-tui {' '.join(back)}", as_whom="root"
-    )
+    """The engine of that configuration as a service, started; the way back is to how it stood, installed or not."""
+    words = ("service", "install", "--config", str(config), "--yes")
+    back = "the unit's files and state, and the owners of the engine's files, as they were"
+    action = InstallService(config, ourselves(*words))
+    return local_step(title, f"basilica-tui {' '.join(words)}", action, back, as_whom="root")
 
 
 Make = Callable[[Case], tuple[Step, ...]]

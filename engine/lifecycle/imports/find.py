@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from engine.config.toml_file import read_toml
 from engine.errors import ConfigInvalid, ImportFailed
 from engine.lifecycle.imports.compose import Service, read_compose
+from engine.lifecycle.imports.container import PREFIX, ask_docker
 from engine.lifecycle.imports.deployment import Deployment, Surroundings, normal, on_root
 from engine.lifecycle.imports.systemd import Unit, read_unit
 
@@ -41,6 +42,9 @@ def find_deployment(source: Path | None = None, *, root: Path = Path("/")) -> De
     root = root.expanduser().resolve()
     if source is None:
         return _first([*_from_units(root), *_from_usual_places(root)], f"no deployed miner was found below {root}")
+    if str(source).startswith(PREFIX):
+        service = ask_docker(str(source).removeprefix(PREFIX))
+        return _in_container(str(source), service, _around(Path(str(source)), service, Path("/")))
     source = source.expanduser()
     if not source.exists() and source.is_absolute():
         source = on_root(root, PurePosixPath(source))
@@ -135,6 +139,12 @@ def _of_compose(path: Path, root: Path) -> list[Deployment]:
         raise ImportFailed(f"{path} cannot be read: {error}", hint="name the miner.toml itself with --from") from error
     if service is None:
         return []
+    blank = _around(path, service, root if directory is not None else Path("/"))
+    return [_in_container(str(path), service, blank)]
+
+
+def _around(path: Path, service: Service, root: Path) -> Deployment:
+    """Everything but the configuration's content."""
     around = Surroundings(
         "docker",
         service.working_directory,
@@ -145,11 +155,10 @@ def _of_compose(path: Path, root: Path) -> list[Deployment]:
         service.mounts,
         service.ports,
     )
-    blank = Deployment(path, {}, around, root if directory is not None else Path("/"))
-    return [_in_container(path, service, blank)]
+    return Deployment(path, {}, around, root)
 
 
-def _in_container(path: Path, service: Service, blank: Deployment) -> Deployment:
+def _in_container(path: str, service: Service, blank: Deployment) -> Deployment:
     host = blank.locate(str(service.config))
     if host is None:
         raise ImportFailed(
