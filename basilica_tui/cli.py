@@ -246,6 +246,8 @@ def main() -> None:
         typer.echo(f"basilica-tui: {f'{len(several)} problems' if several else error.message}", err=True)
         for problem in several:
             typer.echo(f"  - {problem}", err=True)
+        for warning in error.warnings:
+            typer.echo(f"  also: {warning}", err=True)
         if error.hint:
             typer.echo(f"  {error.hint}", err=True)
         sys.exit(2)

@@ -67,7 +67,7 @@ def validate(context: typer.Context, config: FileOption = None, as_json: JsonOpt
     try:
         warnings = load(path).warnings
     except ConfigInvalid as error:
-        problems = error.problems or (error.message,)
+        problems, warnings = error.problems or (error.message,), error.warnings
     if as_json:
         answer = {"path": str(path), "valid": not problems, "problems": problems, "warnings": warnings}
         typer.echo(json.dumps(answer, indent=2))

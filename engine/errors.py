@@ -25,13 +25,19 @@ class BasilicaError(Exception):
 
 
 class ConfigInvalid(BasilicaError):
-    """The configuration cannot be used; ``problems`` lists every finding, one sentence each."""
+    """The configuration cannot be used; ``problems`` lists every finding, one sentence each.
+
+    ``warnings`` say what else was found, a misspelt key say, which is often why a value is missing.
+    """
 
     code = "config_invalid"
 
-    def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", problems: tuple[str, ...] = (), warnings: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message, hint=hint)
         self.problems = problems
+        self.warnings = warnings
 
 
 class WalletUnusable(BasilicaError):

@@ -38,3 +38,18 @@ def test_several_problems_are_a_list(
     assert len(set(rest)) == len(rest)
     places = [line.split(" is ")[0] for line in rest]
     assert {f"  - {path}: validator_comms.port", f"  - {path}: metrics.enabled"} <= set(places)
+
+
+def test_a_misspelt_key_is_told_beside_the_problems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key that has no effect is often why something is missing: it is told by the daemon and by config validate."""
+    path = tmp_path / "miner.toml"
+    path.write_text(f'[validator_comms]\nport = 0\n[ssh_sesion]\nminer_node_key_path = "{tmp_path}/key"\n')
+    lines = refused(monkeypatch, capsys, path)
+    (also,) = [line for line in lines if line.startswith("  also: ")]
+    assert "ssh_sesion is not known and has no effect; did you mean ssh_session?" in also
+    monkeypatch.setattr(sys, "argv", ["basilica-tui", "config", "validate", "--config", str(path)])
+    with pytest.raises(SystemExit):
+        main()
+    assert also.replace("  also: ", "warning: ") in capsys.readouterr().out.splitlines()
