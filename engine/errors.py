@@ -27,7 +27,7 @@ class BasilicaError(Exception):
 class ConfigInvalid(BasilicaError):
     """The configuration cannot be used; ``problems`` lists every finding, one sentence each.
 
-    ``warnings`` say what else was found, a misspelt key say, which is often why a value is missing.
+    ``warnings`` name the keys that have no effect: a misspelt one is often why a value is missing.
     """
 
     code = "config_invalid"

@@ -121,12 +121,12 @@ class _Source:
         if find is not None:
             find(config, self.findings)
         self.problems += [text for key, text in self.findings.problems if not _is_within(key, failed)]
-        self.warnings += [text for key, text in self.findings.warnings if not _is_within(key, failed)]
         if self.problems:
             where = str(self.path) if self.path is not None else "the configuration"
             count = len(self.problems)
             message = self.problems[0] if count == 1 else f"{where} has {count} problems: {'; '.join(self.problems)}"
             raise ConfigInvalid(message, problems=tuple(self.problems), warnings=tuple(self.warnings))
+        self.warnings += [text for _, text in self.findings.warnings]
         sources = {key: self._source_of(key) for key, _ in leaves(config)}
         return Loaded(config, tuple(self.warnings), sources, self.path, self.file.sha256 if self.file else None)
 
