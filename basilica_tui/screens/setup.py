@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +15,13 @@ from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input
-from textual.worker import WorkerCancelled
 
 from basilica_tui.screens.setup_form import ChoiceField, TextField, steps_line
 from basilica_tui.screens.setup_output import SetupOutput
 from basilica_tui.screens.setup_page import SetupPage
-from basilica_tui.screens.setup_password import ask_password
+from basilica_tui.screens.setup_typed import PAGE, read_typed
+from basilica_tui.screens.setup_work import do_work, look_ahead
 from basilica_tui.widgets.lines import Lines
-from engine.errors import BasilicaError, ConfigInvalid
 from engine.setup.answers import with_text
 from engine.setup.phases import ORDER, Phase, Setup, answer, finish, go_back, titles_of
 from engine.setup.questions import QUESTIONS, problems_of
@@ -31,9 +29,6 @@ from engine.setup.state_file import save_state
 
 TALL = 20
 """Rows from which on there is room for empty lines."""
-TYPED_WITHIN_S = 2.0
-PAGE = "page"
-"""Group of the work that puts other fields up."""
 CHECK_AFTER_S = 0.5
 SAVE_AFTER_S = 0.5
 """After the last key: a setup that is killed loses no more than that."""
@@ -167,21 +162,6 @@ class SetupScreen(Screen[bool]):
                 self._timer.stop()
             self._timer = self.set_timer(CHECK_AFTER_S, self._preview)
 
-    async def _typed(self) -> None:
-        """What was typed before this key, in one go with it over a slow link, is an answer first."""
-        field = self.focused
-        # A field reads its keys, then its own messages; those rise through what holds it to this screen.
-        way = [] if field is None else [field, *(one for one in field.ancestors_with_self if one is not self.app)]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(TYPED_WITHIN_S):
-                for pump in way or [self]:
-                    has_read = asyncio.Event()
-                    pump.call_later(has_read.set)
-                    await has_read.wait()
-                for page in [one for one in self.workers if one.group == PAGE]:
-                    with suppress(WorkerCancelled):  # by the next one
-                        await page.wait()
-
     # --- what a page shows before its work ---------------------------------------------------------------------
 
     def _preview(self) -> None:
@@ -189,24 +169,16 @@ class SetupScreen(Screen[bool]):
             self.run_worker(self._look(), group="look", exclusive=True)
 
     async def _look(self) -> None:
-        from engine.setup import preview
-
         phase = self.setup.phase
         if phase is Phase.VERIFY:
             self._start_work(stay=True)
             return
         mine = [
-            (QUESTIONS[key].label, text)
+            f"{QUESTIONS[key].label}: {text}"
             for key, text in self._problems()
             if key in self._unread or getattr(self.setup.answers, key)
         ]
-        try:
-            lines = await preview.preview(self.setup)
-        except ConfigInvalid as error:
-            lines = [] if mine or not self.setup.answers.nodes else [("bad", p) for p in error.problems]
-        except BasilicaError as error:
-            lines = [("bad", str(error))]
-        lines = [*(("bad", f"{label}: {text}") for label, text in mine), *lines]
+        lines = await look_ahead(self.setup, mine)
         if phase is self.setup.phase and not self._busy:
             self.query_one(SetupOutput).tell(lines)
 
@@ -214,7 +186,7 @@ class SetupScreen(Screen[bool]):
 
     async def action_enter(self) -> None:
         """The next field; on the last one, or without any: check again, or do the page's work."""
-        await self._typed()
+        await read_typed(self)
         if not self.query_one(SetupPage).is_at_end:
             self.focus_next()
         elif self.setup.phase is Phase.VERIFY:
@@ -224,12 +196,12 @@ class SetupScreen(Screen[bool]):
 
     async def action_field(self, step: int) -> None:
         """Another field."""
-        await self._typed()
+        await read_typed(self)
         self.focus_next() if step > 0 else self.focus_previous()
 
     async def action_next(self) -> None:
         """Do the page's work and go on; a check that was made is not made twice."""
-        await self._typed()
+        await read_typed(self)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -259,20 +231,20 @@ class SetupScreen(Screen[bool]):
 
     async def action_force(self) -> None:
         """Go on in spite of what the check says."""
-        await self._typed()
+        await read_typed(self)
         if self.setup.phase is Phase.VERIFY and not self._busy:
             self.run_worker(self._advance(), group="work")
 
     async def action_back(self) -> None:
         """The page before."""
-        await self._typed()
+        await read_typed(self)
         if not self._busy and self.setup.phase is not ORDER[0]:
             self.setup = go_back(self.setup)
             self.run_worker(self.show_page(), group="work")
 
     async def action_hosts(self) -> None:
         """Hosts of the operator's SSH configuration as nodes."""
-        await self._typed()
+        await read_typed(self)
         if "nodes" in self.setup.fields:
             self._add_hosts(Path.home() / ".ssh/config")
 
@@ -294,7 +266,7 @@ class SetupScreen(Screen[bool]):
 
     async def action_leave(self) -> None:
         """Keep the answers and go."""
-        await self._typed()
+        await read_typed(self)
         self._save()
         self.dismiss(self.setup.is_complete)
 
@@ -307,22 +279,8 @@ class SetupScreen(Screen[bool]):
             self.run_worker(self._work(stay), group="work")
 
     async def _work(self, stay: bool) -> None:
-        from engine.setup.perform import attempt
-
         self.query_one(SetupOutput).tell(())
-        loop = asyncio.get_running_loop()
-
-        def say(text: str) -> None:
-            loop.call_soon_threadsafe(self.say, text)
-
-        def ask() -> str:
-            return asyncio.run_coroutine_threadsafe(ask_password(self.app), loop).result()
-
-        try:
-            refusal = await attempt(self.setup, say, ask=ask)
-        except ConfigInvalid as error:
-            refusal = str(error)
-        await asyncio.sleep(0)  # what was said from threads comes first
+        refusal = await do_work(self.setup, self.say, self.app)
         self._busy = ""
         self._blocked = bool(refusal)
         if refusal:
