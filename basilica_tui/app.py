@@ -30,7 +30,7 @@ from basilica_tui.exports import ExportFormat
 from basilica_tui.format import Look, plural
 from basilica_tui.link import Connect, Feed, Link
 from basilica_tui.pace import NORMAL_S
-from basilica_tui.painter import Painter, Written
+from basilica_tui.painter import Painter, Written, is_held_back
 from basilica_tui.paths import styles_folder
 from basilica_tui.preferences import Preferences
 from basilica_tui.screens.base import ConsoleScreen
@@ -308,7 +308,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if self._is_aside or (isinstance(screen, ConsoleScreen) and not screen.is_drawn):
             return
         update: object = renderable
-        if isinstance(update, CompositorUpdate):
+        if isinstance(update, CompositorUpdate) and not is_held_back(self):
             text = self.painter.difference(update, self.size, self.console)
             if text == "" and self.cursor_position == self._previous_cursor_position:
                 self.post_display_hook()

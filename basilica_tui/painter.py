@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 from rich.color import Color, ColorSystem
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
+from textual.app import App
 from textual.geometry import Size
 from textual.strip import Strip
 
@@ -85,6 +86,14 @@ class Painter:
                     out.append(pen.change(ink, is_blank=text == " "))
                     out.append(text)
         self._rows[y] = wanted
+
+
+def is_held_back(app: App[Any]) -> bool:
+    """Whether Textual would drop a frame now: in a batch of changes, and before and after it runs.
+
+    Such a frame must not count as shown, or its cells would never be written.
+    """
+    return bool(app._batch_count) or not app._running or app._closed
 
 
 class Written(CompositorUpdate):

@@ -15,7 +15,7 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
 
-from basilica_tui.painter import Painter, Written
+from basilica_tui.painter import Painter, Written, is_held_back
 from basilica_tui.paths import styles_folder
 from basilica_tui.screens.setup import SetupScreen
 from basilica_tui.symbols import speaks_utf8
@@ -51,7 +51,7 @@ class SetupApp(App[bool], inherit_bindings=False):
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Only the cells that differ go to the terminal, as in the console."""
         update: object = renderable
-        if isinstance(update, CompositorUpdate):
+        if isinstance(update, CompositorUpdate) and not is_held_back(self):
             text = self._painter.difference(update, self.size, self.console)
             if text == "" and self.cursor_position == self._previous_cursor_position:
                 self.post_display_hook()

@@ -16,6 +16,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input
 
+from basilica_tui.format import plural
 from basilica_tui.screens.setup_form import ChoiceField, TextField, steps_line
 from basilica_tui.screens.setup_output import SetupOutput
 from basilica_tui.screens.setup_page import SetupPage
@@ -68,6 +69,7 @@ class SetupScreen(Screen[bool]):
         self._ascii = ascii_only
         self._busy = ""
         self._blocked = False
+        self._note = ""
         self._unread: dict[str, str] = {}
         self._timer: Timer | None = None
         self._save_timer: Timer | None = None
@@ -92,6 +94,7 @@ class SetupScreen(Screen[bool]):
         if self.setup.phase is Phase.DEPLOY:
             self.setup = with_defaults(self.setup)
         self._blocked = False
+        self._note = ""
         self._unread.clear()
         self.query_one(SetupOutput).tell(())
         await self.query_one(SetupPage).ask(self.setup.fields, self.setup.answers, focus=focus)
@@ -131,7 +134,7 @@ class SetupScreen(Screen[bool]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Take it over at once, and look at it soon."""
-        if isinstance(event.input, TextField):
+        if isinstance(event.input, TextField) and event.input.is_news(event.value):
             self._take(event.input.key, event.value)
 
     def on_choice_field_changed(self, event: ChoiceField.Changed) -> None:
@@ -180,13 +183,21 @@ class SetupScreen(Screen[bool]):
         ]
         lines = await look_ahead(self.setup, mine)
         if phase is self.setup.phase and not self._busy:
-            self.query_one(SetupOutput).tell(lines)
+            note = [("warn", self._note)] if self._note else []
+            self.query_one(SetupOutput).tell([*note, *lines])
 
     # --- keys -------------------------------------------------------------------------------------------------
 
+    async def _has_read(self) -> bool:
+        if await read_typed(self):
+            return True
+        self.say("!! this machine is too busy to read what was typed; press that key again")
+        return False
+
     async def action_enter(self) -> None:
         """The next field; on the last one, or without any: check again, or do the page's work."""
-        await read_typed(self)
+        if not await self._has_read():
+            return
         if not self.query_one(SetupPage).is_at_end:
             self.focus_next()
         elif self.setup.phase is Phase.VERIFY:
@@ -196,12 +207,14 @@ class SetupScreen(Screen[bool]):
 
     async def action_field(self, step: int) -> None:
         """Another field."""
-        await read_typed(self)
+        if not await self._has_read():
+            return
         self.focus_next() if step > 0 else self.focus_previous()
 
     async def action_next(self) -> None:
         """Do the page's work and go on; a check that was made is not made twice."""
-        await read_typed(self)
+        if not await self._has_read():
+            return
         self._go_on()
 
     def _go_on(self) -> None:
@@ -211,6 +224,8 @@ class SetupScreen(Screen[bool]):
             self.dismiss(True)
             return
         phase, mine = self.setup.phase, self._problems()
+        if self._timer is not None:
+            self._timer.stop()  # it would wipe away what is said now
         if mine:
             for key, text in mine:
                 self.say(f"!! {QUESTIONS[key].label}: {text}")
@@ -231,20 +246,23 @@ class SetupScreen(Screen[bool]):
 
     async def action_force(self) -> None:
         """Go on in spite of what the check says."""
-        await read_typed(self)
+        if not await self._has_read():
+            return
         if self.setup.phase is Phase.VERIFY and not self._busy:
             self.run_worker(self._advance(), group="work")
 
     async def action_back(self) -> None:
         """The page before."""
-        await read_typed(self)
+        if not await self._has_read():
+            return
         if not self._busy and self.setup.phase is not ORDER[0]:
             self.setup = go_back(self.setup)
             self.run_worker(self.show_page(), group="work")
 
     async def action_hosts(self) -> None:
         """Hosts of the operator's SSH configuration as nodes."""
-        await read_typed(self)
+        if not await self._has_read():
+            return
         if "nodes" in self.setup.fields:
             self._add_hosts(Path.home() / ".ssh/config")
 
@@ -257,8 +275,12 @@ class SetupScreen(Screen[bool]):
             self.say(f"!! {file}: {error.strerror}")
             return
         field = self.query_one("#field-nodes", TextField)
-        field.value = ", ".join(filter(None, [field.value.strip(), *(entry.text for entry in entries)]))
-        self.say(f"{len(entries)} hosts of {file}; take out what is no GPU node")
+        there = field.value.replace(",", " ").split()
+        new = [entry.text for entry in entries if entry.text not in there]
+        field.value = ", ".join(filter(None, [field.value.strip(" ,"), *new]))
+        field.cursor_position = len(field.value)
+        self._note = f"{len(new)} of {plural(len(entries), 'host')} in {file} added; take out what is no GPU node"
+        self._preview()
 
     def action_scroll(self, binding_id: str) -> None:
         """Look back in the output."""
@@ -266,7 +288,7 @@ class SetupScreen(Screen[bool]):
 
     async def action_leave(self) -> None:
         """Keep the answers and go."""
-        await read_typed(self)
+        await read_typed(self)  # whoever wants to go, goes
         self._save()
         self.dismiss(self.setup.is_complete)
 
@@ -280,7 +302,10 @@ class SetupScreen(Screen[bool]):
 
     async def _work(self, stay: bool) -> None:
         self.query_one(SetupOutput).tell(())
+        before = self.setup.answers
         refusal = await do_work(self.setup, self.say, self.app)
+        if not refusal and self.setup.answers != before:
+            refusal = "the answers were changed meanwhile; do it again with these"
         self._busy = ""
         self._blocked = bool(refusal)
         if refusal:

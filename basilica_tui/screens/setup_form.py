@@ -15,6 +15,7 @@ from textual.widgets import Input
 from basilica_tui.format import Line
 from basilica_tui.widgets.lines import Lines
 from basilica_tui.widgets.own_keys import OwnKeys
+from engine.setup.nodes import one_line
 from engine.setup.questions import Question
 
 LABEL_WIDTH = 16
@@ -25,20 +26,30 @@ class TextField(OwnKeys, Input):
 
     def __init__(self, key: str, value: str, empty: str = "", *, is_default: bool = False) -> None:
         """``empty`` is shown where nothing is typed: what that means. Typing replaces a default whole."""
-        self._given = value
+        self._given = self._heard = value
         super().__init__(
             value, placeholder=empty, id=f"field-{key}", classes="setup-field", select_on_focus=is_default, compact=True
         )
         self.cursor_blink = False
         self.key = key
 
+    def is_news(self, text: str) -> bool:
+        """Whether a person changed the text to this. A field tells its first text too, and late on a busy machine."""
+        is_news, self._heard = text != self._heard, text
+        return is_news
+
     def on_blur(self) -> None:
         """Once somebody has typed it is theirs, and coming back must not put all of it at the mercy of one key."""
         self.select_on_focus = self.select_on_focus and self.value == self._given
 
     def _on_paste(self, event: events.Paste) -> None:
-        text = ", ".join(line.strip() for line in event.text.splitlines() if line.strip())
-        self.insert_text_at_cursor("".join(c for c in text if c.isprintable()))
+        join = one_line if self.key == "nodes" else _joined
+        text = join(event.text)
+        start, end = sorted((self.selection.start, self.selection.end))
+        if len(event.text.strip().splitlines()) > 1:  # a list of its own: not part of the word before or behind it
+            before, behind = self.value[:start].rstrip(), self.value[end:].lstrip()
+            text = f"{', ' if before and before[-1] != ',' else ''}{text}{', ' if behind[:1] not in ('', ',') else ''}"
+        self.replace("".join(c for c in text if c.isprintable()), start, end)
         event.stop()
         event.prevent_default()
 
@@ -117,7 +128,7 @@ def rows_of(questions: Sequence[Question], values: Mapping[str, object], default
     """The rows of a page."""
     rows = []
     for question in questions:
-        value, is_default = _text(values[question.key]), values[question.key] == defaults[question.key]
+        value, is_default = _text(question.key, values[question.key]), values[question.key] == defaults[question.key]
         field = (
             ChoiceField(question.key, value, question.choices)
             if question.choices
@@ -140,7 +151,11 @@ def steps_line(number: int, titles: Sequence[str], done: Sequence[bool], width: 
     return [((title, "title"), (" " * gap, ""), *bar)]
 
 
-def _text(value: object) -> str:
+def _joined(text: str) -> str:
+    return ", ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _text(key: str, value: object) -> str:
     if isinstance(value, float):
-        return "" if value < 0 else f"{value:g}"
-    return str(value)
+        return "" if value < 0 else f"{value:.12g}"
+    return one_line(str(value)) if key == "nodes" and "\n" in str(value) else str(value)

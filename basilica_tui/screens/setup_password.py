@@ -17,7 +17,7 @@ from basilica_tui.widgets.lines import Lines
 class AskPassword(ModalScreen[str]):
     """One password, shown as dots, used once."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c,ctrl+q", "no", show=False, priority=True)]
 
     def compose(self) -> ComposeResult:
         """A line of words and the field."""

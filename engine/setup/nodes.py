@@ -59,6 +59,12 @@ def parse_nodes(text: str, *, username: str, port: int = 22) -> tuple[NodeEntry,
     return tuple(found.values())
 
 
+def one_line(text: str) -> str:
+    """Several pasted lines of nodes as one, for a field of one line: comments would hide all that follows them."""
+    pieces = (line.partition("#")[0].strip(" \t,;") for line in text.splitlines())
+    return ", ".join(piece for piece in pieces if piece)
+
+
 def parse_node(text: str, *, username: str, port: int = 22) -> NodeEntry:
     """Exactly one node. Raises ConfigInvalid."""
     entries = parse_nodes(text, username=username, port=port)

@@ -47,7 +47,7 @@ async def _checks(setup: Setup) -> list[Told]:
     if setup.phase is Phase.KEYS and not answers.is_validator:
         entries = answers.entries()
         there = "is there" if answers.key_path.exists() else "will be made"
-        told.append(("", f"{len(entries)} nodes; node key {answers.key_path} {there}"))
+        told.append(("", f"{len(entries)} node{'' if len(entries) == 1 else 's'}; node key {answers.key_path} {there}"))
     report = await Doctor(patient_of(draft_config(answers)), Tools(SystemClock())).examine(_SCOPES[setup.phase])
     for one in report.results:
         if one.verdict is Verdict.SKIPPED or "miner_node_key_path" in " ".join(one.evidence):

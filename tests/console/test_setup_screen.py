@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import pty
@@ -18,8 +19,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from textual.events import Key
+from rich.console import Console
+from rich.segment import Segment
+from textual._compositor import LayoutUpdate
+from textual.events import Key, Paste
+from textual.geometry import Region
 from textual.pilot import Pilot
+from textual.strip import Strip
 
 from basilica_tui import setup_opening
 from basilica_tui.app import ConsoleApp
@@ -116,7 +122,7 @@ async def test_a_serving_engine_in_sixty_keys(tmp_path: Path, monkeypatch: pytes
                 await hands.value(getattr(wanted, key))
             await hands.press("ctrl+n")
             await until(pilot, lambda: screen.setup.phase is Phase.CONFIG, "the keys")
-            await pilot.pause()
+            await until(pilot, lambda: getattr(screen.focused, "key", "") == "network", "the page")
             await hands.press("l")  # network local, by its first letter
             for key in ("chain_endpoint", "external_ip", "port"):
                 await hands.to(key)
@@ -191,7 +197,7 @@ async def test_a_page_checks_itself_and_names_the_price(tmp_path: Path, monkeypa
     app = SetupApp(Setup(answers), tmp_path / "setup.json")
     async with app.run_test(size=SIZE) as pilot:
         screen = app.wizard
-        await until(pilot, lambda: "allet" in text_of(screen) and "1 nodes" in text_of(screen), "the check")
+        await until(pilot, lambda: "allet" in text_of(screen) and "1 node;" in text_of(screen), "the check")
         found = screen.query_one("#setup-output", Lines).lines
         assert any(tone == "bad" and "allet" in text for line in found for text, tone in line)
         hands = Typist(pilot, screen)
@@ -453,3 +459,91 @@ async def _opened(pilot: Pilot[int], app: ConsoleApp) -> None:
             return
         await pilot.pause(0.1)
     raise AssertionError("never came")
+
+
+@pytest.mark.parametrize(
+    ("before", "pasted", "after"),
+    [
+        ("", "10.0.0.1 # first\n# the second\n10.0.0.2\n\n10.0.0.3", "10.0.0.1, 10.0.0.2, 10.0.0.3"),
+        ("a@10.0.0.9:22", "10.0.0.1\n10.0.0.2\n", "a@10.0.0.9:22, 10.0.0.1, 10.0.0.2"),
+        ("a@10.0.0.9, ", "10.0.0.1\r\n10.0.0.2", "a@10.0.0.9, 10.0.0.1, 10.0.0.2"),
+        ("a@", "10.0.0.1\n", "a@10.0.0.1"),
+    ],
+)
+async def test_a_pasted_list_of_nodes_becomes_one_line(tmp_path: Path, before: str, pasted: str, after: str) -> None:
+    """Comments hide no node behind them, and a list does not grow together with the word before it."""
+    app = SetupApp(Setup(Answers(directory=str(tmp_path / "b"))), tmp_path / "setup.json")
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: getattr(app.wizard.focused, "key", "") == "role", "the page")
+        await Typist(pilot, app.wizard).to("nodes")
+        app.post_message(Paste(before))
+        app.post_message(Paste(pasted))
+        await until(pilot, lambda: app.wizard.setup.answers.nodes == after.strip(), "the list")
+        assert all(len(word.split()) == 1 for word in after.split(", "))
+
+
+async def test_what_is_pasted_replaces_a_default_whole(tmp_path: Path) -> None:
+    """As what is typed does."""
+    app = SetupApp(Setup(Answers(directory=str(tmp_path / "b"))), tmp_path / "setup.json")
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: getattr(app.wizard.focused, "key", "") == "role", "the page")
+        await pilot.press("tab")
+        app.post_message(Paste("/srv/wallets"))
+        await until(pilot, lambda: app.wizard.setup.answers.wallet_path == "/srv/wallets", "the path")
+
+
+async def test_a_page_that_is_shown_changes_no_answer(tmp_path: Path) -> None:
+    """Fields tell their first text too: neither its rounding nor its lateness becomes an answer."""
+    answers = unreal("miner", min_stake=1234567.125, nodes="10.0.0.1 # first\n10.0.0.2")
+    app = SetupApp(Setup(answers, Phase.CONFIG), tmp_path / "setup.json")
+    async with app.run_test(size=SIZE) as pilot:
+        screen = app.wizard
+        await until(pilot, lambda: getattr(screen.focused, "key", "") == "network", "the page")
+        assert screen.query_one("#field-min_stake", TextField).value == "1234567.125"
+        await pilot.press("escape")
+        await until(pilot, lambda: bool(screen.query("#field-nodes")), "the page before")
+        assert screen.query_one("#field-nodes", TextField).value == "10.0.0.1, 10.0.0.2"
+        field = screen.query_one("#field-wallet_name", TextField)
+        screen.setup = replace(screen.setup, answers=replace(answers, wallet_name="other"))
+        field.post_message(TextField.Changed(field, field.value))
+        await pilot.pause(0.2)
+        assert screen.setup.answers == replace(answers, wallet_name="other")
+
+
+async def test_answers_that_change_under_a_pages_work_are_not_taken_for_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key went to the nodes that were named before: the page stays, and says so."""
+    may_end = asyncio.Event()
+
+    async def slow(*_: object, **__: object) -> str:
+        await may_end.wait()
+        return ""
+
+    monkeypatch.setattr("engine.setup.perform.perform", slow)
+    app = SetupApp(Setup(unreal("miner", directory=str(tmp_path / "b"))), tmp_path / "setup.json")
+    async with app.run_test(size=SIZE) as pilot:
+        screen = app.wizard
+        await until(pilot, lambda: getattr(screen.focused, "key", "") == "role", "the page")
+        await Typist(pilot, screen).to("nodes")
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: bool(screen._busy), "the work")
+        await pilot.press("end", "0")
+        await until(pilot, lambda: screen.setup.answers.nodes == "10.0.0.1-30", "the text")
+        may_end.set()
+        await until(pilot, lambda: "changed meanwhile" in told_by(screen), "the sentence")
+        assert (screen.setup.phase, screen.setup.done) == (Phase.KEYS, frozenset())
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: screen.setup.phase is Phase.CONFIG, "the next page")
+
+
+async def test_a_frame_that_textual_drops_is_written_later(tmp_path: Path) -> None:
+    """In a batch of changes nothing reaches the terminal, so nothing may count as shown: labels would stay away."""
+    app = SetupApp(Setup(unreal("miner")), tmp_path / "setup.json")
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: getattr(app.wizard.focused, "key", "") == "role", "the page")
+        frame = LayoutUpdate([[Strip([Segment("Never shown before")])]], Region(0, 0, 18, 1))
+        with app.batch_update():
+            app._display(app.wizard, frame)
+        text = app._painter.difference(frame, app.size, Console(force_terminal=True, color_system="truecolor"))
+        assert "Never shown before" in (text or "")
