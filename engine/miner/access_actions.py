@@ -113,7 +113,7 @@ class AccessActions:
                 hint="set the file up for this engine, or edit it",
                 reason="other_file",
             )
-        async with self._reconciler.hold(target.node_id):
+        async with self._reconciler.hold_file(target.node_id):
             await edit_key_file(self._pool, place, plan)
         self._emit(
             ForeignKeyRemoved(

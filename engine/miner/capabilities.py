@@ -40,6 +40,9 @@ class Enrolled:
 class CapabilitySource(Protocol):
     """Answers from memory where it can."""
 
+    def knows(self, node_id: str) -> bool:
+        """Whether the node was got to know already, so that asking sends no canary as long as it stays the same."""
+
     async def enrolled(self, target: NodeTarget, root: RootFile | None = None) -> Enrolled:
         """For ``root``, or the account's own file. Raises SshFailure, and KeyFileRefused when the canary's lines could
         not be written."""

@@ -86,6 +86,10 @@ class Enrolment:
         self._say(target, enrolled, proof, canary=stored is None or is_asked)
         return enrolled
 
+    def knows(self, node_id: str) -> bool:
+        """See ``CapabilitySource``."""
+        return node_id in self._known
+
     def ask_again(self, node_id: str) -> None:
         """The operator has changed something: measure at the next visit, not in ten minutes."""
         self._known.pop(node_id, None)

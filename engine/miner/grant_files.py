@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -91,7 +92,8 @@ class PlacementBook:
 class Reconciling(Protocol):
     """What of the reconciler is used here."""
 
-    def hold(self, node_id: str) -> asyncio.Lock: ...
+    def hold(self, node_id: str) -> AbstractAsyncContextManager[None]: ...
+    def hold_visits(self, node_id: str) -> asyncio.Lock: ...
     async def bring_in_line(self, node_id: str) -> BasilicaError | None: ...
 
 
@@ -194,7 +196,7 @@ class GrantFiles:
                 await visitor.close()
 
     async def _prove_file(self, target: NodeTarget, root: RootFile) -> None:
-        async with self._reconciler.hold(target.node_id):  # it would take the canary's lines out
+        async with self._reconciler.hold_visits(target.node_id):  # it would take the canary's lines out
             enrolled = await self._capabilities.enrolled(target, root)
         if enrolled.refusal is not None:
             raise enrolled.refusal

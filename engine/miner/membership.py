@@ -66,7 +66,7 @@ class Membership:
     async def _leave_address(self, node: KnownNode, new: NodeTarget, now: float) -> dict[str, KnownNode]:
         """An id moved to another host: what is open at the former one goes on under an id of its own, and ends."""
         former = former_address(node, now)
-        async with self._reconciler.hold(node.node_id):
+        async with self._reconciler.hold_file(node.node_id):
             rows = await self._store.grants.open_for_node(node.node_id)
             if rows:
                 await self._store.nodes.put_many([former])

@@ -92,9 +92,9 @@ class OperatorAccess:
         if not ended:
             raise ControlRefused("that validator has no key there", reason="no_grant")
         report("removing the key")
-        outcome = await self._reconciler.reconcile(node_id)
-        if outcome.error is not None:
-            raise ControlRefused(outcome.error.message, hint=outcome.error.hint, reason=outcome.error.code)
+        error = await self._reconciler.take_away(node_id)
+        if error is not None:
+            raise ControlRefused(error.message, hint=error.hint, reason=error.code)
         return {"message": f"the key of {hotkey} is gone", "ended": ended}
 
     async def _renew(self, args: Args, report: Report) -> Mapping[str, object]:

@@ -42,11 +42,16 @@ class Patience:
                 f"the first look at {target.address} and its trial logins took longer than {self._enrolment_s:g} s",
                 hint="it goes on in the background; if that fails as well, see how long a login there takes: ssh -v",
             )
-        return SshTimeout(
-            f"keys on {target.address} not changed within {self._node_deadline_s:g} s",
-            hint="the state on the node is unknown; it is read again at the next attempt",
-        )
+        return not_changed(target, self._node_deadline_s)
 
     def _allow(self, seconds: float) -> None:
         if not self.limit.expired():  # else whoever waits has been told already
             self.limit.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+def not_changed(target: NodeTarget, node_deadline_s: float) -> SshTimeout:
+    """What is known of a change that did not come to its end in time: nothing."""
+    return SshTimeout(
+        f"keys on {target.address} not changed within {node_deadline_s:g} s",
+        hint="the state on the node is unknown; it is read again at the next attempt",
+    )

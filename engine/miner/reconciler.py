@@ -2,12 +2,15 @@
 
 Every hard case is the same case: read the rows, read the file, compute the wanted bytes, swap if the file is
 still what was read, read back, record. A crash at any point leaves rows that say what is still to be done.
+
+Getting to know a slow node may take minutes. What has to go never waits for that: see ``take_away``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from engine.clock import Clock, sleep_or_wake
@@ -27,7 +30,7 @@ from engine.miner.grant_files import Placement, PlacementBook
 from engine.miner.grants import expiry_second, needs_work, next_change_at
 from engine.miner.key_files import Order, Written, write
 from engine.miner.live_sessions import LiveSessions
-from engine.miner.patience import Patience
+from engine.miner.patience import Patience, not_changed
 from engine.ssh.authorized_keys import WantedKey
 from engine.ssh.canary import canary_ids
 from engine.ssh.capability import Deadline, deadlines
@@ -85,11 +88,18 @@ class _Wanted:
 class _Work:
     """One node's memory between reconciliations."""
 
-    lock: asyncio.Lock
-    backoff: Backoff
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One visit at a time: held from beginning to end, through an enrolment that takes minutes."""
+    file: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Rows and key file are being changed: held for that only, and after ``turn`` by whoever takes both."""
+    backoff: Backoff = field(default_factory=Backoff)
     audited_at: float | None = None
+    taken: int = 0
+    """How often keys were taken off beside a visit: rows that it has read before are stale."""
     is_visited: bool = False
     """Whether a visit in the background is under way or waits for its turn."""
+    is_relieved: bool = False
+    """Whether ended grants are being taken off beside that visit."""
 
 
 class Reconciler:
@@ -136,7 +146,7 @@ class Reconciler:
         """Nodes whose files may hold our keys: configured ones, and removed ones until they are clean."""
         for target in targets:
             self._targets[target.node_id] = target
-            self._work.setdefault(target.node_id, _Work(asyncio.Lock(), Backoff()))
+            self._work.setdefault(target.node_id, _Work())
 
     def set_limits(self, *, node_deadline_s: float, interval_s: float, adopt_leftovers: bool) -> None:
         """Work by other limits from the next reconciliation on."""
@@ -145,9 +155,19 @@ class Reconciler:
         self._adopt_leftovers = adopt_leftovers
         self.wake()
 
-    def hold(self, node_id: str) -> asyncio.Lock:
-        """Whoever holds this keeps the node's key file and rows from being reconciled meanwhile."""
-        return self._work.setdefault(node_id, _Work(asyncio.Lock(), Backoff())).lock
+    def hold_file(self, node_id: str) -> asyncio.Lock:
+        """Whoever holds this keeps the node's key file and rows from being changed meanwhile."""
+        return self._work.setdefault(node_id, _Work()).file
+
+    def hold_visits(self, node_id: str) -> asyncio.Lock:
+        """Whoever holds this keeps visits from the node: trial lines of its own would be taken out. Removal goes on."""
+        return self._work.setdefault(node_id, _Work()).turn
+
+    @asynccontextmanager
+    async def hold(self, node_id: str) -> AsyncIterator[None]:
+        """Inside of this the node is not visited, and nothing in its key file and rows is changed."""
+        async with self.hold_visits(node_id), self.hold_file(node_id):
+            yield
 
     def forget(self, node_id: str) -> None:
         """Stop managing a node that is clean and no longer configured."""
@@ -176,38 +196,78 @@ class Reconciler:
         self._wake.set()
 
     async def settle(self) -> None:
-        """Wait until no node's key file is being changed."""
+        """Wait until no node's key file is being changed. An enrolment under way may still be sending its canary."""
         for work in tuple(self._work.values()):
-            async with work.lock:
+            async with work.file:
                 pass
 
     async def run(self) -> None:
         """Look for unfinished work at each interval, at each expiry, and when woken; audit idle nodes.
 
-        A node that is slow to get to know is visited on while the others' turns go on.
+        A node that is slow to get to know is visited on while the others' turns go on; what ends there meanwhile is
+        taken off beside that visit.
         """
         async with asyncio.TaskGroup() as visits:
             while True:
-                due = [node_id for node_id in await self._due() if not self._work[node_id].is_visited]
-                started = [visits.create_task(self._visit(node_id, self._work[node_id])) for node_id in due]
-                if started:
-                    _, slow = await asyncio.wait(started, timeout=self._node_deadline_s)
-                    for task in slow:
-                        task.add_done_callback(lambda _: self.wake())  # its rows may have changed under it
-                await self._wait_for_work()
+                started: list[asyncio.Task[None]] = []
+                for node_id in await self._due():
+                    work = self._work[node_id]
+                    if not work.is_visited:
+                        work.is_visited = True
+                        started.append(visits.create_task(self._visit(node_id, work)))
+                    elif not work.is_relieved and not work.file.locked():
+                        work.is_relieved = True
+                        started.append(visits.create_task(self._relieve(node_id, work)))
+                if not started or await self._are_over(started):
+                    await sleep_or_wake(self._clock, await self._until_next_s(), self._wake)
 
     async def sweep(self) -> None:
-        """Reconcile every node that has work due now, all at once within their deadlines."""
-        await self.reconcile_many(await self._due())
+        """Take everything that ended off every node that is not backing off, all at once within their deadlines."""
+        now = self._clock.now()
+        ended = {g.node_id for g in await self._grants.open() if not g.is_wanted(now)}
+
+        async def one(node_id: str) -> None:
+            async with self._slots:
+                if node_id in self._targets:
+                    await self.take_away(node_id)
+
+        async with asyncio.TaskGroup() as group:
+            for node_id in ended & set(await self._due()):
+                group.create_task(one(node_id))
 
     async def _visit(self, node_id: str, work: _Work) -> None:
-        work.is_visited = True
         try:
             async with self._background_slots:
                 if node_id in self._targets:  # else it was forgotten while it waited for its turn
                     await self.reconcile(node_id, enrolment_deadlines=ENROLMENT_DEADLINES)
         finally:
             work.is_visited = False
+
+    async def _relieve(self, node_id: str, work: _Work) -> None:
+        try:
+            async with self._slots:  # those of the background may all be with slow nodes
+                if work.is_visited and node_id in self._targets:
+                    await self.take_away(node_id)
+        finally:
+            work.is_relieved = False
+
+    async def _are_over(self, started: Sequence[asyncio.Task[None]]) -> bool:
+        """Wait for these; False when something else is to be done before they all have come to their end."""
+        over = asyncio.ensure_future(asyncio.wait(started))
+        waker = asyncio.ensure_future(self._wake.wait())
+        try:
+            limit_s = min(self._node_deadline_s, await self._until_next_s())
+            await asyncio.wait({over, waker}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if over.done():
+                return True
+        finally:
+            over.cancel()
+            waker.cancel()
+        self._wake.clear()
+        for task in started:
+            if not task.done():
+                task.add_done_callback(lambda _: self.wake())  # its rows may have changed under it
+        return False
 
     async def _due(self) -> list[str]:
         now = self._clock.now()
@@ -244,7 +304,7 @@ class Reconciler:
         operation = "reconcile"
         error: BasilicaError | None
         try:
-            async with patience.limit, work.lock:
+            async with patience.limit, work.turn:
                 target = self._targets.get(node_id, target)  # its address may have changed while we waited
                 matched = await self._match(target, work, adopt_leftovers or self._adopt_leftovers, patience)
             error, operation = matched.unfinished, matched.operation
@@ -254,7 +314,43 @@ class Reconciler:
             error = failure
         if error is None:
             work.backoff.succeeded()
-            return NodeOutcome(node_id, matched.in_place, matched.refused, matched.papers)
+        else:
+            self._failed(node_id, work, operation, error)
+        return NodeOutcome(node_id, matched.in_place, matched.refused, matched.papers, error)
+
+    async def take_away(self, node_id: str) -> BasilicaError | None:
+        """Take every ended grant off one node within the node deadline, and nothing else; why that failed, or None.
+
+        It runs beside a visit that gets to know the node: its trial lines stay, and nothing waits for its logins.
+        """
+        target, work = self._targets[node_id], self._work[node_id]
+        try:
+            async with asyncio.timeout(self._node_deadline_s), work.file:
+                await self._take_away(self._targets.get(node_id, target), work)
+        except TimeoutError:
+            error: BasilicaError = not_changed(target, self._node_deadline_s)
+        except BasilicaError as failure:
+            error = failure
+        else:
+            return None
+        self._failed(node_id, work, "remove", error)
+        return error
+
+    async def _take_away(self, target: NodeTarget, work: _Work) -> None:
+        rows = await self._book.end_expired(target.node_id)
+        live, gone = split_rows(rows, self._clock.now(), None)
+        if not gone:
+            return
+        work.taken += 1
+        # Not what ran out by the clock without a row: that may be the trial line that must be refused, and be there.
+        order = Order((), frozenset(g.id for g in gone), frozenset(), self._pool.own_blobs, 0.0, adopt_leftovers=False)
+        written = await write(self._pool, target, await self._placements.of(target), order)
+        await self._end_sessions(target, gone, live, written)
+        if written.unfinished is not None:
+            raise written.unfinished
+        await self._book.removed(target.node_id, gone)
+
+    def _failed(self, node_id: str, work: _Work, operation: str, error: BasilicaError) -> None:
         retry_in_s = work.backoff.failed(self._clock.monotonic())
         self._emit(
             KeyFailed(
@@ -267,7 +363,6 @@ class Reconciler:
                 retry_in_s=round(retry_in_s, 1),
             )
         )
-        return NodeOutcome(node_id, matched.in_place, matched.refused, matched.papers, error)
 
     async def bring_in_line(self, node_id: str) -> BasilicaError | None:
         """Reconcile a node now; why it does not fully match its rows, or None."""
@@ -277,7 +372,7 @@ class Reconciler:
         """Every key line of a node as it stands now; nothing is written. Raises SshFailure and KeyFileRefused."""
         target, work = self._targets[node_id], self._work[node_id]
         try:
-            async with asyncio.timeout(self._node_deadline_s), work.lock:
+            async with asyncio.timeout(self._node_deadline_s), work.file:
                 rows = await self._grants.open_for_node(node_id)
                 state = await read_key_file(self._pool, target)
                 return await self._see(target, state.data, rows, await read_other_files(self._pool, target))
@@ -285,16 +380,36 @@ class Reconciler:
             raise SshTimeout(f"{target.address} did not show its keys within {self._node_deadline_s:g} s") from None
 
     async def _match(self, target: NodeTarget, work: _Work, adopt_leftovers: bool, patience: Patience) -> _Matched:
-        placement = await self._placements.of(target)
-        rows = await self._book.end_expired(target.node_id)
-        now = self._clock.now()
-        live = [g for g in rows if g.is_wanted(now)]
+        async with work.file:
+            placement = await self._placements.of(target)
+            rows = await self._book.end_expired(target.node_id)
+            now, taken = self._clock.now(), work.taken
+            live, gone = split_rows(rows, now, None)
+            if live and gone and not self._capabilities.knows(target.node_id):
+                await self._take_away(target, work)
         with patience.of_enrolment():
             enrolled, refusal = await self._enrol(target, placement, rows, live)
-        if self._clock.now() - now > STALE_ROWS_S:
-            rows = await self._book.end_expired(target.node_id)
-            now = self._clock.now()
-            live = [g for g in rows if g.is_wanted(now)]
+        async with work.file:
+            if self._targets.get(target.node_id, target) != target:  # it moved to another address meanwhile
+                self.wake()
+                return _Matched(frozenset(), {})
+            if work.taken != taken or self._clock.now() - now > STALE_ROWS_S:
+                rows = await self._book.end_expired(target.node_id)
+                now = self._clock.now()
+            return await self._bring(target, work, placement, rows, now, enrolled, refusal, adopt_leftovers)
+
+    async def _bring(
+        self,
+        target: NodeTarget,
+        work: _Work,
+        placement: Placement,
+        rows: Sequence[Grant],
+        now: float,
+        enrolled: Enrolled | None,
+        refusal: BasilicaError | None,
+        adopt_leftovers: bool,
+    ) -> _Matched:
+        live = [g for g in rows if g.is_wanted(now)]
         wanted_rows, gone_rows = split_rows(rows, now, refusal)
         wanted = await self._wanted(target, wanted_rows, enrolled)
         order = self._order(target, live, wanted_rows, gone_rows, wanted, now, adopt_leftovers)
@@ -439,11 +554,10 @@ class Reconciler:
         at = self._clock.monotonic()
         return work.audited_at is None or at - work.audited_at >= self._audit_interval_s
 
-    async def _wait_for_work(self) -> None:
+    async def _until_next_s(self) -> float:
         now = self._clock.now()
         change_at = next_change_at(await self._grants.open(), now)
-        wait_s = self._interval_s if change_at is None else min(self._interval_s, max(0.05, change_at - now + 0.05))
-        await sleep_or_wake(self._clock, wait_s, self._wake)
+        return self._interval_s if change_at is None else min(self._interval_s, max(0.05, change_at - now + 0.05))
 
 
 def _wanted_key(grant: Grant, end: Deadline, is_wrapped: bool) -> WantedKey:

@@ -311,8 +311,7 @@ def test_sshd_is_no_longer_told(sshd_nodes: Nodes, subnets: Subnets) -> None:
         path.unlink()
     assert not cast("Any", asyncio.run(subnet.discover(validator, "B"))).nodes
     assert grants(node) == (0, 1) and ssh_login(node, other.key_path).stdout == "in\n"  # sshd has not noticed
-    with pytest.raises(ControlRefused):  # for want of the first validator's key; the second one's goes all the same
-        act(subnet, "grant.revoke", node_id=node_id(subnet), hotkey=other.hotkey)
+    act(subnet, "grant.revoke", node_id=node_id(subnet), hotkey=other.hotkey)  # no word of the first one's key
     assert grants(node) == (0, 0)
     node.restart()
     assert not cast("Any", asyncio.run(subnet.discover(validator, "B"))).nodes
