@@ -20,6 +20,8 @@ from engine.ssh.target import NodeTarget, RootFile
 from engine.store.keyvalue import KeyValueRepository
 
 REMEASURE_S = 600.0
+UNCLEAR_S = 60.0
+"""A canary whose logins said nothing is sent again at the first visit after this."""
 
 
 Identity = tuple[str, ...]
@@ -43,6 +45,7 @@ class _Known:
     measured_at: float
     enrolled: Enrolled
     with_certificates: bool = False
+    is_unclear: bool = False
 
 
 class Enrolment:
@@ -82,7 +85,10 @@ class Enrolment:
             await self._keep(target, identity, proof)
         can_certify = proof.opens_to_certificates is True
         enrolled = judge(target, capability, proof.verdict, root, can_certify=can_certify)
-        self._known[target.node_id] = _Known(identity, self._clock.monotonic(), enrolled, needs_certificates)
+        is_unclear = proof.verdict is Verdict.UNCLEAR
+        self._known[target.node_id] = _Known(
+            identity, self._clock.monotonic(), enrolled, needs_certificates, is_unclear
+        )
         self._say(target, enrolled, proof, canary=stored is None or is_asked)
         return enrolled
 
@@ -100,7 +106,7 @@ class Enrolment:
         refusal = known.enrolled.refusal
         if refusal is not None and refusal.reason == "clock_skew":
             return True  # one cheap question, and the node serves again as soon as its clock is right
-        return self._clock.monotonic() - known.measured_at >= REMEASURE_S
+        return self._clock.monotonic() - known.measured_at >= (UNCLEAR_S if known.is_unclear else REMEASURE_S)
 
     async def _stored(self, target: NodeTarget, identity: Identity) -> _Proof | None:
         record = await self._keyvalue.get(_key(target))

@@ -70,8 +70,16 @@ class _Collector(asyncssh.SSHClientSession[bytes]):
 class NodeConnection:
     """A logged-in connection. ``users`` and ``is_retired`` belong to the pool."""
 
-    def __init__(self, target: NodeTarget, conn: asyncssh.SSHClientConnection, presented: PresentedKey, slots: int):
+    def __init__(
+        self,
+        target: NodeTarget,
+        conn: asyncssh.SSHClientConnection,
+        presented: PresentedKey,
+        slots: int,
+        login_s: float,
+    ) -> None:
         self.target = target
+        self.login_s = login_s
         self.host_key_fingerprint = presented.fingerprint
         self.server_version = failures.plain(str(conn.get_extra_info("server_version") or ""))
         self.users = 0

@@ -50,6 +50,7 @@ class _Client(asyncssh.SSHClient):
         self.presented: PresentedKey | None = None
         self.verdict: Verdict | None = None
         self.is_authenticating = False
+        self.on_authenticating: Callable[[], None] = lambda: None
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         self.connection = conn
@@ -63,6 +64,8 @@ class _Client(asyncssh.SSHClient):
         return self.verdict is not Verdict.CHANGED
 
     def begin_auth(self, username: str) -> None:
+        if not self.is_authenticating:
+            self.on_authenticating()
         self.is_authenticating = True
 
     @property
@@ -81,6 +84,7 @@ async def open_connection(
     *,
     certificate: GuestCertificate | None = None,
     login_timeout_s: float,
+    auth_timeout_s: float | None = None,
     keepalive_interval_s: float,
     keepalive_count: int,
     channels: int,
@@ -93,14 +97,21 @@ async def open_connection(
     The keys are offered in their order, before them ``certificate`` of the first one, then those of the agent at that
     socket, and last the password if there is one: an operator's, asked for once.
 
+    ``login_timeout_s`` is for all of it, or with ``auth_timeout_s`` for banner and key exchange: what follows waits for
+    the node's PAM, resolver, and what looks up its keys.
+
     A host key seen for the first time is pinned, and ``on_pinned`` told its fingerprint, once the node has proved
     that it holds the key, whether or not the login then succeeds.
     """
     say_who_we_are()
     client = _Client(target, host_keys)
+    loop, limit, seconds = asyncio.get_running_loop(), asyncio.timeout(login_timeout_s), login_timeout_s
+    started = loop.time()
+    if auth_timeout_s is not None:
+        client.on_authenticating = lambda: limit.reschedule(loop.time() + auth_timeout_s)
     try:
         preferred = host_keys.pinned_algorithm(target)
-        async with asyncio.timeout(login_timeout_s):
+        async with limit:
             conn = await asyncssh.connect(
                 target.host,
                 target.port,
@@ -122,7 +133,9 @@ async def open_connection(
             )
     except TimeoutError:
         await _pin_if_new(client, target, host_keys, on_pinned)
-        raise failures.login_timeout(target, client.phase, login_timeout_s) from None
+        if client.is_authenticating and auth_timeout_s is not None:
+            seconds = auth_timeout_s
+        raise failures.login_timeout(target, client.phase, seconds) from None
     except SshFailure:
         raise
     except Exception as error:  # a hostile peer reaches many parsers; whatever they raise is a failed login
@@ -133,13 +146,14 @@ async def open_connection(
     finally:
         if client.connection is None:
             sock.close()
+    login_s = loop.time() - started
     try:
         await _pin_if_new(client, target, host_keys, on_pinned)
     except BaseException:
         conn.abort()
         raise
     assert client.presented is not None
-    return NodeConnection(target, conn, client.presented, channels)
+    return NodeConnection(target, conn, client.presented, channels, login_s)
 
 
 async def connect_tcp(target: NodeTarget, timeout_s: float) -> socket.socket:

@@ -44,6 +44,9 @@ class PoolLimits:
 
     connect_timeout_s: float = 10.0
     login_timeout_s: float = 5.0
+    """For banner and key exchange."""
+    auth_timeout_s: float = 15.0
+    """For the authentication after that: it waits for the node's PAM, resolver and directory."""
     channel_timeout_s: float = 10.0
     close_timeout_s: float = 2.0
     keepalive_interval_s: float = 15.0
@@ -58,10 +61,11 @@ class PoolLimits:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInfo:
-    """What a login taught us about a node."""
+    """What a login taught us about a node. ``login_s`` is how long it took, from the banner on."""
 
     server_version: str
     host_key_fingerprint: str
+    login_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -154,7 +158,7 @@ class NodePool:
     async def connect(self, target: NodeTarget) -> ConnectionInfo:
         """Make sure that a connection stands, and say what it is."""
         connection = await self._get(target)
-        return ConnectionInfo(connection.server_version, connection.host_key_fingerprint)
+        return ConnectionInfo(connection.server_version, connection.host_key_fingerprint, connection.login_s)
 
     async def drop(self, target: NodeTarget) -> None:
         """Close the node's connection; commands on it end with SshOutcomeUnknown."""
@@ -200,9 +204,10 @@ class NodePool:
         other._logins, other._per_address = self._logins, self._per_address
         return other
 
-    def with_key(self, key: ClientKey) -> NodePool:
-        """A second, empty pool that logs in with another key and shares pins, clock and limits."""
-        visitor = NodePool(key, self.host_keys, clock=self.clock, emit=self._emit, limits=replace(self.limits))
+    def with_key(self, key: ClientKey, *, auth_timeout_s: float | None = None) -> NodePool:
+        """A second, empty pool that logs in with another key and shares pins, clock and limits, but for this one."""
+        limits = replace(self.limits, auth_timeout_s=auth_timeout_s or self.limits.auth_timeout_s)
+        visitor = NodePool(key, self.host_keys, clock=self.clock, emit=self._emit, limits=limits)
         visitor._is_visitor = True
         return visitor
 
@@ -332,6 +337,7 @@ class NodePool:
                     self.host_keys,
                     certificate=self._certificates.get(target),
                     login_timeout_s=limits.login_timeout_s,
+                    auth_timeout_s=limits.auth_timeout_s,
                     keepalive_interval_s=limits.keepalive_interval_s,
                     keepalive_count=limits.keepalive_count,
                     channels=limits.channels_per_connection,
