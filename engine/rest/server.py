@@ -116,7 +116,7 @@ class _Server:
             keys = self._keys = ApiKeys(_Keys(store, self._channel), clock, configured=config.api.api_key)
             async with asyncio.timeout(BEGIN_S):
                 await self._is_told.wait()
-            views = views_of(config, store, self._state, clock)
+            views = views_of(config, store, self._state, clock, ahead=True)
             await views.snapshot()  # the first caller shall not wait for it
             parts = RestParts(
                 config, store, self._state, clock, keys, self._state.engine.hotkey, _Acts(self._channel),

@@ -32,6 +32,9 @@ PATIENCE_S = 30.0
 SEEN_S = 600.0
 HEALTHY_S = 300.0
 CHUNK = 4
+"""Miners per turn of the loop."""
+PAUSE_S = 0.004
+"""Between two turns of a reading that nobody waits for: a request that comes meets one turn of it, not all of them."""
 NODES_PER_TURN = 64
 Place = tuple[str, str]
 
@@ -67,12 +70,16 @@ class Snapshot:
 class Views:
     """Makes bodies. The store is read at most every few seconds, by one reader, however many ask."""
 
-    def __init__(self, store: Store, state: LiveState, clock: Clock, profile: Profile, emission: Emission) -> None:
+    def __init__(
+        self, store: Store, state: LiveState, clock: Clock, profile: Profile, emission: Emission, *, ahead: bool = False
+    ) -> None:
+        """``ahead``: bodies of lists are made with the snapshot, so that no request has to."""
         self._store = store
         self._state = state
         self._clock = clock
         self._profile = profile
         self._emission = emission
+        self._is_ahead = ahead
         self._snapshot: Snapshot | None = None
         self._made_at = 0.0
         self._reading: asyncio.Task[Snapshot] | None = None
@@ -123,12 +130,27 @@ class Views:
         registered = {view.hotkey: (view.uid, True) for view in self._state.miners.values() if view.uid is not None}
         hotkeys = list(by_miner)
         for start in range(0, len(hotkeys), CHUNK):
-            # The loop has other work: a big subnet takes a tenth of a second.
-            await asyncio.sleep(0)
+            await self._give_way()
             owned = [node for hotkey in hotkeys[start : start + CHUNK] for node in by_miner[hotkey]]
             for facts in build_facts(owned, claims, self._day, hours, registered, self._profile, now):
                 scores[facts.uid] = score_miner(self._profile, facts, self._emission, context)
-        return Snapshot(now, nodes, by_miner, claims, hours, scores, rented)
+        snapshot = Snapshot(now, nodes, by_miner, claims, hours, scores, rented)
+        if self._is_ahead:
+            await self._make_ahead(snapshot)
+        return snapshot
+
+    async def _make_ahead(self, snapshot: Snapshot) -> None:
+        views = list(self._state.miners.values())
+        for start in range(0, len(views), CHUNK):
+            await self._give_way()
+            for view in views[start : start + CHUNK]:
+                self.miner(view, snapshot)
+                if snapshot.of_miner(view.hotkey):
+                    self.profile(view, snapshot)
+
+    async def _give_way(self) -> None:
+        """The loop has other work: a big subnet takes a tenth of a second. With an older one there is time."""
+        await asyncio.sleep(0 if self._snapshot is None else PAUSE_S)
 
     async def scores_of_nodes(self) -> dict[Place, float]:
         """Each node's score now. Raises StoreUnusable."""
@@ -137,7 +159,7 @@ class Views:
         return scores_of_nodes(snapshot.scores, hotkeys)
 
     def miner(self, view: MinerView, snapshot: Snapshot) -> bodies.Miner:
-        """One miner, as it was when the snapshot was first asked for it."""
+        """One miner, as it was when the snapshot was made, or first asked for it."""
         if view.hotkey not in snapshot.miner_bodies:
             snapshot.miner_bodies[view.hotkey] = self._miner(view, snapshot)
         return snapshot.miner_bodies[view.hotkey]
@@ -299,9 +321,9 @@ def memory_gb(gpu: GpuClaim) -> int:
     return round(gpu.memory_mib / 1024)
 
 
-def views_of(config: ValidatorConfig, store: Store, state: LiveState, clock: Clock) -> Views:
-    """The views of a validator with this configuration."""
-    return Views(store, state, clock, config.scoring.profile, emission_of(config.emission))
+def views_of(config: ValidatorConfig, store: Store, state: LiveState, clock: Clock, *, ahead: bool = False) -> Views:
+    """The views of a validator with this configuration; ``ahead`` as there."""
+    return Views(store, state, clock, config.scoring.profile, emission_of(config.emission), ahead=ahead)
 
 
 def _status(view: MinerView, score: float, uptime: float, now: float) -> str:

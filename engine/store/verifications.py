@@ -119,20 +119,11 @@ class VerificationRepository:
         nodes are chosen by miners, and there is no other index.
         """
         columns = verifications.c
-        statement = sa.select(columns.seq).limit(limit)
-        if failed_only:
-            statement = statement.where(sa.not_(columns.ok))
-        if miners is not None:
-            statement = statement.where(columns.miner_hotkey.in_(list(miners)))
-        if node_id is not None:
-            statement = statement.where(columns.node_id == node_id)
-        if before is not None:
-            seq = sa.select(columns.seq).where(columns.id == before).scalar_subquery()
-            statement = statement.where(columns.seq < seq)
-        # With a miner its index must be used, not the order: what is rare lies at the end of a long walk. Rows with all
-        # their steps are read for the page only.
-        order = columns.seq if miners is None else columns.seq + 0
-        page = statement.order_by(order.desc()).subquery()
+        if miners is not None and not failed_only:
+            page = _newest_of(self._database.dialect, miners, node_id, limit, before).subquery()
+        else:
+            page = _last(limit, miners, node_id, before, failed_only=failed_only).subquery()
+        # Rows with all their steps are read for the page only.
         rows = sa.select(verifications).join(page, columns.seq == page.c.seq)
         return await self._select(rows.order_by(columns.seq.desc()))
 
@@ -204,6 +195,56 @@ async def insert_verifications(connection: AsyncConnection, dialect: str, record
         sums = insert_or(dialect, table)
         more = {name: table.c[name] + sums.excluded[name] for name in _COUNTS}
         await connection.execute(sums.on_conflict_do_update(index_elements=key, set_=more), rows)
+
+
+def _seq_of(name: str) -> sa.ScalarSelect[Any]:
+    return sa.select(verifications.c.seq).where(verifications.c.id == name).scalar_subquery()
+
+
+def _last(
+    limit: int, miners: Collection[str] | None, node_id: str | None, before: str | None, *, failed_only: bool
+) -> sa.Select[int]:
+    """The last of everything, or what is rare."""
+    columns = verifications.c
+    statement = sa.select(columns.seq).limit(limit)
+    if failed_only:
+        statement = statement.where(sa.not_(columns.ok))
+    if miners is not None:
+        statement = statement.where(columns.miner_hotkey.in_(list(miners)))
+    if node_id is not None:
+        statement = statement.where(columns.node_id == node_id)
+    if before is not None:
+        statement = statement.where(columns.seq < _seq_of(before))
+    # With a miner its index must be used, not the order: what is rare lies at the end of a long walk.
+    order = columns.seq if miners is None else columns.seq + 0
+    return statement.order_by(order.desc())
+
+
+def _newest_of(
+    dialect: str, miners: Collection[str], node_id: str | None, limit: int, before: str | None
+) -> sa.Select[int]:
+    """The newest of some miners' nodes.
+
+    Each node's index has its newest at one end, so a few rows of each are looked at: a miner's months of checks would
+    have to be sorted for the same page. Each kind of database has its own words for "of each".
+    """
+    places, rows = latest_checks, verifications.alias("checks_of_one")
+    of_one = sa.select(rows.c.seq).where(
+        rows.c.miner_hotkey == places.c.miner_hotkey, rows.c.node_id == places.c.node_id
+    )
+    if before is not None:
+        of_one = of_one.where(rows.c.seq < _seq_of(before))
+    of_one = of_one.order_by(rows.c.seq.desc()).limit(limit).correlate(places)
+    if dialect == "postgresql":
+        each = of_one.lateral()
+        seq, found = each.c.seq, places.join(each, sa.true())
+    else:
+        seq = verifications.c.seq
+        found = places.join(verifications, seq.in_(of_one))
+    wanted = sa.select(seq).select_from(found).where(places.c.miner_hotkey.in_(list(miners)))
+    if node_id is not None:
+        wanted = wanted.where(places.c.node_id == node_id)
+    return wanted.order_by(seq.desc()).limit(limit)
 
 
 _PLACE = ["miner_hotkey", "node_id"]

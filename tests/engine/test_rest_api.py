@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from engine import events as ev
 from engine.config.validator import EmissionConfig
 from engine.rest.access import GROUPS
 from engine.rest.facts import FactGauges
-from engine.rest.views import Views
+from engine.rest.views import CACHE_S, Snapshot, Views, views_of
 from engine.store.records import Rental, WeightSet
 from engine.validator.miner_facts import emission_of
 from tests.support.asking import OPEN, ask
@@ -228,6 +229,27 @@ async def test_the_page_names_every_route(world: RestWorld) -> None:
         for method in operations
     }
     assert told == there
+
+
+async def test_bodies_of_lists_are_made_ahead(world: RestWorld) -> None:
+    """Where many ask: no request makes them; they say what those say that are made for a request."""
+    made: dict[bool, Snapshot] = {}
+    for ahead in (False, True):
+        views = views_of(world.config, world.store, world.state, world.clock, ahead=ahead)
+        made[ahead] = await views.snapshot()
+        await world.clock.advance(CACHE_S + 1)
+        await views.snapshot()  # begins the next reading, and answers from the first
+        async with asyncio.timeout(30):
+            while views._snapshot is made[ahead]:
+                await asyncio.sleep(0.01)
+        assert await views.snapshot() is not made[ahead]
+    assert made[False].miner_bodies == {}
+    assert made[True].miner_bodies.keys() == made[True].gpu_profiles.keys() == set(HOTKEYS)
+    for hotkey in HOTKEYS:
+        view = world.state.miners[hotkey]
+        lazy = views_of(world.config, world.store, world.state, world.clock).miner(view, made[False])
+        assert made[True].miner_bodies[hotkey] == lazy
+        assert made[True].gpu_profiles[hotkey].gpu_counts
 
 
 async def test_gauges_of_what_the_validator_holds(world: RestWorld) -> None:

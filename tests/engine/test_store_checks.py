@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -168,6 +169,28 @@ async def test_retention_keeps_sums_and_failures_longer_than_passed_light_checks
     assert list(await store.verifications.counts(NOW - 7 * day)) == [("5M", "n2")]
 
 
+async def test_pages_of_miners_and_nodes(store: Store) -> None:
+    """Every page of some miners or of one node is that part of the history, newest first; an unknown mark has none."""
+    rows = [
+        replace(check(n, node=f"n{n % 3}", code="bad" if n % 5 == 0 else ""), miner_hotkey="5M" if n % 7 else "5O")
+        for n in range(40)
+    ]
+    await store.verifications.add(*rows)
+    for miners, node, failed in itertools.product((["5M"], ["5O", "5M"], ["5X"], []), (None, "n1"), (False, True)):
+        wanted = [
+            row.id
+            for row in reversed(rows)
+            if row.miner_hotkey in miners and (node is None or row.node_id == node) and not (failed and row.ok)
+        ]
+        found, mark = list[str](), None
+        while page := await store.verifications.recent(4, miners=miners, node_id=node, failed_only=failed, before=mark):
+            assert len(page) <= 4
+            found += [row.id for row in page]
+            mark = page[-1].id
+        assert found == wanted, (miners, node, failed)
+    assert await store.verifications.recent(4, miners=["5M"], before="unknown") == []
+
+
 async def test_no_question_walks_the_whole_history(store: Store) -> None:
     """Each statement that screens and rounds ask finds its rows by an index of the history, never by a scan of it."""
     await store.verifications.add(*(check(n, at=NOW + n, node=f"n{n % 40}") for n in range(4_000)))
@@ -184,6 +207,7 @@ async def test_no_question_walks_the_whole_history(store: Store) -> None:
     await store.verifications.recent(10)
     await store.verifications.recent(10, failed_only=True)
     await store.verifications.recent(10, miners=["5M"], node_id="n1", before="v9")
+    await store.verifications.recent(10, miners=["5M"])
     await store.verifications.recent(10, before="v900")
     await store.check_writer(ask, plain).record(check(9_999, tier="full", node="new"))
     sa.event.remove(sa.Engine, "before_cursor_execute", note)
