@@ -27,6 +27,7 @@ from engine.diagnostics.wallet_checks import WalletFacts
 from engine.miner.axon import advertised_endpoint
 from engine.ssh.admin import AdminLogin
 from engine.ssh.pool import NodePool
+from engine.ssh.target import NodeTarget
 from engine.version import __version__
 
 ALL_SCOPES = tuple(Scope)
@@ -196,7 +197,14 @@ class Doctor:
             advertised=None if wanted is None else (wanted.ip, wanted.port),
             bound=None if bound is None else (bound.host, bound.port),
             on_seen=lambda node, facts: self._tell(Scope.NODE, subject_of(node), facts),
+            witnesses=self._witnesses(nodes) if Scope.NODE in scopes else (),
         )
+
+    def _witnesses(self, nodes: Sequence[NodePatient]) -> tuple[NodeTarget, ...]:
+        """Nodes that are not looked at, and might be asked to call one that is."""
+        looked_at = {(one.target.host, one.target.port) for one in nodes}
+        every = (one.target for one in self._patient.nodes())
+        return tuple(one for one in every if (one.host, one.port) not in looked_at)
 
     # --- judgements --------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget
 
 NODES_AT_ONCE = 64
+_WITNESSES = 3
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,12 @@ class FleetLook:
         advertised: tuple[str, int] | None,
         bound: tuple[str, int] | None,
         on_seen: Callable[[NodePatient, NodeFacts], object],
+        witnesses: Sequence[NodeTarget] = (),
     ) -> Nodes:
-        """All nodes; never raises for what one of them does."""
+        """All nodes; never raises for what one of them does.
+
+        ``witnesses`` are other nodes: one of them is asked to call a node that none of ``nodes`` can call.
+        """
         try:
             pool, is_ours = self._open(miner)
         except ClientKeyUnusable as error:
@@ -76,7 +81,7 @@ class FleetLook:
             facts = await self._visit_all(pool, nodes, on_seen)
             inside = [one.target for one in facts if one.account is not None and one.account.uid is not None]
             facts, axon, people = await asyncio.gather(
-                _call_each_other(pool, facts, inside),
+                _call_each_other(pool, facts, inside, witnesses[:_WITNESSES]),
                 _call_home(pool, inside, advertised, bound),
                 _who_is_inside(pool, inside),
             )
@@ -131,15 +136,22 @@ def look_at_access(facts: NodeFacts, records: Records, seen: Nodes, now: float) 
     )
 
 
-async def _call_each_other(pool: NodePool, facts: list[NodeFacts], inside: list[NodeTarget]) -> list[NodeFacts]:
-    """Each node that has a port is called from the next one that we are logged in to."""
+async def _call_each_other(
+    pool: NodePool, facts: list[NodeFacts], inside: list[NodeTarget], witnesses: Sequence[NodeTarget]
+) -> list[NodeFacts]:
+    """Each node that has a port is called from the next one that we are logged in to, else from a witness."""
 
     async def view(one: NodeFacts) -> NodeFacts:
         peers = [peer for peer in inside if peer.node_id > one.target.node_id] or inside
         others = [peer for peer in peers if (peer.host, peer.port) != (one.target.host, one.target.port)]
-        if not others or not one.way.addresses or one.way.stop in ("resolve", "route", "tcp"):
+        if not one.way.addresses or one.way.stop in ("resolve", "route", "tcp"):
             return one
-        return replace(one, peer=await call_from(pool, others[0], one.way.addresses[0], one.target.port))
+        seen = one.peer
+        for peer in others[:1] or witnesses:
+            seen = await call_from(pool, peer, one.way.addresses[0], one.target.port)
+            if seen.outcome in ("open", "refused", "timeout"):
+                break
+        return replace(one, peer=seen)
 
     return list(await asyncio.gather(*map(view, facts)))
 

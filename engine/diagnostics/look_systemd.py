@@ -54,13 +54,21 @@ def ask_unit(unit: str) -> UnitState:
 
 
 def group_of(pid: int) -> str:
-    """A process's control group as systemd counts them, for either version of control groups; empty when unknown."""
+    """A process's control group as systemd and Docker count them; empty when unknown."""
     try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text("utf-8", "replace").splitlines()
+        return read_group(Path(f"/proc/{pid}/cgroup").read_text("utf-8", "replace"))
     except OSError:
         return ""
-    groups = {controllers: path for _, controllers, path in (line.split(":", 2) for line in lines)}
-    return groups.get("name=systemd") or groups.get("", "")
+
+
+def read_group(text: str) -> str:
+    """``/proc/PID/cgroup``: version 2, else systemd's own hierarchy of version 1, else any other; whichever says more
+    than the root. A host may have both versions, and use one."""
+    groups = {
+        names: path for _, names, path in (line.split(":", 2) for line in text.splitlines() if line.count(":") > 1)
+    }
+    first = [groups.get("", ""), groups.get("name=systemd", "")]
+    return next((path for path in [*first, *groups.values()] if path not in ("", "/")), "/" if groups else "")
 
 
 def container_of(group: str) -> str:

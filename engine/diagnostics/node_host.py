@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.diagnostics.model import Cause, Check, Judgement, Scope, fail, ok, skip, warn
+from engine.diagnostics.node_barrier import find_barrier
 from engine.diagnostics.node_facts import NodeFacts
 from engine.ssh.authorized_keys import inventory
 
@@ -73,9 +74,19 @@ def judge_firewall(facts: NodeFacts) -> Judgement:
     if peer.outcome == "open":
         return ok(f"{peer.peer} reaches {facts.target.address}")
     if peer.outcome in {"refused", "timeout"}:
-        rules = [line for line in (facts.admin.firewall if facts.admin else ()) if "DROP" in line or "drop" in line]
-        return fail("closed", f"{peer.peer} calls {facts.target.address}: {peer.outcome}", *rules[:3])
+        return _closed(facts, f"{peer.peer} calls {facts.target.address}: {peer.outcome}")
     return skip(f"{peer.peer} could not make the call: {peer.outcome}")
+
+
+def _closed(facts: NodeFacts, said: str) -> Judgement:
+    """Without an administrator's look the rules are not known; with it they decide between the node and its network."""
+    if facts.admin is None or not facts.admin.firewall.was_read:
+        return fail("closed", said)
+    port = facts.target.port
+    found = find_barrier(facts.admin.firewall, port, is_v6=":" in facts.target.host)
+    if found is None:
+        return fail("in_front", said, f"no rule of the node's own firewall turns port {port} away")
+    return fail("closed", said, found.rule, tool=found.tool, add=found.add, remove=found.remove, why_not=found.why_not)
 
 
 def judge_leftovers(facts: NodeFacts) -> Judgement:
@@ -164,7 +175,13 @@ CHECKS: tuple[Check[NodeFacts], ...] = (
             Cause(
                 "closed",
                 "the node's firewall admits this host and not others",
+                ("node.open_port",),
                 advice="allow the SSH port from everywhere: ufw allow PORT/tcp, and in the provider's firewall",
+            ),
+            Cause(
+                "in_front",
+                "a firewall in front of the node admits this host and not others",
+                advice="open the SSH port in the provider's firewall, or on the router",
             ),
         ),
         needs=("node.tcp",),

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from engine.probes.account import PathFacts, sections_of
+from engine.probes.firewall import SCRIPT as FIREWALL
+from engine.probes.firewall import FirewallFacts, parse_firewall
 from engine.probes.gpu import clean
 
 MAX_OUTPUT_BYTES = 1 << 20
@@ -68,13 +70,12 @@ s keys; for f in $files; do
   head -c 262144 "$f" 2>/dev/null; echo; done
 s default; [ -z "$home" ] || head -c 262144 "$home/.ssh/authorized_keys" 2>/dev/null
 s xid; dmesg 2>/dev/null | grep -i 'NVRM: Xid' | tail -n 5
-s firewall; { iptables -S INPUT; ip6tables -S INPUT; } 2>/dev/null | head -n 100
-nft list ruleset 2>/dev/null | head -n 200
+FIREWALL
 s tools; for t in docker nvidia-ctk sudo timedatectl systemctl chronyc useradd; do
   command -v "$t" >/dev/null 2>&1 && echo "$t"; done
 s now; date +%s
 s end
-"""
+""".replace("FIREWALL\n", FIREWALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class AdminFacts:
     default_key_bytes: bytes = b""
     """What stands in ``~/.ssh/authorized_keys``."""
     xid: tuple[str, ...] = ()
-    firewall: tuple[str, ...] = ()
+    firewall: FirewallFacts = field(default_factory=FirewallFacts)
     tools: frozenset[str] = frozenset()
     now: int | None = None
 
@@ -152,7 +153,7 @@ def parse_admin(output: bytes) -> AdminFacts:
         key_bytes=sections.get("keys", b""),
         default_key_bytes=sections.get("default", b""),
         xid=tuple(clean(line, 160) for line in lines.get("xid", []) if line.strip())[:5],
-        firewall=tuple(clean(line, 200) for line in lines.get("firewall", []) if line.strip())[:300],
+        firewall=parse_firewall(lines),
         tools=frozenset(clean(line) for line in lines.get("tools", []) if line),
         now=int(now) if now.isascii() and now.isdigit() and len(now) < 13 else None,
     )

@@ -15,6 +15,7 @@ from tests.gallery.situation import NodeSituation
 from tests.support.sshd import write_host_key
 
 Break = Callable[[Machine], None]
+STAND_IN = Path(__file__).parent / "stand_in"
 
 
 def sshd(*lines: str) -> Break:
@@ -40,6 +41,15 @@ def before_key(options: str) -> Break:
 def setup(line: str) -> Break:
     """A shell line on the machine before sshd starts."""
     return lambda machine: machine.add_setup(line)
+
+
+def _selinux(machine: Machine) -> None:
+    """No kernel with SELinux is here: stand-ins for its tools, and a refusal of sshd that nothing else explains."""
+    for name in ("getenforce", "ls", "restorecon"):
+        machine.put_tool(name, (STAND_IN / "selinux").read_text())
+    machine.add_setup(f"cp /home/{ACCOUNT}/.ssh/authorized_keys /run/selinux-keeps; chmod 644 /run/selinux-keeps")
+    machine.add_setup("echo unconfined_u:object_r:user_home_t:s0 >/run/selinux-label")
+    machine.sshd_lines.append("RevokedKeys /run/selinux-keeps")
 
 
 def smi(script: str) -> Break:
@@ -375,6 +385,7 @@ NODE_SITUATIONS = (
         "node.sshd_allow",
         sshd(f"Match User {ACCOUNT}", "    AuthorizedKeysFile /etc/ssh/keys/%u"),
     ),
+    NodeSituation("SELinux hides the key file (stand-in)", "node.auth", "selinux", "node.relabel", _selinux),
     NodeSituation("no authorized_keys", "node.auth", "no_key_file", "node.authorize", _no_key_file),
     NodeSituation("the key is missing", "node.auth", "key_missing", "node.authorize", _other_keys),
     NodeSituation(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from engine.ssh.keys import ClientKey
-from tests.gallery.machine import Machine, build_machine, remove_machine, why_no_machines
+from tests.gallery.machine import ADMIN, Machine, build_machine, let_admin_in, remove_machine, why_no_machines
 from tests.gallery.world import World, build_template, build_world
 
 pytestmark = [
@@ -60,7 +60,9 @@ class Networks:
     def flush(self) -> None:
         """No rule is left."""
         for name in ("m", "a", "b"):
+            self.inside(name, "iptables", "-P", "INPUT", "ACCEPT")
             self.inside(name, "iptables", "-F")
+            self.inside(name, "nft", "add table inet guard; delete table inet guard")
 
     def remove(self) -> None:
         """With everything in them."""
@@ -104,7 +106,10 @@ def machines(template: Path, hotkey: str, networks: Networks) -> Iterator[list[M
     found = [
         build_machine(line, host=host, launcher=networks.launcher(name)) for name, host in (("a", FIRST), ("b", SECOND))
     ]
+    admin = ClientKey.generate("admin")
+    admin.save(template.parent / "admin_key")
     for machine in found:
+        let_admin_in(machine, admin.public_line)
         machine.start()
     yield found
     for machine in found:
@@ -159,7 +164,100 @@ async def test_a_node_admits_the_miner_alone(world: World, networks: Networks, m
     """The miner gets in, the other node does not, and so validators will not."""
     networks.inside("a", "iptables", "-A", "INPUT", "-s", SECOND, "-p", "tcp", "--syn", "-j", "DROP")
     found = look(world, networks, scopes=("node",))
-    assert [(one[0], one[1], one[2]) for one in found] == [("node.firewall", "closed", "")]
+    assert [(one[0], one[1], one[2]) for one in found] == [("node.firewall", "closed", "node.open_port")]
+
+
+RULES = """table inet guard {
+  chain input {
+    type filter hook input priority 0; policy drop;
+    ct state established,related accept
+    iifname "lo" accept
+    ip saddr MINER tcp dport PORT accept
+    LAST
+  }
+}
+"""
+
+
+def guard(networks: Networks, machine: Machine, folder: Path, last: str) -> None:
+    """The first node's own nftables, as the guide has it: the miner gets in."""
+    file = folder / "guard.nft"
+    file.write_text(RULES.replace("MINER", MINER).replace("PORT", str(machine.port)).replace("LAST", last))
+    networks.inside("a", "nft", "-f", str(file))
+
+
+def rules_of(networks: Networks) -> str:
+    """What nft says now, without counters' handles."""
+    words = (*networks.launcher("a"), "nft", "list", "table", "inet", "guard")
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def as_admin(world: World, networks: Networks, template: Path, *words: str) -> dict[str, Any]:
+    """The doctor over the nodes, with an administrator's login."""
+    world.write()
+    admin = ("--admin", ADMIN, "--admin-key", str(template.parent / "admin_key"))
+    _, document = world.doctor("--scope", "node", *admin, *words, launcher=networks.launcher("m"))
+    return document
+
+
+def firewall_of(document: dict[str, Any], machine: Machine) -> dict[str, Any]:
+    """What is said about that node's firewall."""
+    found: dict[str, Any] = next(
+        one for one in document["results"] if (one["check"], one["subject"]) == ("node.firewall", at(machine))
+    )
+    return found
+
+
+@pytest.mark.parametrize("last", ["", "counter drop", "tcp dport PORT reject with tcp reset"])
+async def test_a_node_s_own_rules_are_opened(
+    world: World, networks: Networks, machines: list[Machine], template: Path, tmp_path: Path, last: str
+) -> None:
+    """nftables that drop by policy or by a last rule: the rule is named, one is put before it, the other node gets in
+    now, and so does the miner still."""
+    guard(networks, machines[0], tmp_path, last.replace("PORT", str(machines[0].port)))
+    found = firewall_of(as_admin(world, networks, template), machines[0])
+    assert (found["cause"], found["fixes"]) == ("closed", ["node.open_port"])
+    assert "table inet guard, chain input" in " ".join(found["evidence"])
+
+    after = as_admin(world, networks, template, "--fix", "--yes")
+
+    assert [(one["fix"], one["ending"]) for one in after["fixes"]] == [("node.open_port", "repaired")], after["fixes"]
+    assert firewall_of(after, machines[0])["verdict"] == "ok"
+    assert rules_of(networks).count(f"tcp dport {machines[0].port} accept") == 2
+
+
+async def test_opening_that_does_not_help_is_taken_back(
+    world: World, networks: Networks, machines: list[Machine], template: Path, tmp_path: Path
+) -> None:
+    """A second chain drops as well: the node's rules are what they were, to the letter."""
+    guard(networks, machines[0], tmp_path, "")
+    networks.inside("a", "iptables", "-A", "INPUT", "-s", SECOND, "-j", "DROP")
+    before = rules_of(networks)
+
+    after = as_admin(world, networks, template, "--fix", "--yes")
+
+    assert [(one["fix"], one["ending"]) for one in after["fixes"]] == [("node.open_port", "not_helped")], after["fixes"]
+    assert rules_of(networks) == before
+
+
+async def test_a_ban_stays_a_person_s(
+    world: World, networks: Networks, machines: list[Machine], template: Path
+) -> None:
+    """A rule that names the other node was written on purpose: it is told, and nothing is done."""
+    networks.inside("a", "iptables", "-A", "INPUT", "-s", SECOND, "-p", "tcp", "-j", "DROP")
+    after = as_admin(world, networks, template, "--fix", "--yes")
+    assert after["fixes"] == []
+    found = firewall_of(after, machines[0])
+    assert (found["cause"], any(SECOND in line for line in found["evidence"])) == ("closed", True)
+
+
+async def test_a_firewall_in_front_of_the_node_is_told_apart(
+    world: World, networks: Networks, machines: list[Machine], template: Path
+) -> None:
+    """No rule of the node's explains it: the provider's does."""
+    networks.inside("b", "iptables", "-A", "OUTPUT", "-p", "tcp", "-d", FIRST, "--syn", "-j", "DROP")
+    found = firewall_of(as_admin(world, networks, template), machines[0])
+    assert (found["cause"], found["fixes"]) == ("in_front", [])
 
 
 async def test_a_node_drops_the_miner(world: World, networks: Networks) -> None:

@@ -9,7 +9,7 @@ import pytest
 from engine.diagnostics.fixes import plan_fix
 from engine.diagnostics.fixes.common import Case
 from engine.diagnostics.look_old_miner import choose_unit
-from engine.diagnostics.look_systemd import UnitState, container_of
+from engine.diagnostics.look_systemd import UnitState, container_of, read_group
 from engine.diagnostics.model import Result, Scope, Subject, Verdict
 from engine.diagnostics.patient import Patient
 from engine.diagnostics.plan import KeepCopy, LocalCommand, Plan
@@ -66,6 +66,23 @@ def test_a_process_belongs_to_a_unit_by_its_control_group(pid: int, group: str, 
 def test_a_container_is_known_by_its_control_group(group: str, container: str) -> None:
     """Under either driver of control groups."""
     assert container_of(group) == container
+
+
+@pytest.mark.parametrize(
+    ("text", "group"),
+    [
+        ("0::/system.slice/a.service\n", "/system.slice/a.service"),
+        ("9:name=systemd:/\n4:memory:/\n0::/system.slice/a.service\n", "/system.slice/a.service"),
+        ("4:memory:/other\n1:name=systemd:/system.slice/a.service\n0::/\n", "/system.slice/a.service"),
+        ("4:memory:/docker/ab\n1:name=systemd:/\n", "/docker/ab"),
+        ("0::/\n", "/"),
+        ("0::/a:b.service\nnonsense\n", "/a:b.service"),
+        ("", ""),
+    ],
+)
+def test_a_control_group_is_read_in_either_version(text: str, group: str) -> None:
+    """A host may have both, and use one."""
+    assert read_group(text) == group
 
 
 def plan_of(fix: str, tmp_path: Path, **data: str) -> Plan | str:

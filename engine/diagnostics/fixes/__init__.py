@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from engine.diagnostics.fixes import local, node_account, node_host, node_sshd, old_miner
+from engine.diagnostics.fixes import local, node_account, node_firewall, node_host, node_sshd, old_miner
 from engine.diagnostics.fixes.common import CannotFixError, Case, Fix
 from engine.diagnostics.plan import Plan
 
 FIXES: dict[str, Fix] = {
-    fix.id: fix for room in (local, old_miner, node_account, node_sshd, node_host) for fix in room.FIXES
+    fix.id: fix for room in (local, old_miner, node_account, node_sshd, node_firewall, node_host) for fix in room.FIXES
 }
 
 
