@@ -35,7 +35,9 @@ _SECRET_WORDS = frozenset(
 _HARMLESS_ENDINGS = frozenset({"at", "s", "ms", "file", "path", "name", "count"})
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_TALKATIVE = ("asyncssh", "grpc", "alembic", "sqlalchemy", "aiosqlite", "bittensor", "websockets", "uvicorn", "asyncio")
+_TALKATIVE = ("asyncssh", "grpc", "alembic", "bittensor", "websockets", "uvicorn", "asyncio")
+_NEVER_TALKATIVE = ("sqlalchemy", "aiosqlite")
+"""They would tell every statement with its values, tokens of sessions among them."""
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31;1"}
 
 
@@ -97,6 +99,8 @@ def configure_logging(
     quiet = logging.INFO if number <= logging.DEBUG else max(number, logging.WARNING)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(quiet)
+    for name in _NEVER_TALKATIVE:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
 
 
 def silence() -> None:

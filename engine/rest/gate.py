@@ -104,7 +104,7 @@ class Gate:
                 await answering.send_answer(kept)
                 return
             scope.setdefault("state", {})["caller"] = caller
-            await self._app(scope, inbox.receive, answering)
+            await self._app(_as_get(scope), inbox.receive, answering)
             if key is not None and answering.answer is not None:
                 self._answers.keep(key, answering.answer, self._clock.monotonic())
         except _Refused as refused:
@@ -123,7 +123,7 @@ class Gate:
     def _key(self, scope: Scope, caller: Caller) -> Key | None:
         """Under what the answer is kept for those who ask next; None: it is not."""
         group = group_of(scope["path"])
-        if group not in OF_MINERS or scope["method"] != "GET":
+        if group not in OF_MINERS or scope["method"] not in ("GET", "HEAD"):
             return None
         sight = decide(caller, group, self._rules.opened)
         if isinstance(sight, Refusal):
@@ -182,6 +182,11 @@ class Gate:
         if not verdict.is_allowed:
             wait_s = max(1, math.ceil(verdict.retry_after_s))
             raise _Refused(problem(429, f"ask again in {wait_s} s", headers={"retry-after": str(wait_s)}))
+
+
+def _as_get(scope: Scope) -> Scope:
+    """Whoever asks for the head alone gets that of the whole answer; the server below leaves the body out."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def _headers(scope: Scope) -> dict[str, str]:

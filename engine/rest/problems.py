@@ -89,4 +89,4 @@ def _methods(app: FastAPI, path: str) -> set[str]:
     for template, operations in app.openapi()["paths"].items():
         if compile_path(template)[0].match(path):
             found |= {method.upper() for method in operations}
-    return found
+    return found | {"HEAD"} if "GET" in found else found

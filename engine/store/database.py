@@ -44,6 +44,8 @@ class Database:
         ``direct`` is a faster way for transactions that come often, ``readers`` one for readings, where there are such;
         both are closed with the rest.
         """
+        # Values are tokens and digests, and an error's text would have them; it may get into a log.
+        assert engine.sync_engine.hide_parameters
         self.engine = engine
         self.name = name
         self.direct = direct

@@ -74,6 +74,7 @@ def open_engine(connect: Connect, *, connections: int) -> AsyncEngine:
         pool_timeout=30.0,
         pool_pre_ping=True,
         pool_use_lifo=True,
+        hide_parameters=True,
     )
 
 

@@ -68,6 +68,7 @@ def _file(files: SqliteFiles) -> Database:
         pool_size=THREADS,
         max_overflow=0,
         pool_use_lifo=True,
+        hide_parameters=True,
     )
 
     @sa.event.listens_for(readers, "begin")
@@ -75,7 +76,7 @@ def _file(files: SqliteFiles) -> Database:
         connection.exec_driver_sql("BEGIN")
 
     # Everything is read in the readers' threads; the asynchronous engine only names the dialect.
-    engine = create_async_engine(_url("sqlite+aiosqlite", path), poolclass=NullPool)
+    engine = create_async_engine(_url("sqlite+aiosqlite", path), poolclass=NullPool, hide_parameters=True)
     return Database(engine, str(path), before_write=_refuse, readers=Readers(readers))
 
 

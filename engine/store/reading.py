@@ -62,4 +62,5 @@ def _read_only(path: Path) -> Database:
     if not path.with_name(path.name + "-wal").exists():
         query["immutable"] = "1"
     name = "file:" + str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    return Database(create_async_engine(sa.URL.create("sqlite+aiosqlite", database=name, query=query)), str(path))
+    url = sa.URL.create("sqlite+aiosqlite", database=name, query=query)
+    return Database(create_async_engine(url, hide_parameters=True), str(path))

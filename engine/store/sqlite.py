@@ -64,6 +64,7 @@ def open_engine(path: Path, *, synchronous: Literal["FULL", "NORMAL"]) -> AsyncE
         max_overflow=0,
         pool_use_lifo=True,
         pool_timeout=30.0,
+        hide_parameters=True,
     )
     _prepare_connections(engine.sync_engine, synchronous)
     return engine
@@ -78,6 +79,7 @@ def open_readers(path: Path, *, synchronous: Literal["FULL", "NORMAL"]) -> Reade
         pool_size=THREADS,
         max_overflow=0,
         pool_use_lifo=True,
+        hide_parameters=True,
     )
     _prepare_connections(engine, synchronous)
     return Readers(engine)

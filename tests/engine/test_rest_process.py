@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import signal
@@ -200,6 +201,28 @@ async def _until_running(world: World, nodes: list[str]) -> None:
     async with asyncio.timeout(30):
         while [one["node_id"] for one in (await world.ask("/verification/active"))[1]["in_progress"]] != nodes:
             await asyncio.sleep(0.2)
+
+
+async def test_the_head_alone_is_that_of_the_answer(tmp_path: Path) -> None:
+    """HEAD has status, length and tag of GET, and no body, made now or a moment ago; where GET is not, it is not."""
+
+    def heads(port: int) -> list[tuple[int, str | None, str | None, bytes]]:
+        found = []
+        for method, path in (("HEAD", "/miners"), ("GET", "/miners"), ("HEAD", "/miners"), ("HEAD", "/nope")):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=READY_S)
+            connection.request(method, path)
+            answer = connection.getresponse()
+            found.append((answer.status, answer.headers["content-length"], answer.headers["etag"], answer.read()))
+            connection.close()
+        return found
+
+    async with world_over(f"sqlite:{tmp_path / 'v.db'}", OPEN) as world, running(world):
+        made, whole, kept, none = await asyncio.to_thread(heads, world.port)
+        assert (whole[0], whole[1]) == (200, str(len(whole[3])))
+        assert made == kept == (*whole[:3], b"")
+        assert (none[0], none[3]) == (404, b"")
+        status, _ = await world.ask("/miners", method="PUT")
+        assert status == 405
 
 
 async def test_changes_are_made_by_the_engine(world: World) -> None:

@@ -70,6 +70,15 @@ def state(new: str) -> ev.NodeStateChanged:
     return ev.NodeStateChanged(at=1.0, node_id="n1", old="unknown", new=new, reason="\x1b[31mgone")
 
 
+def test_no_statement_is_logged_at_any_level() -> None:
+    """Its values are tokens and digests; other libraries do speak at debug."""
+    configure_logging("debug", "json", stream=io.StringIO())
+    assert logging.getLogger("asyncssh").isEnabledFor(logging.INFO)
+    for name in ("sqlalchemy.engine.Engine", "sqlalchemy.pool", "aiosqlite"):
+        assert not logging.getLogger(name).isEnabledFor(logging.INFO)
+        assert logging.getLogger(name).isEnabledFor(logging.WARNING)
+
+
 AUTHENTICATED = ev.ValidatorAuthenticated(
     at=1.0, validator_hotkey="5V", uid=3, stake_tao=1.0, dialect="A", peer="p", expires_at=9.0
 )
