@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -237,6 +238,10 @@ def with_names(arguments: list[str]) -> list[str]:
     return [*front, *rest]
 
 
+_OF_DISKS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO})
+"""What a full, failing or closed disk says; the operator's business, not the program's."""
+
+
 def main() -> None:
     """The console script: every expected failure is a sentence, never a traceback."""
     try:
@@ -255,6 +260,11 @@ def main() -> None:
         typer.echo(f"basilica-tui: {error.message}", err=True)
         if error.hint:
             typer.echo(f"  {error.hint}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _OF_DISKS:
+            raise
+        typer.echo(f"basilica-tui: {error.filename or 'the output'}: {error.strerror}", err=True)
         sys.exit(1)
 
 

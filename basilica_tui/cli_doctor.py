@@ -71,7 +71,13 @@ def doctor(
         if error.hint:
             typer.echo(f"  {error.hint}", err=True)
         raise typer.Exit(COULD_NOT_RUN) from None
-    typer.echo(_render(report, outcomes, as_json=as_json, markdown=markdown, verbose=verbose))
+    try:
+        typer.echo(_render(report, outcomes, as_json=as_json, markdown=markdown, verbose=verbose))
+    except BrokenPipeError:
+        raise  # whoever reads had enough
+    except OSError as error:  # the verdict would be lost, and 1 would mean warnings
+        typer.echo(f"basilica-tui: the report cannot be written: {error.strerror}", err=True)
+        raise typer.Exit(COULD_NOT_RUN) from None
     raise typer.Exit(report.exit_code)
 
 

@@ -73,5 +73,8 @@ def run_setup(setup: Setup, state_file: Path, *, theme: str | None = None) -> in
     if is_serving:
         sys.stdout.write(f"the engine serves; look at it with: basilica-tui --config {answers.config_path}\n")
         return 0
+    if app.wizard.unkept:
+        sys.stdout.write(f"the answers are NOT kept: {app.wizard.unkept}\n")
+        return 1
     sys.stdout.write("the answers are kept; go on with: basilica-tui setup\n")
     return 1

@@ -70,6 +70,8 @@ class SetupScreen(Screen[bool]):
         self._busy = ""
         self._blocked = False
         self._note = ""
+        self.unkept = ""
+        """Why the answers of now are in no file, where that is so."""
         self._unread: dict[str, str] = {}
         self._timer: Timer | None = None
         self._save_timer: Timer | None = None
@@ -332,4 +334,7 @@ class SetupScreen(Screen[bool]):
         try:
             save_state(self._state_file, self.setup)
         except OSError as error:
-            self.say(f"!! the setup cannot be kept in {self._state_file}: {error.strerror}")
+            self.unkept = f"{self._state_file}: {error.strerror}"
+            self.say(f"!! the setup cannot be kept in {self.unkept}")
+        else:
+            self.unkept = ""

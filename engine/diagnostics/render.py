@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from engine.diagnostics.model import Report, Result, Verdict
+from engine.diagnostics.model import Report, Result, Subject, Verdict
 
 MARKS = {Verdict.OK: "ok", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL", Verdict.SKIPPED: "skip"}
 FORMAT = 1
@@ -20,16 +21,27 @@ _SECRETS = (
     (re.compile(r"\b((?:password|passwd|secret|token|seed|mnemonic)\w*\s*[=:]\s*)\S+", re.IGNORECASE), r"\1***"),
     (re.compile(r"\b0x[0-9a-fA-F]{64}\b"), "0x***"),
     (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b"), "a.b.c.d"),
-    (re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{1,4}:){3,7}[0-9a-fA-F]{1,4}(?![\w:])"), "a:b::c"),
+    (re.compile(r"\b5[1-9A-HJ-NP-Za-km-z]{46,47}\b"), "SS58"),
     (re.compile(r"/home/[A-Za-z0-9._-]+|/root\b"), "~"),
 )
+
+
+_MAYBE_IPV6 = re.compile(r"(?<![\w:.])[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}(?![\w:])")
 
 
 def redact(text: str) -> str:
     """Text without addresses, credentials and home directories: fit for strangers. Pure, and never exact science."""
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
-    return text
+    return _MAYBE_IPV6.sub(_without_ipv6, text)
+
+
+def _without_ipv6(found: re.Match[str]) -> str:
+    try:
+        ipaddress.IPv6Address(found[0])
+    except ValueError:  # a time, a MAC address
+        return found[0]
+    return "a:b::c"
 
 
 def render_json(report: Report) -> str:
@@ -68,10 +80,14 @@ def _entry(result: Result) -> dict[str, object]:
 
 def render_text(report: Report, *, verbose: bool = False) -> str:
     """Findings in full, the rest counted; ``verbose`` adds a line for everything."""
+    if not report.results:
+        return "nothing was looked at: what was asked for, nodes or a part of this host, is not in this configuration"
     lines: list[str] = []
     for subject in dict.fromkeys(one.subject for one in report.results):
         of_it = [one for one in report.results if one.subject == subject]
         shown = [line for one in of_it for line in _lines(one, verbose=verbose)]
+        if not shown and all(one.verdict is Verdict.SKIPPED for one in of_it):
+            shown = [f"  skip all: {reason}" for reason in dict.fromkeys(one.reason for one in of_it)]
         lines += [f"{subject.label}: {_counts(of_it)}", *shown]
     lines.append(f"{_counts(report.results)} in {report.seconds:.1f} s")
     return "\n".join(lines)
@@ -111,11 +127,10 @@ def render_markdown(report: Report) -> str:
         "Addresses, names and secrets are removed.",
         "",
     ]
-    hidden = [label for subject in names for label in (subject.label, subject.id) if subject.id and label]
+    hidden = [word for subject in names if subject.id for word in _names(subject) if word]
     for one in report.findings:
-        lines.append(
-            f"- **{one.verdict.value}** `{one.check}` on {names[one.subject]}: {one.cause_words} (`{one.cause}`)"
-        )
+        head = f"- **{one.verdict.value}** `{one.check}` on {names[one.subject]}"
+        lines.append(f"{head}: {_plain(one.cause_words, hidden)} (`{one.cause}`)")
         lines += [f"  - {_plain(text, hidden)}" for text in one.evidence]
         if one.fixes:
             lines.append(f"  - fix: {', '.join(f'`{fix}`' for fix in one.fixes)}")
@@ -130,7 +145,13 @@ def render_markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _names(subject: Subject) -> tuple[str, ...]:
+    """What a node is called in sentences: whole, and its host alone."""
+    host = subject.label.rpartition("@")[2].rpartition(":")[0].strip("[]")
+    return subject.label, subject.id, host
+
+
 def _plain(text: str, hidden: list[str]) -> str:
     for label in sorted(hidden, key=len, reverse=True):
-        text = text.replace(label, "NODE")
+        text = re.sub(rf"(?<![\w.-]){re.escape(label)}(?![\w-])", "NODE", text)
     return redact(text).replace("`", "'").replace("|", "/")

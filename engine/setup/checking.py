@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from engine.clock import SystemClock
 from engine.diagnostics.doctor import Doctor, Progress, Tools
-from engine.diagnostics.model import Report, Scope, Verdict
+from engine.diagnostics.model import Report, Result, Scope, Verdict
 from engine.diagnostics.patient import patient_of
 from engine.lean import load_sdk
 from engine.setup.answers import Answers
@@ -48,10 +48,13 @@ def judge(report: Report) -> Checked:
     logins = [one for one in report.results if one.check == "node.shell"]
     if logins and not any(one.verdict in (Verdict.OK, Verdict.WARNING) for one in logins):
         blocking.append("no node can be entered with the miner's key")
-    findings = [
-        f"{one.subject.label}: {one.title}: {one.cause_words or '; '.join(one.evidence)}" for one in report.findings
-    ]
+    findings = [f"{one.subject.label}: {one.title}: {_words(one)}" for one in report.findings]
     return Checked(report, tuple(blocking), tuple(findings))
+
+
+def _words(result: Result) -> str:
+    evidence = result.evidence[0] if result.evidence else ""
+    return f"{result.cause_words} ({evidence})" if result.cause_words and evidence else result.cause_words or evidence
 
 
 def progress_words(progress: Progress) -> str:

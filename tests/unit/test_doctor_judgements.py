@@ -20,9 +20,9 @@ from engine.diagnostics import (
 )
 from engine.diagnostics.chain_checks import ChainFacts
 from engine.diagnostics.host_facts import HostFacts
-from engine.diagnostics.model import Verdict
+from engine.diagnostics.model import Report, Result, Scope, Subject, Verdict
 from engine.diagnostics.node_facts import NodeFacts
-from engine.diagnostics.render import redact
+from engine.diagnostics.render import redact, render_markdown, render_text
 from engine.probes.account import AccountFacts, PathFacts, SmiFacts, parse_account
 from engine.probes.administered import AdminFacts, parse_admin
 from engine.probes.container import parse_container
@@ -278,3 +278,42 @@ def test_every_step_of_the_way_is_its_own_rung() -> None:
         failed = [one.id for one in node_way.CHECKS if one.judge(facts).verdict is Verdict.FAILED]
 
         assert failed == [check.id]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("from 2001:db8::5 port 22", "from a:b::c port 22"), ("[fe80::1]:22", "[a:b::c]:22"),
+        ("at 12:34:56, 01:02:03:04:05:06", "at 12:34:56, 01:02:03:04:05:06"),
+        ("hotkey 5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty is not registered", "hotkey SS58 is not registered"),
+        ("SHA256:bepNEscAvu0ew4Ie88b2Lv395zRatd2YNyQ1vkBo7rw", "SHA256:bepNEscAvu0ew4Ie88b2Lv395zRatd2YNyQ1vkBo7rw"),
+    ],
+)  # fmt: skip
+def test_what_names_an_operator_goes_and_what_helps_stays(text: str, shown: str) -> None:
+    """Addresses of both families and hotkeys go; times and fingerprints are what a helper needs."""
+    assert redact(text) == shown
+
+
+def _report(*verdicts: tuple[Verdict, str]) -> Report:
+    node = Subject("n1", "basilica@gpu.example.org:22")
+    results = tuple(
+        Result(f"node.{number}", Scope.NODE, "title", "meaning", node, verdict, (said,), "cause", said, (), "", said,
+               "", {})
+        for number, (verdict, said) in enumerate(verdicts)
+    )  # fmt: skip
+    return Report(results, 0.0, 1.0, "1")
+
+
+def test_a_report_without_a_verdict_says_why() -> None:
+    """Status 3 with four zeros would leave everybody guessing."""
+    assert "nothing was looked at" in render_text(_report())
+    text = render_text(_report((Verdict.SKIPPED, "no key"), (Verdict.SKIPPED, "no key")))
+    assert text.count("skip all: no key") == 1
+    assert "skip all" not in render_text(_report((Verdict.SKIPPED, "no key"), (Verdict.OK, "")))
+
+
+def test_a_nodes_host_alone_is_removed_too() -> None:
+    """Sentences name the host without account and port; words that only begin like it stay."""
+    text = render_markdown(_report((Verdict.FAILED, "gpu.example.org closed; gpu.example.organic stays")))
+    assert "gpu.example.org " not in text
+    assert "NODE closed; gpu.example.organic stays" in text
