@@ -93,6 +93,7 @@ ACTIONS: tuple[EngineAction, ...] = (
     EngineAction("session.renew", "renew the access of", (Arg("hotkey", "session"),), True, "miner",
                  "Its keys stay on the nodes for one more session lifetime from now."),
     EngineAction("assignment.refresh", "read the chain and assign now", (), role="miner"),
+    EngineAction("chain.weights", "read what each validator's weights on chain give this miner", (), role="miner"),
     EngineAction("axon.publish", "compare the axon with the chain and publish it where it differs", (), True, "miner",
                  "It costs a transaction when the chain says something else."),
     EngineAction("reach.check", "let a node call the axon from outside", (), role="miner"),

@@ -26,6 +26,10 @@ def score_line(store: ConsoleStore, look: Look, width: int) -> Line:
         parts.append((("counted GPUs ", "dim"), (f"{sum(counted):.1f} of {total}", "")))
     if engine.emission is not None:
         parts.append((("emission ", "dim"), (f.tao(engine.emission, look), "")))
+    if engine.own_weight is not None:
+        told = sum(not text.endswith(" -") for text in engine.own_weights)
+        whose = f" of {told} of {len(engine.own_weights)} validators by stake"
+        parts.append((("weight ", "dim"), (f"{engine.own_weight:.4f}", ""), (whose, "dim")))
     return fit_line(((" ", ""), *join_fitting(parts, width - 2, ("   ", ""))), width, look.symbols.ellipsis)
 
 

@@ -87,6 +87,21 @@ def _is_column(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
+def decode_weights(rows: object) -> Mapping[int, Mapping[int, float]]:
+    """Shares by setting uid; raises ValueError when there is no table. What is no number of 0 to 1 is not in it."""
+    if not isinstance(rows, Mapping):
+        raise ValueError("no table of weights")
+    return {
+        uid: {to: float(share) for to, share in row.items() if isinstance(to, int) and _is_share(share)}
+        for uid, row in rows.items()
+        if isinstance(uid, int) and isinstance(row, Mapping)
+    }
+
+
+def _is_share(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and 0 <= value <= 1
+
+
 def _whole(value: object) -> int:
     return value if isinstance(value, int) else 0
 

@@ -118,6 +118,9 @@ class Chain(Protocol):
     async def block_number(self) -> int:
         """Height of the chain's head."""
 
+    async def weights(self) -> Mapping[int, Mapping[int, float]]:
+        """The vectors that stand on chain: setting uid to uid to share, 0 to 1. Sealed ones are not among them."""
+
     async def serve_axon(self, ip: str, port: int) -> None:
         """Publish this hotkey's address; returns when a block holds it."""
 

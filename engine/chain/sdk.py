@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from engine.chain.decode import decode_metagraph
+from engine.chain.decode import decode_metagraph, decode_weights
 from engine.chain.models import ChainWallet, Metagraph
 from engine.chain.translate import OUTCOME_OPEN_HINT, REACH_HINT, translate_read, translate_write
 from engine.errors import BasilicaError, ChainRefused, ChainUnavailable
@@ -84,6 +84,14 @@ class SdkChain:
     async def block_number(self) -> int:
         """Height of the chain's head; raises ``ChainUnavailable``."""
         return int(await self._read("block number", lambda client: client.block()))
+
+    async def weights(self) -> Mapping[int, Mapping[int, float]]:
+        """Shares by setting uid; raises ``ChainUnavailable``."""
+        rows = await self._read("weights", lambda client: client.read("weights", netuid=self.netuid))
+        try:
+            return decode_weights(rows)
+        except ValueError as error:
+            raise ChainUnavailable(f"weights: {self.endpoint} sent something else: {error}") from error
 
     async def serve_axon(self, ip: str, port: int) -> None:
         """Publish ``ip:port``; raises ``ChainRateLimited``, ``ChainRefused`` or ``ChainUnavailable``."""

@@ -29,6 +29,11 @@ class EngineView:
     stake_tao: float | None = None
     incentive: float | None = None
     emission: float | None = None
+    own_weights: tuple[str, ...] = ()
+    """What each validator's vector on chain gives this miner: "uid N hotkey share", highest stake first."""
+    own_weight: float | None = None
+    """Their mean weighted by stake, 0 to 1; None: no vector was read."""
+    own_weights_at: float | None = None
     started_at: float | None = None
     stopping: bool = False
     compressed_time: bool = False

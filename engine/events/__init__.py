@@ -56,6 +56,7 @@ from engine.events.chain import (
     AxonServed,
     ChainFailed,
     MetagraphRead,
+    OwnWeightsRead,
 )
 from engine.events.diagnosis import (
     ExaminationStarted,
@@ -210,6 +211,7 @@ __all__ = [
     "ObservationFailed",
     "ObservationRead",
     "OperatorActed",
+    "OwnWeightsRead",
     "RampEstimated",
     "RampReset",
     "RecordingHalted",

@@ -22,6 +22,20 @@ class MetagraphRead(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnWeightsRead(Event):
+    """What each validator's vector gives this miner: texts "uid N hotkey share", highest stake first.
+
+    A share is 0 to 1, or "-" where that validator has no vector to read. ``by_stake`` is their mean weighted by stake.
+    """
+
+    kind = "chain.own_weights_read"
+    severity = "debug"
+    block: int
+    weights: tuple[str, ...]
+    by_stake: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChainFailed(Event):
     """A chain read or call failed; ``metagraph_age_s`` is the age of the data that still serves."""
 

@@ -31,6 +31,7 @@ from engine.miner.fleet_watch import FleetWatch
 from engine.miner.grants import END_OPERATOR, END_SHUTDOWN
 from engine.miner.operator_access import OperatorAccess
 from engine.miner.own_address import address_seen_by
+from engine.miner.own_weights import OwnWeights
 from engine.ssh.host_keys import HostKeys
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
@@ -120,6 +121,7 @@ class MinerRole:
             emit=emit,
             find=self._address_seen_by_nodes,
         )
+        self._own_weights = OwnWeights(parts.chain, parts.signer.hotkey, clock=clock, emit=emit)
         self._session_check = asyncio.Event()
         self._assign_soon = asyncio.Event()
         parts.bus.subscribe(self._listen)
@@ -158,6 +160,9 @@ class MinerRole:
         actions.register("node.reconcile", self._act_reconcile, help="make a node's keys match now", danger=False)
         actions.register(
             "axon.publish", self._act_publish, help="publish the axon where the chain differs", danger=True
+        )
+        actions.register(
+            "chain.weights", self._act_weights, help="read what each validator's weights give this miner", danger=False
         )
         actions.register("assignment.refresh", self._act_reassign, help="read the chain and assign now", danger=False)
 
@@ -229,6 +234,7 @@ class MinerRole:
                 await self.core.reassign()
                 metagraph, _ = self._parts.metagraph.current()
                 await self._axon.check(metagraph)
+                await self._own_weights.read(metagraph)
                 if not self._axon.is_known:  # no node has been logged in to yet, perhaps
                     pause_s = min(interval_s, 60.0)
             except ChainUnavailable:
@@ -304,6 +310,13 @@ class MinerRole:
         report("reading the metagraph")
         await self.core.reassign()
         return self.core.assignment.to_json()
+
+    async def _act_weights(self, args: Mapping[str, object], report: Callable[[str], None]) -> Mapping[str, object]:
+        report("reading the weights")
+        found = await self._own_weights.read(await self._parts.metagraph.refresh())
+        for one in found:
+            report(str(one))
+        return {"validators": len(found), "with_weights": sum(one.share is not None for one in found)}
 
     async def _act_publish(self, args: Mapping[str, object], report: Callable[[str], None]) -> Mapping[str, object]:
         report("reading the metagraph")

@@ -112,6 +112,21 @@ class MinerGauges(Collector):
             yield gauge("basilica_miner_bittensor_incentive", "Own incentive on chain, 0 to 1", engine.incentive)
         if engine.emission is not None:
             yield gauge("basilica_miner_bittensor_emission", "Own emission on chain, in TAO a tempo", engine.emission)
+        yield _weights(engine.own_weights)
+
+
+def _weights(texts: Iterable[str]) -> Metric:
+    """``texts`` are the live state's: "uid N hotkey share"; a validator without a vector has no value."""
+    family = GaugeMetricFamily(
+        "basilica_miner_bittensor_weight",
+        "This miner's part of a validator's weights on chain, 0 to 1",
+        labels=["validator", "validator_uid"],
+    )
+    for text in texts:
+        _, uid, hotkey, share = text.split()
+        if share != "-":
+            family.add_metric([hotkey, uid], float(share))
+    return family
 
 
 def _known(value: bool | None) -> float | None:

@@ -18,8 +18,8 @@ LOG_LINE = "log.line"
 
 FREQUENT: frozenset[str] = frozenset(
     {LOG_LINE, "node.checked", "node.inspected", "node.live_sessions", "node.ramp_estimated", "observed.node",
-     "key.lines_seen", "axon.checked", "chain.metagraph_read", "recording.measured", "verification.queued",
-     "verification.started", "verification.step_finished"}
+     "key.lines_seen", "axon.checked", "chain.metagraph_read", "chain.own_weights_read", "recording.measured",
+     "verification.queued", "verification.started", "verification.step_finished"}
 )  # fmt: skip
 """Kinds that come all the time and that no timeline tells: blocks with nothing else are marked, and leafed over."""
 

@@ -86,6 +86,9 @@ class _FixedChain:
     async def block_number(self) -> int:
         return 1
 
+    async def weights(self) -> dict[int, dict[int, float]]:
+        return {}
+
     async def serve_axon(self, ip: str, port: int) -> None:
         raise NotImplementedError
 

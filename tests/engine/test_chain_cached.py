@@ -31,6 +31,9 @@ class SlowChain:
     async def block_number(self) -> int:
         return 1
 
+    async def weights(self) -> Mapping[int, Mapping[int, float]]:
+        return {}
+
     async def serve_axon(self, ip: str, port: int) -> None: ...
 
     async def set_weights(self, weights: Mapping[int, float], version_key: int = 0) -> None: ...

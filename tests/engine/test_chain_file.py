@@ -155,6 +155,8 @@ async def test_weights(subnet: Subnet) -> None:
         await chain.set_weights({0: 0.5, 1: 1.0})
         assert (await chain.metagraph()).neurons[0].last_update == 101
         assert subnet.admin.weights(39) == {0: {0: 32768, 1: 65535}}
+        read = await chain.weights()
+        assert {uid: round(share, 3) for uid, share in read[0].items()} == {0: 0.333, 1: 0.667} and len(read) == 1
         with pytest.raises(ChainRateLimited):
             await chain.set_weights({1: 1.0})
         await subnet.pass_blocks(100)

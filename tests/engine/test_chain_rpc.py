@@ -149,6 +149,9 @@ async def test_set_weights(node: Node) -> None:
     after = (await chain.metagraph()).by_hotkey(key.hotkey)
     assert after is not None
     assert after.last_update >= metagraph.block
+    shares = (await chain.weights())[neuron.uid]
+    assert shares[0] == pytest.approx(1 / 3, abs=1e-4)
+    assert shares[neuron.uid] == pytest.approx(2 / 3, abs=1e-4)
     await chain.close()
 
 

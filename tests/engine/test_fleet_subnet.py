@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.chain import open_chain
 from engine.control.client import Snapshot
 from engine.control.models import EngineView, NodeView
-from tests.support.miner_subnet import MinerSubnet, create_subnet
+from tests.support.miner_subnet import NETUID, MinerSubnet, create_subnet
 from tests.support.nursery import Nursery
 from tests.support.sshd import FAKE_NVIDIA_SMI, NodeSshd
 
@@ -105,3 +106,34 @@ def test_all_nodes_are_checked_on_request(sshd_nodes: Nodes, subnets: Callable[.
     subnet.nodes[1].stop()
     answer = asyncio.run(subnet.act("fleet.check"))
     assert answer == {"passed": 1, "nodes": 2}
+
+
+def test_a_validators_weights_on_chain_reach_the_console(
+    sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]
+) -> None:
+    """One validator's vector names the miner, the other one's is not there: both are told, on request and by itself."""
+    subnet = subnets([sshd_nodes()])
+    subnet.admin.set_parameter(NETUID, "weights_rate_limit", 0)
+    first, second = subnet.validators
+
+    async def weigh() -> None:
+        chain = open_chain(
+            network="local", netuid=NETUID, chain_endpoint=f"file:{subnet.root / 'chain.db'}", wallet=first.wallet
+        )
+        uid = next(n.uid for n in (await chain.metagraph()).neurons if n.hotkey == subnet.miner.signer.hotkey)
+        await chain.set_weights({uid: 1.0})
+        await chain.close()
+
+    asyncio.run(weigh())
+    subnet.start()
+    result = asyncio.run(subnet.act("chain.weights"))
+    assert result == {"validators": 2, "with_weights": 1}
+    snapshot = asyncio.run(subnet.until(lambda s: engine_of(s).own_weight == 1.0))
+    told = [text.split()[2:] for text in engine_of(snapshot).own_weights]
+    assert told == [[first.hotkey, "1.000000"], [second.hotkey, "-"]]
+
+
+def engine_of(snapshot: Snapshot) -> EngineView:
+    engine = snapshot.views["engine"]["engine"]
+    assert isinstance(engine, EngineView)
+    return engine

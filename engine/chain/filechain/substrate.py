@@ -110,7 +110,14 @@ class FileSubstrate(Unimplemented):
     async def query_map(
         self, module: str, storage_function: str, params: list[Any] | None = None, block_hash: str | None = None
     ) -> list[tuple[Any, Any]]:
-        """Only the commitment maps, which are truly empty: nothing can be committed on this chain."""
+        """The weights; and the commitment maps, which are truly empty: nothing can be committed on this chain."""
+        if (module, storage_function) == ("SubtensorModule", "Weights"):
+            netuid = int((params or [])[0])
+
+            def rows(connection: sqlite3.Connection, head: ledger.Head) -> list[tuple[Any, Any]]:
+                return [(uid, list(row.items())) for uid, row in ledger.weights_of(connection, netuid).items()]
+
+            return await self._reading(rows, block_hash)
         if (module, storage_function) not in _EMPTY_MAPS:
             unsupported(f"storage map {module}.{storage_function}")
         return await self._reading(lambda connection, head: [], block_hash)

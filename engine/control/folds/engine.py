@@ -79,6 +79,13 @@ def _metagraph_read(state: LiveState, event: ev.MetagraphRead) -> Touched:
     return {ENGINE}
 
 
+@on(ev.OwnWeightsRead)
+def _own_weights_read(state: LiveState, event: ev.OwnWeightsRead) -> Touched:
+    engine = state.engine
+    engine.own_weights, engine.own_weight, engine.own_weights_at = event.weights, event.by_stake, event.at
+    return {ENGINE}
+
+
 @on(ev.ChainFailed)
 def _chain_failed(state: LiveState, event: ev.ChainFailed) -> Touched:
     state.engine.chain_error = f"{event.operation}: {event.error}"
