@@ -1,6 +1,7 @@
 """Health, configuration, and the interactive documentation, which needs nothing from the internet."""
 
 # No postponed annotations here: FastAPI reads the dependencies in them, which are local names.
+import asyncio
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Annotated
@@ -12,19 +13,32 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from engine.config.masking import mask_config
+from engine.errors import StoreUnusable
 from engine.observe.http import health_checks
 from engine.rest import bodies
 from engine.rest.access import Sight
 from engine.rest.entry import Parts
 from engine.rest.problems import problems
+from engine.rest.views import Views
 from engine.version import __version__
 
+LOOK_S = 5.0
 SILENT_S = 20.0
 """The engine tells something twice a second."""
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "frame-ancestors 'none'"
 )
+
+
+async def _database(views: Views) -> str:
+    """``ok``, or that it does not answer: asked at most every few seconds, however many want to know."""
+    try:
+        async with asyncio.timeout(LOOK_S):
+            await views.snapshot()
+    except (StoreUnusable, TimeoutError):
+        return "does not answer"
+    return "does not answer" if views.is_failing else "ok"
 
 
 def engine_routes(parts: Parts) -> APIRouter:
@@ -41,6 +55,7 @@ def engine_routes(parts: Parts) -> APIRouter:
         checks = health_checks(parts.state)
         if (silent_s := parts.silent_s()) > SILENT_S:
             checks["engine"] = f"silent for {silent_s:.0f} s"
+        checks["database"] = await _database(parts.views)
         is_well = all(verdict == "ok" for verdict in checks.values())
         body = bodies.Health(
             status="healthy" if is_well else "degraded",

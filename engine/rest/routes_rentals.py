@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Header, Request, Response
 from starlette.exceptions import HTTPException
 
-from engine.errors import ControlRefused, RentalConflict, RentalInvalid, RentalUnknown, StoreUnusable
+from engine.errors import ControlRefused, RentalConflict, RentalInvalid, RentalUnknown, StoreStrained, StoreUnusable
 from engine.rest import bodies
 from engine.rest.access import Caller, Sight
 from engine.rest.entry import Parts
@@ -27,7 +27,7 @@ OnceKey = Annotated[
     ),
 ]
 _STATUS = {RentalUnknown.code: 404, RentalConflict.code: 409, "key_reused": 409, StoreUnusable.code: 503,
-           "unavailable": 503, RentalInvalid.code: 404}  # fmt: skip
+           StoreStrained.code: 503, "unavailable": 503, RentalInvalid.code: 404}  # fmt: skip
 """By how the action ended. The last one: the body has been judged before, so it is a name that nothing can have."""
 
 
@@ -104,6 +104,9 @@ async def _act(
         status = _STATUS.get(error.reason)
         if status is None:
             raise
+        if status == 503:  # in the caller's words: the engine's name its database
+            silent = "the engine" if error.reason == "unavailable" else "the database"
+            raise HTTPException(503, f"{silent} does not answer", {"retry-after": "5"}) from error
         raise HTTPException(status, error.message) from error
     parts.views.forget()
     return dict(done)

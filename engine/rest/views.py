@@ -83,6 +83,8 @@ class Views:
         self._snapshot: Snapshot | None = None
         self._made_at = 0.0
         self._reading: asyncio.Task[Snapshot] | None = None
+        self.is_failing = False
+        """Whether the last reading failed; an older answer may still be told."""
         self._day: dict[Place, CheckCounts] = {}
         self._day_at: float | None = None
 
@@ -109,7 +111,8 @@ class Views:
         if reading is not self._reading:
             return  # begun before a change
         self._reading = None
-        if not reading.cancelled() and reading.exception() is None:
+        self.is_failing = not reading.cancelled() and reading.exception() is not None
+        if not reading.cancelled() and not self.is_failing:
             self._snapshot, self._made_at = reading.result(), self._clock.monotonic()
 
     async def _read(self) -> Snapshot:

@@ -15,12 +15,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from engine import events as ev
 from engine.config.validator import EmissionConfig
+from engine.errors import ControlRefused, StoreStrained
 from engine.rest.access import GROUPS
 from engine.rest.facts import FactGauges
 from engine.rest.views import CACHE_S, Snapshot, Views, views_of
 from engine.store.records import Rental, WeightSet
 from engine.validator.miner_facts import emission_of
-from tests.support.asking import OPEN, ask
+from tests.support.asking import OPEN, ask, ask_with
 from tests.support.rest_world import HOTKEYS, NOW, RestWorld, node_of, rest_world
 
 
@@ -139,7 +140,7 @@ async def test_every_error_is_a_problem(world: RestWorld, path: str, method: str
     assert (found, headers["content-type"], body["status"]) == (status, "application/problem+json", status)
     assert body["title"]
     if status == 405:
-        assert headers["allow"] == ("DELETE, GET" if path.startswith("/rentals/") else "GET")
+        assert headers["allow"] == ("DELETE, GET, HEAD" if path.startswith("/rentals/") else "GET, HEAD")
 
 
 async def test_what_is_too_large_is_refused(world: RestWorld) -> None:
@@ -167,6 +168,42 @@ async def test_an_error_of_ours_is_a_problem_without_details(world: RestWorld, m
     await world.store.close()
     status, headers, body = await ask(world.app, "/miners")
     assert (status, headers["retry-after"], body["detail"]) == (503, "5", "the database does not answer")
+
+
+async def test_health_knows_of_the_database(world: RestWorld) -> None:
+    """Also while an older answer is still told; it is well again with the first reading that succeeds."""
+    assert (await ask(world.app, "/health"))[2]["checks"]["database"] == "ok"
+    read = world.store._state.read
+
+    async def away(_work: object) -> None:
+        raise StoreStrained("database postgresql:///secret cannot be reached")
+
+    for reading, expected in ((away, (503, "does not answer")), (read, (200, "ok"))):
+        world.store._state.read = reading  # type: ignore[method-assign, assignment]
+        await world.clock.advance(CACHE_S + 1)
+        async with asyncio.timeout(30):
+            while True:
+                status, _, body = await ask(world.app, "/health")
+                if (status, body["checks"]["database"]) == expected:
+                    break
+                await asyncio.sleep(0.01)
+        assert (await ask(world.app, "/miners/1"))[0] == 200
+
+
+@pytest.mark.parametrize(("reason", "silent"), [("store_strained", "database"), ("unavailable", "engine")])
+async def test_a_change_that_cannot_be_kept_is_503(
+    world: RestWorld, monkeypatch: pytest.MonkeyPatch, reason: str, silent: str
+) -> None:
+    """With a time to come back, and no word of where the database is."""
+
+    async def fail(*_: object, **__: object) -> None:
+        raise ControlRefused("database postgresql:///secret cannot be reached", reason=reason)
+
+    monkeypatch.setattr(type(world.actions), "run", fail)
+    key, _ = await world.keys.create("desk", ["rentals"], lifetime_s=None)
+    given = {"content-type": "application/json", "x-api-key": key}
+    status, headers, body = await ask_with(world.app, "/rentals", json.dumps({"node_id": "x"}).encode(), given)
+    assert (status, headers["retry-after"], body["detail"]) == (503, "5", f"the {silent} does not answer")
 
 
 async def test_documentation_needs_no_other_host(world: RestWorld) -> None:
