@@ -238,7 +238,9 @@ def with_names(arguments: list[str]) -> list[str]:
     return [*front, *rest]
 
 
-_OF_DISKS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO})
+_OF_DISKS = frozenset(
+    {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO}
+)
 """What a full, failing or closed disk says; the operator's business, not the program's."""
 
 

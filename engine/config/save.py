@@ -159,11 +159,15 @@ def _back_up(path: Path, status: os.stat_result, now: float) -> Path:
         backup = path.with_name(f"{path.name}.bak-{stamp}{suffix}")
         with contextlib.suppress(FileExistsError):
             handle = os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                _like(file.fileno(), status)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    _like(file.fileno(), status)
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except BaseException:  # half a copy would be the newest one, which a restore takes
+                backup.unlink(missing_ok=True)
+                raise
             return backup
     raise _invalid(f"{path}: no free name for a backup; remove old backups")
 

@@ -54,6 +54,8 @@ def create_backup(
     target = target.expanduser()
     if target.exists() and not overwrite:
         raise BackupFailed(f"{target} exists", hint="choose another name, or overwrite it with --force")
+    if target.exists() and not target.is_file():  # a device or a directory would be replaced
+        raise BackupFailed(f"{target} is no regular file", hint="name a file, in a directory that has space")
     config = loaded.config
     sources, notes = _sources(loaded, with_hotkey=with_hotkey)
     try:

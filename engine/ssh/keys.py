@@ -105,8 +105,14 @@ class ClientKey:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(self.private.export_private_key("openssh"))
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(self.private.export_private_key("openssh"))
+                    file.flush()
+                    os.fsync(file.fileno())
+            except BaseException:  # an empty file would stand in the next one's way
+                path.unlink(missing_ok=True)
+                raise
             path.with_name(path.name + ".pub").write_text(self.public_line + "\n")
         except OSError as error:
             raise ClientKeyUnusable(f"cannot write the SSH key {path}: {error.strerror or error}") from error
