@@ -7,6 +7,7 @@ uses, with the wheels of requirements.lock inside. A real Docker Engine runs in 
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -71,6 +72,8 @@ def main() -> int:
         tell("deploy/docker/compose.yaml is valid")
         _serve(host)
         tell("the engine serves in its container: " + host.shell("docker ps --format '{{.Status}}'").strip())
+        _examine(host)
+        tell("the doctor finds the container fine: no unit is asked for beside it")
         _survive(host)
         tell("killed, it came back; stopped, it ended in order")
     finally:
@@ -126,6 +129,17 @@ def _serve(host: BootedHost) -> None:
         done = host.run("docker", "exec", name, "sh", "-c", f"echo >>{file}", check=False)
         assert done.returncode, f"{file} must be read-only in the container"
     host.until(f"{sys.executable} -c '{ASK_HEALTH}' | grep -q 'nodes\":\"ok'", "the node is healthy", seconds=60)
+
+
+def _examine(host: BootedHost) -> None:
+    done = host.run(
+        sys.executable, "-m", "basilica_tui", "doctor", "--scope", "service", "--json", "--config", CONFIG, check=False
+    )
+    results = json.loads(done.stdout)["results"]
+    verdicts = {one["check"]: one["verdict"] for one in results}
+    for name in ("unit", "active", "restart", "health", "metrics"):
+        assert verdicts[f"service.{name}"] == "ok", results
+    assert not [one for one in results if one["verdict"] in ("warning", "failed")], results
 
 
 def _survive(host: BootedHost) -> None:

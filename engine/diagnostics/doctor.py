@@ -174,7 +174,7 @@ class Doctor:
             recording_bytes=recording,
             free_bytes=free,
         )
-        if state != "running":
+        if not facts.runs:
             return facts
         if config.health.enabled:
             health, words = await ask_http(config.health.host, config.health.port, "/health")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from engine.diagnostics.container_facts import Container
 from engine.diagnostics.model import Cause, Check, Judgement, Scope
 
 NODE_AGREEMENT_S = 5.0
@@ -42,41 +43,6 @@ class AxonView:
 
 
 @dataclass(frozen=True, slots=True)
-class OldContainer:
-    """A container of Docker with the deployed miner in it."""
-
-    id: str
-    name: str
-    runs: bool
-    restart: str
-    """The restart policy as ``docker update --restart`` takes it."""
-    starts_again: bool
-    """With the next boot."""
-    is_removed: bool = False
-    """When it stops (``--rm``), so that nothing could be started again."""
-    ports: tuple[int, ...] = ()
-    """Published on this host."""
-    control: tuple[str, ...] = ()
-    """The command line that ``stop`` and ``start`` are put into, before its last word."""
-
-    @property
-    def words(self) -> str:
-        """One line of evidence."""
-        return f"container {self.name} {'runs' if self.runs else 'is stopped'} (restart: {self.restart})"
-
-    @property
-    def data(self) -> dict[str, object]:
-        """What a fix must know of it."""
-        return {
-            "name": self.name,
-            "runs": self.runs,
-            "restart": self.restart,
-            "is_removed": self.is_removed,
-            "control": list(self.control),
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class OldMiner:
     """The deployed miner on this host. ``unit`` is empty where no unit of systemd starts it."""
 
@@ -91,7 +57,7 @@ class OldMiner:
     unit_enabled: bool = False
     loose: tuple[int, ...] = ()
     """Processes that belong to no unit and to no container."""
-    containers: tuple[OldContainer, ...] = ()
+    containers: tuple[Container, ...] = ()
     source: str = ""
     """Where its set-up is read from: the configuration, or ``docker:NAME``."""
     own_unit: str = ""

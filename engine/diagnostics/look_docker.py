@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from engine.diagnostics.host_facts import OldContainer
+from engine.diagnostics.container_facts import Container
 from engine.lifecycle.imports.container import published
 
 PROGRAMS = frozenset({"basilica-miner", "basilca-miner"})
 """The network spells its own name in two ways."""
+_OWN = frozenset({"basilica-tui", "basilica_tui"})
 _ASK_S = 5.0
 _MOST = 400
 _MOST_BYTES = 16 << 20
 _LABEL = "com.docker.compose."
 
 
-def look_at_containers() -> tuple[OldContainer, ...]:
-    """None where Docker is not here, does not answer, or not to this user."""
+def look_at_containers(wanted: Callable[[Mapping[str, Any]], bool]) -> tuple[Container, ...]:
+    """Those of which ``docker container inspect`` says what is wanted; none where Docker is not here, does not answer,
+    or not to this user."""
     ids = _ask("docker", "container", "ls", "--all", "--quiet", "--no-trunc").decode().split()[:_MOST]
     if not ids:
         return ()
@@ -28,7 +30,7 @@ def look_at_containers() -> tuple[OldContainer, ...]:
         found = json.loads(_ask("docker", "container", "inspect", "--", *ids) or b"[]")
     except ValueError:
         return ()
-    return tuple(_container(one) for one in found if isinstance(one, dict) and is_old_miner(one))
+    return tuple(_container(one) for one in found if isinstance(one, dict) and wanted(one))
 
 
 def is_old_miner(found: Mapping[str, Any]) -> bool:
@@ -42,6 +44,14 @@ def is_old_miner(found: Mapping[str, Any]) -> bool:
     return not own and ("basilica" in image or "basilca" in image) and name.endswith("miner")
 
 
+def is_own(found: Mapping[str, Any], config: Path) -> bool:
+    """Whether it is our own engine with that configuration; paths are the same inside as outside."""
+    words = [str(found.get("Path", "")), *(str(one) for one in found.get("Args") or ())]
+    image = str(_part(found, "Config").get("Image", "")).lower()
+    is_engine = "basilica-tui" in image or any(PurePosixPath(word).name in _OWN for word in words)
+    return is_engine and "--daemon" in words and str(config) in words
+
+
 def starts_again(policy: str, *, runs: bool, exit_code: int) -> bool:
     """Whether Docker starts it with the next boot. One that was stopped by hand stays so only under unless-stopped.
 
@@ -52,7 +62,7 @@ def starts_again(policy: str, *, runs: bool, exit_code: int) -> bool:
     return (runs and policy == "unless-stopped") or (policy.startswith("on-failure") and (runs or exit_code != 0))
 
 
-def _container(found: Mapping[str, Any]) -> OldContainer:
+def _container(found: Mapping[str, Any]) -> Container:
     state, host = _part(found, "State"), _part(found, "HostConfig")
     restart = host.get("RestartPolicy") or {}
     policy, tries = str(restart.get("Name") or "no"), restart.get("MaximumRetryCount")
@@ -62,7 +72,7 @@ def _container(found: Mapping[str, Any]) -> OldContainer:
     code = state.get("ExitCode")
     name = str(found.get("Name", "")).lstrip("/") or str(found.get("Id", ""))
     labels = _part(found, "Config").get("Labels") or {}
-    return OldContainer(
+    return Container(
         id=str(found.get("Id", "")),
         name=name,
         runs=runs,

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from engine.deployment.files import UNIT
-from engine.diagnostics.host_facts import OldContainer, OldMiner
-from engine.diagnostics.look_docker import PROGRAMS, look_at_containers
+from engine.diagnostics.container_facts import Container
+from engine.diagnostics.host_facts import OldMiner
+from engine.diagnostics.look_docker import PROGRAMS, is_old_miner, look_at_containers
 from engine.diagnostics.look_systemd import UnitState, ask_unit, container_of, group_of
 from engine.errors import BasilicaError
 from engine.lifecycle.imports.container import PREFIX
@@ -32,7 +33,7 @@ def look_at_old_miner(instance: str) -> OldMiner:
     if has_systemd:
         for unit in _units_of({pid: group for pid, (group, _) in running.items()}, states):
             units.setdefault(unit.path.name, unit)
-    containers = look_at_containers()
+    containers = look_at_containers(is_old_miner)
     groups = {pid: group for pid, (group, _) in running.items()}
     chosen = choose_unit(states, groups)
     state = states.get(chosen, UnitState())
@@ -60,7 +61,7 @@ def look_at_old_miner(instance: str) -> OldMiner:
     )
 
 
-def _config(unit: Unit | None, unit_runs: bool, containers: Sequence[OldContainer]) -> tuple[str, str]:
+def _config(unit: Unit | None, unit_runs: bool, containers: Sequence[Container]) -> tuple[str, str]:
     """Where the set-up is: what runs counts, and a container's mounts are known to Docker alone."""
     box = next((one for one in containers if one.runs), None)
     if box is None and not unit_runs and containers:

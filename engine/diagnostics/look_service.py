@@ -15,12 +15,14 @@ from engine.config.common import RoleConfig
 from engine.control.client import ControlClient
 from engine.control.paths import socket_to_call
 from engine.deployment.needs import instance_of
+from engine.diagnostics.look_docker import is_own, look_at_containers
 from engine.diagnostics.look_systemd import ask_unit
 from engine.diagnostics.patient import Patient
 from engine.diagnostics.service_checks import Answer, BaseState, EngineState, ServiceFacts
 from engine.errors import BasilicaError, EngineUnreachable
 
 UNIT_FOLDERS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_USER_UNITS = "~/.config/systemd/user"
 _ASK_S = 4.0
 _CHECK_LIMIT_BYTES = 2 << 30
 
@@ -32,7 +34,10 @@ def look_at_unit(patient: Patient) -> ServiceFacts:
     unit = _find_unit(instance)
     has_systemd = Path("/run/systemd/system").is_dir()
     name = unit.name.replace("@.", f"@{instance}.") if unit is not None else ""
-    state, enabled = _state(name) if unit is not None and has_systemd else ("", "")
+    for_user = unit is not None and unit.parent == Path(_USER_UNITS).expanduser()
+    state, enabled = _state(name, for_user=for_user) if unit is not None and has_systemd else ("", "")
+    own = patient.path.absolute() if patient.path is not None else None
+    boxes = look_at_containers(lambda found: is_own(found, own)) if unit is None and own is not None else ()
     hidden: list[tuple[str, str]] = []
     if config is not None:
         section = config.bittensor
@@ -46,6 +51,8 @@ def look_at_unit(patient: Patient) -> ServiceFacts:
         has_systemd=has_systemd,
         unit=str(unit.with_name(name)) if unit is not None else "",
         settings=read_settings(unit, instance) if unit is not None else {},
+        for_user=for_user,
+        container=next(iter(sorted(boxes, key=lambda one: not one.runs)), None),
         state=state,
         enabled=enabled,
         hidden=tuple(hidden),
@@ -80,7 +87,7 @@ def read_settings(unit: Path, instance: str = "") -> Mapping[str, tuple[str, ...
 
 def _find_unit(instance: str) -> Path | None:
     folders = [Path(folder) for folder in UNIT_FOLDERS]
-    folders.append(Path("~/.config/systemd/user").expanduser())
+    folders.append(Path(_USER_UNITS).expanduser())
     for folder in folders:
         for path in sorted(folder.glob("basilica*.service")):
             command = " ".join(read_settings(path, instance).get("ExecStart", ()))
@@ -89,8 +96,8 @@ def _find_unit(instance: str) -> Path | None:
     return None
 
 
-def _state(unit: str) -> tuple[str, str]:
-    found = ask_unit(unit)
+def _state(unit: str, *, for_user: bool) -> tuple[str, str]:
+    found = ask_unit(unit, for_user=for_user)
     return (f"{found.active} ({found.sub})", found.enabled) if found.active else ("", "")
 
 

@@ -33,9 +33,9 @@ class UnitState:
         return pid == self.main_pid or (bool(self.group) and f"{group}/".startswith(f"{self.group}/"))
 
 
-def ask_unit(unit: str) -> UnitState:
-    """Ask systemd; nothing is known where it does not run or does not answer."""
-    words = ("systemctl", "show", "--no-pager", "-p", ",".join(_SHOWN), unit)
+def ask_unit(unit: str, *, for_user: bool = False) -> UnitState:
+    """Ask systemd, or this user's own; nothing is known where it does not run or does not answer."""
+    words = ("systemctl", *(["--user"] if for_user else []), "show", "--no-pager", "-p", ",".join(_SHOWN), unit)
     try:
         done = subprocess.run(
             words, capture_output=True, text=True, timeout=_ASK_S, check=False, stdin=subprocess.DEVNULL

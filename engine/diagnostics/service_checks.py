@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
+from engine.diagnostics.container_facts import Container
 from engine.diagnostics.model import Cause, Check, Judgement, Scope, fail, ok, skip, warn
 
 Answer = Literal["", "ok", "degraded", "refused", "silent", "off", "other"]
@@ -26,6 +28,10 @@ class ServiceFacts:
     """Path of our unit file; empty when there is none."""
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """``[Service]`` of unit and drop-ins, in order."""
+    for_user: bool = False
+    """The unit is this user's own."""
+    container: Container | None = None
+    """Where Docker runs the engine, not systemd."""
     state: str = ""
     """systemd's ActiveState and SubState, where it runs."""
     enabled: str = ""
@@ -44,11 +50,18 @@ class ServiceFacts:
     recording_bytes: int | None = None
     free_bytes: int | None = None
 
+    @property
+    def runs(self) -> bool:
+        """Whether there is an engine to be asked; one in a container keeps its control socket for itself."""
+        return self.engine == "running" or (self.container is not None and self.container.runs)
+
 
 def judge_unit(facts: ServiceFacts) -> Judgement:
     """Is there a unit that starts the engine."""
     if facts.unit:
         return ok(facts.unit)
+    if facts.container is not None:
+        return ok(facts.container.words)
     if not facts.has_systemd:
         return skip("systemd does not run here: a container, or another init")
     return warn("absent", "no unit of this host starts basilica-tui")
@@ -56,46 +69,61 @@ def judge_unit(facts: ServiceFacts) -> Judgement:
 
 def judge_active(facts: ServiceFacts) -> Judgement:
     """Does it run, and will it after a reboot."""
+    box = facts.container
+    if not facts.unit and box is not None:
+        words = {"start": shlex.join(box.command("start")), "stop": shlex.join(box.command("stop"))}
+        return ok(box.words) if box.runs else fail("stopped", box.words, **words)
     if not facts.unit:
         return skip("there is no unit")
     if not facts.has_systemd or not facts.state:
         return skip("systemd does not run here, so nothing is known of its state")
-    unit = PurePosixPath(facts.unit).name
+    known = {"unit": PurePosixPath(facts.unit).name, **({"for_user": "yes"} if facts.for_user else {})}
     if facts.state.startswith("failed"):
-        return fail("crashed", f"systemctl says {facts.state}", unit=unit)
+        return fail("crashed", f"systemctl says {facts.state}", **known)
     if not facts.state.startswith(("active", "activating", "reloading")):
-        return fail("stopped", f"systemctl says {facts.state}", unit=unit)
+        return fail("stopped", f"systemctl says {facts.state}", **known)
     if facts.enabled not in {"enabled", "static", "alias", "linked", ""}:
-        return warn("not_enabled", f"systemctl says {facts.enabled}", unit=unit)
+        return warn("not_enabled", f"systemctl says {facts.enabled}", **known)
     return ok(facts.state)
 
 
 def judge_restart(facts: ServiceFacts) -> Judgement:
     """What ends must come back."""
+    box = facts.container
+    if not facts.unit and box is not None:
+        if box.restart in ("always", "unless-stopped"):
+            return ok(box.words)
+        cause = "on_failure" if box.restart.startswith("on-failure") else "none"
+        return warn(cause, box.words, container=box.name, restart=box.restart)
     if not facts.unit:
         return skip("there is no unit")
     restart = _last(facts, "Restart") or "no"
     if restart == "always":
         return ok("Restart=always")
-    return warn(
-        "on_failure" if restart == "on-failure" else "none", f"{facts.unit}: Restart={restart}", unit=facts.unit
-    )
+    cause = "on_failure" if restart == "on-failure" else "none"
+    return warn(cause, f"{facts.unit}: Restart={restart}", **_unit_data(facts))
+
+
+def _unit_data(facts: ServiceFacts) -> dict[str, str]:
+    return {"unit": facts.unit, **({"for_user": "yes"} if facts.for_user else {})}
 
 
 def judge_hardening(facts: ServiceFacts) -> Judgement:
     """What the unit hides from the engine."""
+    if not facts.unit and facts.container is not None:
+        return skip("it runs in a container, which sees what its compose file mounts")
     if not facts.unit:
         return skip("there is no unit")
     for what, path in facts.hidden:
         said = hides(facts.settings, path)
         if said:
-            return fail(f"hides_{what}", f"{said} hides {path}", unit=facts.unit, path=path)
+            return fail(f"hides_{what}", f"{said} hides {path}", path=path, **_unit_data(facts))
     if _last(facts, "ProtectSystem") == "strict" and not _is_writable(facts):
         return fail(
             "read_only_data",
             f"ProtectSystem=strict, and no ReadWritePaths holds {facts.data_dir}",
-            unit=facts.unit,
             path=facts.data_dir,
+            **_unit_data(facts),
         )
     return ok("wallet, key, configuration and data directory stay visible")
 
@@ -143,6 +171,8 @@ def judge_engine(facts: ServiceFacts) -> Judgement:
     """Does an engine answer on the control socket."""
     if facts.engine == "running":
         return ok(facts.engine_said)
+    if facts.engine == "absent" and facts.runs:
+        return skip("it runs in a container, which keeps its control socket")
     if facts.engine == "absent":
         return skip("no engine runs; nothing but that is known")
     if not facts.engine:
@@ -154,7 +184,7 @@ def judge_health(facts: ServiceFacts) -> Judgement:
     """Monitoring asks here."""
     if facts.health == "off":
         return ok("health.enabled is false")
-    if facts.engine != "running":
+    if not facts.runs:
         return skip("no engine runs")
     if facts.health == "ok":
         return ok(facts.health_said)
@@ -167,7 +197,7 @@ def judge_metrics(facts: ServiceFacts) -> Judgement:
     """Prometheus asks here."""
     if facts.metrics == "off":
         return ok("metrics.enabled is false")
-    if facts.engine != "running":
+    if not facts.runs:
         return skip("no engine runs")
     if facts.metrics == "ok":
         return ok(facts.metrics_said)

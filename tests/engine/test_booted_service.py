@@ -159,3 +159,42 @@ def test_uninstall_leaves_nothing_but_the_operators_files(host: BootedHost) -> N
     assert host.shell("ls /home/miner/basilica").split() >= ["chain.db", "data", "miner.toml"]
     status = host.run(sys.executable, "-m", "basilica_tui", "service", "status", "--config", CONFIG, check=False)
     assert status.returncode == 4
+
+
+def as_miner(host: BootedHost, *words: str, check: bool = True) -> str:
+    """The program as the miner's own user, who has a systemd of its own and no root."""
+    number = host.shell("id -u miner").strip()
+    home = ("env", "HOME=/home/miner", f"XDG_RUNTIME_DIR=/run/user/{number}")
+    return host.run("runuser", "-u", "miner", "--", *home, *words, check=check, timeout_s=400).stdout
+
+
+def test_a_user_s_own_service_serves_without_root(host: BootedHost) -> None:
+    """Installed with --user: active by its own READY, enabled, found fine by the doctor, stopped and started by it."""
+    # The program of these tests lies below /root, which that user may not enter otherwise.
+    host.shell("chmod 711 /root; systemctl start user@$(id -u miner).service")
+    program = (sys.executable, "-m", "basilica_tui")
+    show = ("systemctl", "--user", "show", UNIT, "-p", "ActiveState,UnitFileState,StatusText,WatchdogUSec")
+
+    done = as_miner(host, *program, "service", "install", "--user", "--config", CONFIG, "--yes")
+
+    assert "loginctl enable-linger" in done
+    state = dict(line.split("=", 1) for line in as_miner(host, *show).splitlines())
+    assert (state["ActiveState"], state["UnitFileState"], state["WatchdogUSec"]) == ("active", "enabled", "1min")
+    assert state["StatusText"].startswith("miner on local/39")
+
+    doctor = (*program, "doctor", "--scope", "service", "--json", "--config", CONFIG)
+
+    def judged() -> dict[str, tuple[str, str]]:
+        document = json.loads(as_miner(host, *doctor, check=False))
+        return {one["check"]: (one["verdict"], one["cause"]) for one in document["results"]}
+
+    found = judged()
+    assert {found[f"service.{name}"][0] for name in ("unit", "active", "restart", "hardening", "engine")} == {"ok"}
+    as_miner(host, "systemctl", "--user", "stop", UNIT)
+    assert judged()["service.active"] == ("failed", "stopped")
+    after = json.loads(as_miner(host, *doctor, "--fix", "--yes", check=False))
+    assert [(one["fix"], one["ending"]) for one in after["fixes"]] == [("service.start", "repaired")], after["fixes"]
+    assert "ActiveState=active" in as_miner(host, *show)
+
+    as_miner(host, *program, "service", "uninstall", "--user", "--config", CONFIG, "--yes")
+    assert host.shell("find /home/miner/.config/systemd -name '*basilica*'") == ""

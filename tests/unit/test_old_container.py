@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from engine.diagnostics.container_facts import Container
 from engine.diagnostics.fixes import plan_fix
 from engine.diagnostics.fixes.common import Case
-from engine.diagnostics.host_facts import HostFacts, OldContainer, OldMiner, PortFacts
+from engine.diagnostics.host_facts import HostFacts, OldMiner, PortFacts
 from engine.diagnostics.host_network import judge_ports
 from engine.diagnostics.look_docker import is_old_miner, starts_again
 from engine.diagnostics.model import Result, Scope, Subject, Verdict
@@ -76,7 +77,7 @@ def test_the_restart_policy_says_whether_it_comes_back(policy: str, runs: bool, 
     assert starts_again(policy, runs=runs, exit_code=code) is again
 
 
-def container(**values: Any) -> OldContainer:
+def container(**values: Any) -> Container:
     """One that runs by compose."""
     given: dict[str, Any] = {
         "id": "ab" * 32,
@@ -86,10 +87,10 @@ def container(**values: Any) -> OldContainer:
         "starts_again": True,
         "control": ("docker", "compose", "--file", "/srv/my miner/compose.yaml", "miner"),
     }
-    return OldContainer(**{**given, **values})
+    return Container(**{**given, **values})
 
 
-def plan_of(tmp_path: Path, *containers: OldContainer, **unit: Any) -> Plan | str:
+def plan_of(tmp_path: Path, *containers: Container, **unit: Any) -> Plan | str:
     """How it is stopped."""
     old = OldMiner(containers=containers, **unit)
     result = Result("host.old_miner", Scope.HOST, "t", "m", Subject(), Verdict.FAILED, data=old.data)
@@ -119,7 +120,7 @@ def plan_of(tmp_path: Path, *containers: OldContainer, **unit: Any) -> Plan | st
         ),
     ],
 )
-def test_it_is_stopped_as_it_was_started(tmp_path: Path, given: OldContainer, words: list[tuple[str, str]]) -> None:
+def test_it_is_stopped_as_it_was_started(tmp_path: Path, given: Container, words: list[tuple[str, str]]) -> None:
     """By compose where compose made it; a policy that would start it again is taken away before, and comes back."""
     plan = plan_of(tmp_path, given)
     assert isinstance(plan, Plan)

@@ -92,7 +92,10 @@ def ourselves(*words: str) -> tuple[str, ...]:
 
 
 def systemctl_step(title: str, *words: str, undo: tuple[str, ...] = ()) -> Step:
-    """A word to systemd, as root; one with a way back may have been done in part when it fails (``disable --now``)."""
+    """A word to systemd, as root, or with ``--user`` to this user's own.
+
+    One with a way back may have been done in part when it fails (``disable --now``).
+    """
     command = ("systemctl", *words)
     back = ("systemctl", *undo) if undo else ()
     return local_step(
@@ -100,7 +103,7 @@ def systemctl_step(title: str, *words: str, undo: tuple[str, ...] = ()) -> Step:
         " ".join(command),
         LocalCommand(command, back, may_be_half_done=bool(back)),
         " ".join(back),
-        as_whom="root",
+        as_whom="you" if words[:1] == ("--user",) else "root",
     )
 
 

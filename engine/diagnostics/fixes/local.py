@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from engine.diagnostics.fixes.common import (
@@ -179,12 +180,16 @@ def _ntp(case: Case) -> tuple[Step, ...]:
 
 
 def _start(case: Case) -> tuple[Step, ...]:
-    unit = case.data.get("unit", UNIT)
-    return (
-        systemctl_step(
-            "start the engine now and at every boot", "enable", "--now", unit, undo=("disable", "--now", unit)
-        ),
-    )
+    if start := case.data.get("start", ""):
+        words, back = (tuple(shlex.split(text)) for text in (start, case.data.get("stop", "")))
+        return (local_step("start the engine's container", start, LocalCommand(words, back), shlex.join(back)),)
+    unit, whose = case.data.get("unit", UNIT), _whose(case)
+    title, undo = "start the engine now and at every boot", (*whose, "disable", "--now", unit)
+    return (systemctl_step(title, *whose, "enable", "--now", unit, undo=undo),)
+
+
+def _whose(case: Case) -> tuple[str, ...]:
+    return ("--user",) if case.data.get("for_user") else ()
 
 
 def _install(case: Case) -> tuple[Step, ...]:
@@ -197,12 +202,17 @@ def _drop_in(case: Case, name: str, title: str, *settings: str) -> tuple[Step, .
         raise CannotFixError("the unit's file is not known")
     path = Path(f"{unit}.d") / name
     text = "[Service]\n" + "".join(f"{line}\n" for line in settings)
-    write = local_step(title, f"write {path}:\n{text.rstrip()}", WriteFile(path, text), f"rm {path}", as_whom="root")
-    reload = systemctl_step("let systemd read it", "daemon-reload")
+    whom = "you" if case.data.get("for_user") else "root"
+    write = local_step(title, f"write {path}:\n{text.rstrip()}", WriteFile(path, text), f"rm {path}", as_whom=whom)
+    reload = systemctl_step("let systemd read it", *_whose(case), "daemon-reload")
     return (write, reload) if Path("/run/systemd/system").is_dir() else (write,)
 
 
 def _restart_always(case: Case) -> tuple[Step, ...]:
+    if name := case.data.get("container", ""):
+        words, back = (("docker", "update", "--restart", one, name) for one in ("always", case.data["restart"]))
+        action = LocalCommand(words, back)
+        return (local_step("start the engine again whenever it ends", shlex.join(words), action, shlex.join(back)),)
     return _drop_in(
         case, "50-restart.conf", "start the engine again whenever it ends", "Restart=always", "RestartSec=5"
     )
