@@ -210,12 +210,14 @@ class Reconciler:
         async with asyncio.TaskGroup() as visits:
             while True:
                 started: list[asyncio.Task[None]] = []
-                for node_id in await self._due():
+                due, ended = await self._due()
+                for node_id in due:
                     work = self._work[node_id]
+                    waits = work.is_visited or self._background_slots.locked()
                     if not work.is_visited:
                         work.is_visited = True
                         started.append(visits.create_task(self._visit(node_id, work)))
-                    elif not work.is_relieved and not work.file.locked():
+                    if waits and node_id in ended and not work.is_relieved and not work.file.locked():
                         work.is_relieved = True
                         started.append(visits.create_task(self._relieve(node_id, work)))
                 if not started or await self._are_over(started):
@@ -223,8 +225,7 @@ class Reconciler:
 
     async def sweep(self) -> None:
         """Take everything that ended off every node that is not backing off, all at once within their deadlines."""
-        now = self._clock.now()
-        ended = {g.node_id for g in await self._grants.open() if not g.is_wanted(now)}
+        _, ended = await self._due()
 
         async def one(node_id: str) -> None:
             async with self._slots:
@@ -232,7 +233,7 @@ class Reconciler:
                     await self.take_away(node_id)
 
         async with asyncio.TaskGroup() as group:
-            for node_id in ended & set(await self._due()):
+            for node_id in ended:
                 group.create_task(one(node_id))
 
     async def _visit(self, node_id: str, work: _Work) -> None:
@@ -269,13 +270,15 @@ class Reconciler:
                 task.add_done_callback(lambda _: self.wake())  # its rows may have changed under it
         return False
 
-    async def _due(self) -> list[str]:
+    async def _due(self) -> tuple[list[str], frozenset[str]]:
+        """Nodes with something to do now, and those among them from which something has to go."""
         now = self._clock.now()
         rows = await self._grants.open()
         by_node: dict[str, list[Grant]] = {node_id: [] for node_id in self._targets}
         for grant in rows:
             by_node.setdefault(grant.node_id, []).append(grant)
-        return [node_id for node_id, grants in by_node.items() if self._is_due(node_id, grants, now)]
+        due = [node_id for node_id, grants in by_node.items() if self._is_due(node_id, grants, now)]
+        return due, frozenset(i for i in due if any(not g.is_wanted(now) for g in by_node[i]))
 
     async def reconcile_many(self, node_ids: Sequence[str]) -> dict[str, NodeOutcome]:
         """Reconcile these nodes in parallel; a node that fails or hangs costs nothing but itself."""

@@ -25,7 +25,7 @@ from engine.miner.drift import DriftWatch
 from engine.miner.grant_files import PlacementBook
 from engine.miner.grants import plan_grants
 from engine.miner.live_sessions import LiveSessions
-from engine.miner.reconciler import Reconciler
+from engine.miner.reconciler import CONCURRENT_NODES, Reconciler
 from engine.ssh.capability import probe_capability
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
@@ -161,13 +161,16 @@ class EndlessLook:
     pool: NodePool
     is_over: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
+    visitors: int = 0
 
     def knows(self, node_id: str) -> bool:
         return self.is_over.is_set()
 
     async def enrolled(self, target: NodeTarget, root: RootFile | None = None) -> Enrolled:
         self.begun.set()
+        self.visitors += 1
         await self.is_over.wait()
+        self.visitors -= 1
         return Enrolled(await probe_capability(self.pool, target), "proved")
 
 
@@ -254,6 +257,27 @@ async def test_a_grant_that_expires_goes_beside_the_first_look(bench: Bench) -> 
     assert bench.line_count() == 2 and not await bench.is_removed(long)
     assert [e.grant_id for e in bench.events if isinstance(e, KeyRemoved)] == [short]
     assert not [e for e in bench.events if isinstance(e, KeyFailed)]
+
+
+async def test_slow_nodes_in_every_place_hold_nobody_up(bench: Bench) -> None:
+    """As many first looks as there are places, none of which ends: what ends on another node goes all the same."""
+    bench.look.is_over.set()
+    first = await bench.grant(3600.0)
+    await bench.until(lambda: bench.is_deployed(first))
+    bench.look.is_over.clear()
+    bench.reconciler.manage(
+        dataclasses.replace(bench.node.target, node_id=f"slow-{number}") for number in range(CONCURRENT_NODES)
+    )
+    bench.reconciler.wake()
+
+    async def is_full() -> bool:
+        return bench.look.visitors == CONCURRENT_NODES
+
+    await bench.until(is_full)
+    await bench.store.grants.end([first], time.time(), "ended by the operator")
+    bench.reconciler.wake()
+    await bench.until(lambda: bench.is_removed(first))
+    assert bench.line_count() == 0 and bench.look.visitors == CONCURRENT_NODES
 
 
 async def test_rows_that_end_during_the_first_look_are_not_written_after_it(bench: Bench) -> None:
