@@ -35,10 +35,10 @@ class Terminal:
         self.shown = ""
         self.status: int | None = None
 
-    def wait_for(self, text: str) -> None:
-        """Until the terminal shows it."""
+    def wait_for(self, text: str, *, times: int = 1) -> None:
+        """Until the terminal shows it so often."""
         end = time.monotonic() + PATIENCE_S
-        while text not in self.shown:
+        while self.shown.count(text) < times:
             assert time.monotonic() < end and self._read(), f"{text!r} never came: {self.shown}"
 
     def wait_for_silence(self) -> None:
@@ -103,20 +103,29 @@ def terminal(subnet: MinerSubnet) -> Iterator[Terminal]:
 @pytest.mark.parametrize(
     ("keys", "status", "said"),
     [
-        ("not this one\n", 1, ("the password does not open", "start again and type it once more")),
         ("\n", 1, ("is encrypted and no password was given", "set bittensor.password_file")),
         ("\x04", 1, ("is encrypted and no password was given", "set bittensor.password_file")),
         ("\x03", 130, ()),
     ],
-    ids=["wrong", "empty", "Ctrl-D", "Ctrl-C"],
+    ids=["empty", "Ctrl-D", "Ctrl-C"],
 )
-def test_every_answer_but_the_right_one_ends_with_its_reason(
-    terminal: Terminal, keys: str, status: int, said: tuple[str, ...]
-) -> None:
-    """A wrong password, none, and a person who changed their mind: nothing is started, and the reason is on screen."""
+def test_no_answer_ends_with_its_reason(terminal: Terminal, keys: str, status: int, said: tuple[str, ...]) -> None:
+    """No password, and a person who changed their mind: nothing is started, and the reason is on screen."""
     terminal.type(keys)
     assert terminal.end() == status
     assert all(words in terminal.shown for words in said)
+    assert "Traceback" not in terminal.shown
+
+
+def test_a_wrong_one_may_be_typed_again_twice(terminal: Terminal) -> None:
+    """Twice the question comes again and says why; the third wrong password ends with its reason, none is echoed."""
+    for times in (1, 2):
+        terminal.type("not this one\n")
+        terminal.wait_for("That password does not open it. Password of ", times=times)
+        terminal.wait_for_silence()
+    terminal.type("not this one\n")
+    assert terminal.end() == 1
+    assert "the password does not open" in terminal.shown and "start again and type it once more" in terminal.shown
     assert "Traceback" not in terminal.shown and "not this one" not in terminal.shown
 
 
