@@ -1,5 +1,5 @@
 """``python -m basilica_tui``."""
 
-from basilica_tui.cli import main
+from basilica_tui.entry import main
 
 main()

@@ -21,7 +21,7 @@ from engine.identity.signatures import hotkey_bytes
 _CATEGORY_WORDS = re.compile(r"[A-Za-z0-9._-]+")
 # The deployed validator's client gives up on a call after this long.
 _VALIDATOR_PATIENCE_S = 120.0
-_MAKE_KEY = "make one with: ssh-keygen -t ed25519 -f {path}"
+_MAKE_KEY = "make one with: basilica-tui keys generate --path {path}"
 
 
 def check_miner_config(config: MinerConfig) -> None:

@@ -93,7 +93,7 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
     ({"validator_assignment.strategy": "fixed_assignment"}, "needs the hotkey of the one validator"),
     ({"validator_assignment.validator_hotkey": "5G3qVaXz..."}, "is no SS58 address"),
     ({"validator_assignment.validator_hotkey": HOTKEY[:-1] + "Z"}, "the checksum does not match"),
-    ({"ssh_session.miner_node_key_path": "/nowhere/key"}, "there is no such file; make one with: ssh-keygen"),
+    ({"ssh_session.miner_node_key_path": "/nowhere/key"}, "there is no such file; make one with: basilica-tui keys"),
     ({"ssh_session.miner_node_key_path": "/"}, "is not a file"),
     ({"ssh_session.miner_node_key_path": ""}, "must be a path in quotes"),
     ({"node_management.nodes": [{"host": "h", "port": 22}]}, "node_management.nodes[0].username is missing"),
