@@ -128,6 +128,7 @@ _OPTIONAL = frozenset(
     }
 )  # fmt: skip
 """Offered only by engines that say that they know them."""
+_KIND_WORDS: Mapping[str, str] = {"verified": "verified node", "session": "validator with access"}
 _UNITS: Mapping[str, float] = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
 
@@ -210,7 +211,10 @@ def _value(arg: Arg, text: str, names: Mapping[str, Mapping[str, str]]) -> tuple
         known = names.get(COLLECTION_OF[arg.kind], {})
         if text in known:
             return known[text], ""
-        return text, "" if text in known.values() else f"there is no {arg.kind} called {text}"
+        return (
+            text,
+            "" if text in known.values() else f"there is no {_KIND_WORDS.get(arg.kind, arg.kind)} called {text}",
+        )
     return text, ""
 
 

@@ -268,18 +268,17 @@ def remap(
 ) -> tuple[tuple[KeyBinding, ...], tuple[str, ...]]:
     """The table with a user's keys by binding id, and one sentence for each mistake in them.
 
-    Unknown ids and clashes are reported; the binding named first keeps a key that two want.
+    Unknown ids and clashes are reported. Of two that want a key the one that the user gave it to has it; of two that
+    the user gave it to, the one that this table names first.
     """
     known = {b.id for b in bindings}
     problems = [f"keys: there is no command called {name}" for name in keymap if name not in known]
     changed = tuple(replace(b, keys=tuple(keymap[b.id])) if b.id in keymap else b for b in bindings)
-    clashing = clashes(changed)
-    problems += [
-        f"keys: {key_face(key)} is both {first} and {second}; {first} has it" for key, first, second in clashing
-    ]
     lost: dict[str, set[str]] = defaultdict(set)
-    for key, _, second in clashing:
-        lost[second].add(key)
+    for key, first, second in clashes(changed):
+        winner, loser = (second, first) if second in keymap and first not in keymap else (first, second)
+        problems.append(f"keys: {key_face(key)} is both {first} and {second}; {winner} has it")
+        lost[loser].add(key)
     kept = tuple(replace(b, keys=tuple(k for k in b.keys if k not in lost[b.id])) for b in changed)
     return kept, tuple(problems)
 

@@ -160,6 +160,13 @@ def _passes(table: Table[V], row: V, wanted: Filter, look: Look) -> bool:
     return matches(wanted, f"{shown} {getattr(row, 'id', '')}", value_of, number_of, look.now)
 
 
+def named_column(table: Table[V], word: str) -> Column[V] | None:
+    """The column of that id or that title, without regard to upper and lower case."""
+    lower = word.lower()
+    exact = (c for c in table.columns if c.id == lower)
+    return next(exact, None) or next((c for c in table.columns if c.title.lower() == lower), None)
+
+
 def next_sort(table: Table[V], visible: Sequence[Placed], query: Query, step: int) -> str:
     """The column beside the one that is sorted by, among those that are shown; ``table`` is as it is drawn."""
     ids = [table.columns[p.index].id for p in visible]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from basilica_tui.actions import parse_args
 from basilica_tui.bindings import SCREEN_IDS, key_face
 from basilica_tui.charts import CHARTS, SPANS
-from basilica_tui.commands import ActionCall, Vocabulary, command_list, parse_command
+from basilica_tui.commands import ActionCall, Vocabulary, command_list, parse_command, unknown_command
 from basilica_tui.screens.chooser import Choice, Chooser
 from basilica_tui.screens.menus import act_on_rows, confirm
 from basilica_tui.screens.table_screen import TableScreen
@@ -46,7 +46,10 @@ def run_command(desk: ConsoleApp, text: str) -> None:
     elif text.strip() in SCREEN_IDS:
         desk.show_view(text.strip())
     elif text.strip():
-        desk.say(f"there is no command {text.strip()}; tab completes, ? lists them", "warn")
+        words = unknown_command(
+            text, desk.bindings_table, read_only=desk.read_only, vocabulary=vocabulary_of(desk), refusal=desk.refusal
+        )
+        desk.say(words, "warn")
 
 
 def open_palette(desk: ConsoleApp) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from basilica_tui.actions import COLLECTION_OF, Arg, EngineAction, action_of, find_action, offered
-from basilica_tui.bindings import BINDINGS, NO_VERBS, VALIDATOR_TITLES, KeyBinding, applies, shown
+from basilica_tui.bindings import BINDINGS, NO_VERBS, REPLAY, VALIDATOR_TITLES, KeyBinding, applies, shown
 
 ALIASES = {"q": "quit", "q!": "quit", "dash": "dashboard", "access": "sessions", "reload": "engine reload"}
 ALIASES |= {title: screen for screen, title in VALIDATOR_TITLES.items()}
 _NOT_IN_PALETTE = frozenset({"palette", "command", "hint", "back"})
+NEAR_LIMIT = 3
+NEAR_LETTERS = 3
+"""Shorter aliases are not offered to who mistypes."""
 COMMANDS_LIMIT = 200
 """Completions that are looked at; nobody reads more."""
 
@@ -74,6 +79,48 @@ def parse_command(
             return Command(action.verb, " ".join(words[1:]))
         return ActionCall(action, tuple(words[1:]))
     return None
+
+
+def unknown_command(
+    text: str,
+    bindings: Sequence[KeyBinding] = BINDINGS,
+    *,
+    read_only: bool = False,
+    vocabulary: Vocabulary = NO_VOCABULARY,
+    refusal: str = "",
+) -> str:
+    """Why a line means nothing here, or what may have been meant by it; ``refusal`` is what a visitor is told."""
+    words = text.split()
+    if not words:
+        return ""
+    if read_only and parse_command(text, bindings, vocabulary=vocabulary) is not None:
+        return f"{words[0]}: {refusal}"
+    for length in range(min(2, len(words)), 0, -1):
+        line = " ".join(words[:length])
+        binding = next((b for b in bindings if b.command == line), None)
+        if binding is not None and binding.needs == REPLAY:
+            return f"{line}: only in a replay"
+        if binding is not None and binding.needs:
+            return f"{line}: this engine knows no {binding.needs}"
+    action = find_action(words[0])
+    if action is not None:
+        is_other = vocabulary.role and action.role not in {"", vocabulary.role}
+        return f"{action.verb}: {f'only for a {action.role}' if is_other else 'this engine does not know it'}"
+    near = _near(words[0].lower(), bindings, read_only=read_only, vocabulary=vocabulary)
+    meant = f"did you mean {' or '.join(f':{line}' for line in near)}?" if near else "tab completes, ? lists them"
+    return f"there is no command {text.strip()}; {meant}"
+
+
+def _near(word: str, bindings: Sequence[KeyBinding], *, read_only: bool, vocabulary: Vocabulary) -> list[str]:
+    """Up to three commands: those that begin like the word, that have it as a part, that differ by a slip."""
+    usable = _usable(bindings, vocabulary, read_only=read_only)
+    lines = [b.command for b in usable if b.command] + [a for a in ALIASES if len(a) > NEAR_LETTERS]
+    if not read_only:
+        lines += [a.verb for a in offered(vocabulary.role, vocabulary.verbs)]
+    lines = sorted(dict.fromkeys(lines))
+    begins = [line for line in lines if line.startswith(word)]
+    holds = [line for line in lines if word in re.split(r"[ .]", line)]
+    return list(dict.fromkeys([*begins, *holds, *difflib.get_close_matches(word, lines)]))[:NEAR_LIMIT]
 
 
 def completions(

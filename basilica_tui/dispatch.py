@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from basilica_tui.bindings import REPLAY
+from basilica_tui.bindings import REPLAY, SCREEN_IDS, KeyBinding
 from basilica_tui.command_line import open_palette
 from basilica_tui.filters import is_pattern, words_of
 from basilica_tui.pace import next_pace, parse_pace
@@ -52,7 +53,14 @@ def run_binding(desk: ConsoleApp, binding_id: str, argument: str = "") -> None:
     elif argument and screen.command(binding_id, argument):
         return
     elif not screen.perform(binding_id):
-        desk.say(f"{binding.help.lower()}: not on this screen", "dim")
+        desk.say(not_here(binding), "dim")
+
+
+def not_here(binding: KeyBinding) -> str:
+    """``put a marker after the newest line: only on logs``: what a key or command does, and where if in one place."""
+    words = re.split(r"[;:(]", binding.help)[0].strip()
+    where = binding.scope[0] if len(binding.scope) == 1 and binding.scope[0] in SCREEN_IDS else ""
+    return f"{words[:1].lower()}{words[1:]}: {f'only on {where}' if where else 'not on this screen'}"
 
 
 def _filter_words(argument: str) -> str:

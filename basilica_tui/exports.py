@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -17,6 +18,7 @@ from basilica_tui.format import Look
 from basilica_tui.text import clean
 
 ExportFormat = Literal["csv", "json"]
+PICTURES = ("png", "svg")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -43,10 +45,18 @@ def export_path(folder: Path, name: str, form: str, now: float) -> Path:
 
 
 def write_export(path: Path, content: str | bytes) -> None:
-    """Write the file for the operator's eyes only. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+    """Write the file for the operator's eyes only, whole or not at all. Raises OSError; a pipe or device is none."""
+    target = path.resolve()  # what a link names is replaced, not the link
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "it is a directory" if target.is_dir() else "it is no file")
+    draft = target.with_name(f".{target.name[:100]}.{os.getpid()}.part")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        draft.replace(target)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def parse_export(argument: str) -> tuple[ExportFormat, Path | None]:
@@ -57,6 +67,18 @@ def parse_export(argument: str) -> tuple[ExportFormat, Path | None]:
         return form, Path(rest.strip()).expanduser() if rest.strip() else None
     path = Path(argument.strip()).expanduser() if argument.strip() else None
     return "json" if path is not None and path.suffix == ".json" else "csv", path
+
+
+def export_problem(argument: str) -> str:
+    """Why a table cannot be written like that; empty when it can."""
+    first, _, rest = argument.strip().partition(" ")
+    ending = Path(argument.strip()).suffix.removeprefix(".")
+    picture = next((form for form in PICTURES if form in {first, ending}), "")
+    if picture:
+        return f"{picture} is for plots (P); a table is written as csv or json"
+    if first not in {"csv", "json"} and rest.strip().startswith(("/", "~", ".")):
+        return f"there is no form {first}; a table is written as csv or json"
+    return ""
 
 
 def _cell(text: str, look: Look) -> str:

@@ -16,7 +16,12 @@ from engine.control.models import (
 
 def log_fields(record: LogRecord) -> str:
     """The structured part of a log line as ``key=value`` words."""
-    return "  ".join(f"{key}={value}" for key, value in record.fields.items())
+    return "  ".join(f"{key}={value}" for key, value in record.fields.items() if not _is_said(record, key))
+
+
+def _is_said(record: LogRecord, key: str) -> bool:
+    """Whether the column before it has it: events of the engine carry their own name."""
+    return key == "kind" and record.fields[key] == record.event
 
 
 def log_line(record: LogRecord) -> str:

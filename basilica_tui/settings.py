@@ -12,19 +12,12 @@ from textual.theme import Theme
 
 from basilica_tui.bell import BELLS, Bell
 from basilica_tui.bindings import BINDINGS, KeyBinding, remap
+from basilica_tui.key_names import key_name
 from basilica_tui.pace import NORMAL_S, parse_pace
 from basilica_tui.profiles import EngineProfile, parse_profiles
 from basilica_tui.themes import THEME_NAMES, TONES, make_theme
 from basilica_tui.thresholds import USUAL, Thresholds, parse_thresholds
 
-KEY_NAMES: Mapping[str, str] = {
-    "/": "slash", "!": "exclamation_mark", "<": "less_than_sign", ">": "greater_than_sign", "?": "question_mark",
-    ":": "colon", "-": "minus", "&": "ampersand", "{": "left_curly_bracket", "}": "right_curly_bracket",
-    "esc": "escape", "pgup": "pageup", "pgdn": "pagedown", " ": "space", ",": "comma", ".": "full_stop",
-    "+": "plus", "*": "asterisk", "#": "number_sign", "=": "equals_sign", "_": "underscore", ";": "semicolon",
-    "(": "left_parenthesis", ")": "right_parenthesis", "[": "left_square_bracket", "]": "right_square_bracket",
-}  # fmt: skip
-"""As people write keys, as Textual names them."""
 _KNOWN = frozenset({"keys", "theme", "ascii", "engines", "thresholds", "bell", "refresh"})
 COLOURS = ("foreground", "background", "panel", *TONES, "cursor", "edge")
 
@@ -126,7 +119,11 @@ def _keymap(table: object) -> tuple[dict[str, Sequence[str]], list[str]]:
     for name, value in _flat(table):
         keys = [value] if isinstance(value, str) else value
         if isinstance(keys, list) and all(isinstance(key, str) for key in keys):
-            keymap[name] = [KEY_NAMES.get(key, key) for key in keys if key]
+            named = {key: key_name(key) for key in keys if key}
+            problems += [f"console.toml: keys.{name}: {key} is no key" for key, found in named.items() if found is None]
+            known = [found for found in named.values() if found is not None]
+            if known or not named:
+                keymap[name] = known
         else:
             problems.append(f"console.toml: keys.{name} is a key or a list of keys")
     return keymap, problems

@@ -15,6 +15,7 @@ from textual.widgets import Input
 from basilica_tui.filters import is_subsequence
 from basilica_tui.format import Line
 from basilica_tui.lines import line_width, spread
+from basilica_tui.screens.answering import AnswersOnce
 from basilica_tui.text import clean, fit
 from basilica_tui.widgets.lines import Lines
 from basilica_tui.widgets.prompt import PlainInput
@@ -71,7 +72,7 @@ def best_matches(choices: Sequence[Choice], typed: str) -> list[Choice]:
     return [choice for place, _, choice in sorted(ranked, key=lambda r: r[:2]) if place < 4]
 
 
-class Chooser(ModalScreen[str | None]):
+class Chooser(AnswersOnce[str | None], ModalScreen[str | None]):
     """Ends with the chosen id, or None. ``toggle`` keeps it open: it is told the id and gives the new list.
 
     ``move`` lets ``<`` and ``>`` change the order in the same way.
@@ -179,7 +180,7 @@ class Chooser(ModalScreen[str | None]):
             self._at = max(min(self._at + steps[key], len(self._shown) - 1), 0)
             self._draw()
         elif key in {"escape", "ctrl+c"} or (key == "q" and not self._typing):
-            self.dismiss(None)
+            self.answer(None)
         elif key == "enter" or (key == "space" and self._toggle is not None):
             self._take(self.chosen)
         elif key in {"less_than_sign", "greater_than_sign"} and self._move is not None:
@@ -207,7 +208,7 @@ class Chooser(ModalScreen[str | None]):
             self._all = self._shown = list(self._toggle(choice.id))
             self._draw()
         else:
-            self.dismiss(choice.id if choice is not None else None)
+            self.answer(choice.id if choice is not None else None)
 
     def _shift(self, step: int) -> None:
         choice = self.chosen

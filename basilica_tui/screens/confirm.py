@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from basilica_tui.format import Line
 from basilica_tui.lines import fit_line, line_width, spread
+from basilica_tui.screens.answering import AnswersOnce
 from basilica_tui.text import clean, wrap
 from basilica_tui.widgets.lines import Lines
 from basilica_tui.widgets.prompt import PromptInput
@@ -27,7 +28,7 @@ INPUT_ROWS = 2
 ANSWER_ROWS = 2
 
 
-class Confirm(ModalScreen[bool]):
+class Confirm(AnswersOnce[bool], ModalScreen[bool]):
     """Asks once. With ``typed`` the answer is that word, otherwise the key ``y``.
 
     What is longer than the screen scrolls; how to answer stays in sight.
@@ -121,13 +122,13 @@ class Confirm(ModalScreen[bool]):
     def action_yes(self) -> None:
         """Yes, unless a word is asked for."""
         if not self._typed:
-            self.dismiss(True)
+            self.answer(True)
 
     def action_no(self) -> None:
         """No."""
-        self.dismiss(False)
+        self.answer(False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """The word must be exactly the one asked for."""
         event.stop()
-        self.dismiss(event.value == self._typed)
+        self.answer(event.value == self._typed)

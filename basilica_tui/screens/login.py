@@ -14,6 +14,7 @@ from textual.widgets import Input
 
 from basilica_tui.format import Line
 from basilica_tui.lines import fit_line
+from basilica_tui.screens.answering import AnswersOnce
 from basilica_tui.text import clean, wrap
 from basilica_tui.widgets.lines import Lines
 from basilica_tui.widgets.prompt import PlainInput
@@ -32,7 +33,7 @@ class NodeLogin:
     password: str = field(repr=False)
 
 
-class AskLogin(ModalScreen[NodeLogin | None]):
+class AskLogin(AnswersOnce[NodeLogin | None], ModalScreen[NodeLogin | None]):
     """Two fields; enter goes to the second and then on, esc means no."""
 
     AUTO_FOCUS = ""
@@ -83,7 +84,7 @@ class AskLogin(ModalScreen[NodeLogin | None]):
 
     def action_no(self) -> None:
         """No."""
-        self.dismiss(None)
+        self.answer(None)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """From the name to the password, and from there on."""
@@ -91,7 +92,7 @@ class AskLogin(ModalScreen[NodeLogin | None]):
         if event.input is self._who:
             self._word.focus()
         elif self._who.value.strip() or self._owner:
-            self.dismiss(NodeLogin(self._who.value.strip(), self._word.value))
+            self.answer(NodeLogin(self._who.value.strip(), self._word.value))
             self._word.value = ""
         else:
             self._who.focus()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from textual.app import ComposeResult
 
-from basilica_tui.exports import log_text, parse_export
+from basilica_tui.exports import export_problem, log_text, parse_export
 from basilica_tui.filters import parse_filter
 from basilica_tui.format import Line, Look, clock_time, plural
 from basilica_tui.lines import fold_line
@@ -208,6 +208,9 @@ class LogsScreen(TableScreen[LogRecord]):
     def export(self, argument: str = "") -> None:
         """The lines that are shown: JSON lines, or CSV when asked for."""
         form, path = parse_export(argument)
+        if problem := export_problem(argument):
+            self.desk.say(problem, "warn")
+            return
         if argument.strip().startswith("csv") or (path is not None and path.suffix == ".csv"):
             super().export(argument)
             return

@@ -12,11 +12,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input
 
 from basilica_tui.format import plural
+from basilica_tui.screens.answering import AnswersOnce
 from basilica_tui.screens.setup_form import ChoiceField, TextField, steps_line
 from basilica_tui.screens.setup_output import SetupOutput
 from basilica_tui.screens.setup_page import SetupPage
@@ -44,7 +44,7 @@ HELP: dict[Phase, str] = {
 VALIDATOR_HELP = {**HELP, Phase.KEYS: "enter next · left right choose · ctrl+n open hotkey"}
 
 
-class SetupScreen(Screen[bool]):
+class SetupScreen(AnswersOnce[bool]):
     """Returns whether the engine serves. ``state_file`` keeps the answers; secrets are never among them."""
 
     AUTO_FOCUS = ""
@@ -223,7 +223,7 @@ class SetupScreen(Screen[bool]):
         if self._busy:
             return
         if self.setup.is_complete:
-            self.dismiss(True)
+            self.answer(True)
             return
         phase, mine = self.setup.phase, self._problems()
         if self._timer is not None:
@@ -292,7 +292,7 @@ class SetupScreen(Screen[bool]):
         """Keep the answers and go."""
         await read_typed(self)  # whoever wants to go, goes
         self._save()
-        self.dismiss(self.setup.is_complete)
+        self.answer(self.setup.is_complete)
 
     # --- work -------------------------------------------------------------------------------------------------
 

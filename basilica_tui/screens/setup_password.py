@@ -11,10 +11,11 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from basilica_tui.screens.answering import AnswersOnce
 from basilica_tui.widgets.lines import Lines
 
 
-class AskPassword(ModalScreen[str]):
+class AskPassword(AnswersOnce[str], ModalScreen[str]):
     """One password, shown as dots, used once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c,ctrl+q", "no", show=False, priority=True)]
@@ -31,11 +32,11 @@ class AskPassword(ModalScreen[str]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Entered."""
         event.stop()
-        self.dismiss(event.value)
+        self.answer(event.value)
 
     def action_no(self) -> None:
         """None."""
-        self.dismiss("")
+        self.answer("")
 
 
 async def ask_password(app: App[object]) -> str:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from textual.app import ComposeResult
 
-from basilica_tui.columns import Query, Table, next_sort, select
-from basilica_tui.exports import parse_export, table_text
+from basilica_tui.columns import Query, Table, named_column, next_sort, select
+from basilica_tui.exports import export_problem, parse_export, table_text
 from basilica_tui.filters import Filter, parse_filter
 from basilica_tui.format import Line, Look, plural
 from basilica_tui.lines import join, spread
@@ -252,18 +252,37 @@ class TableScreen(ConsoleScreen, Generic[V]):
         if binding_id == "filter":
             self.set_query(replace(self.view_query, filter=parse_filter(argument)))
         elif binding_id == "sort.menu":
-            wanted, _, order = argument.partition(" ")
-            if wanted not in {c.id for c in self.TABLE.columns}:
-                self.desk.say(f"columns: {', '.join(c.id for c in self.TABLE.columns)}", "warn")
-                return True
-            self.set_query(replace(self.view_query, sort=wanted, reverse=order.strip() == "reverse"))
+            self._sort_by(argument)
         elif binding_id == "columns":
-            self.set_columns(tuple(argument.replace(",", " ").split()))
+            self._show_columns(argument.replace(",", " ").split())
         elif binding_id == "export":
             self.export(argument)
         else:
             return False
         return True
+
+    def _sort_by(self, argument: str) -> None:
+        """``:sort COLUMN``, ``:sort COLUMN reverse``."""
+        wanted, _, order = argument.partition(" ")
+        column = named_column(self.TABLE, wanted)
+        if column is None:
+            self.desk.say(self._no_column(wanted), "warn")
+        elif order.strip() not in {"", "reverse"}:
+            self.desk.say(f"{order.strip()} is no order; reverse turns it round:   :sort {wanted} reverse", "warn")
+        else:
+            self.set_query(replace(self.view_query, sort=column.id, reverse=bool(order.strip())))
+
+    def _show_columns(self, words: Sequence[str]) -> None:
+        """``:columns node util temp``; a word that names none changes nothing."""
+        columns = [named_column(self.TABLE, word) for word in words]
+        unknown = next((w for w, c in zip(words, columns, strict=True) if c is None), "")
+        if unknown:
+            self.desk.say(self._no_column(unknown), "warn")
+        else:
+            self.set_columns(list(dict.fromkeys(c.id for c in columns if c is not None)))
+
+    def _no_column(self, word: str) -> str:
+        return f"there is no column {word}; there are {', '.join(c.id for c in self.TABLE.columns)}"
 
     def set_columns(self, ids: Sequence[str]) -> None:
         """Show these columns in this order; none means the table's own."""
@@ -293,6 +312,9 @@ class TableScreen(ConsoleScreen, Generic[V]):
 
     def export(self, argument: str = "") -> None:
         """The rows that are shown, as a file."""
+        if problem := export_problem(argument):
+            self.desk.say(problem, "warn")
+            return
         form, path = parse_export(argument)
         look = self.desk.look()
         rows = [row for row_id in self.table.order if (row := self.lookup(row_id)) is not None]

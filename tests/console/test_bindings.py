@@ -9,6 +9,7 @@ import pytest
 from basilica_tui.bindings import BINDINGS, REPLAY, bindings_markdown, clashes, remap, shown
 from basilica_tui.commands import Command, completions, parse_command
 from basilica_tui.format import Look
+from basilica_tui.key_names import key_name
 from basilica_tui.lines import plain
 from basilica_tui.panels.footer import footer_line
 from basilica_tui.panels.help import help_lines
@@ -50,6 +51,33 @@ def test_remapped_keys_replace_the_old_ones_and_mistakes_are_told() -> None:
     assert by_id["refresh"].keys == ("tilde",)
     assert by_id["pause"].keys == ()
     assert by_id["help"] == next(b for b in BINDINGS if b.id == "help")
+
+
+def test_the_operators_key_goes_before_the_one_that_comes_with_the_console() -> None:
+    """Whoever gives a key to a command means it; the command that had it is named."""
+    table, problems = remap(BINDINGS, {"pause": ["r"]})
+    by_id = {b.id: b for b in table}
+    assert problems == ("keys: r is both refresh and pause; pause has it",)
+    assert by_id["pause"].keys == ("r",)
+    assert by_id["refresh"].keys == ("f5",)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        *(("/", "slash"), ("Slash", "slash"), ("Ctrl+T", "ctrl+t"), ("shift+a", "A"), ("A", "A"), ("a", "a")),
+        *(("+", "plus"), ("PgUp", "pageup"), ("F5", "f5"), ("shift+tab", "shift+tab"), ("ctrl+/", "ctrl+slash")),
+        *(("ctlr+k", None), ("F99", None), ("slsh", None), ("", None), ("a b", None), ("ctrl+", None)),
+    ],
+)
+def test_keys_are_written_as_people_write_them(written: str, name: str | None) -> None:
+    """Upper and lower case of names do not matter; what no terminal sends is no key."""
+    assert key_name(written) == name
+
+
+def test_the_consoles_own_keys_are_keys() -> None:
+    """Whoever copies one of them into the settings gets that key."""
+    assert all(key_name(key) == key for b in BINDINGS for key in b.keys)
 
 
 def test_help_lists_every_binding() -> None:

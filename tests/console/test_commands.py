@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from basilica_tui.actions import ACTIONS, find_action, for_rows, offered, parse_args, parse_seconds
-from basilica_tui.commands import ActionCall, Vocabulary, completions, parse_command
+from basilica_tui.columns import named_column
+from basilica_tui.commands import ActionCall, Vocabulary, completions, parse_command, unknown_command
 from basilica_tui.config_table import config_rows
-from basilica_tui.exports import export_path, parse_export, table_text, write_export
+from basilica_tui.exports import export_path, export_problem, parse_export, table_text, write_export
 from basilica_tui.filters import is_subsequence
 from basilica_tui.format import Look
 from basilica_tui.log_query import LogLines, LogQuery, find, parse_time
@@ -121,6 +123,81 @@ def test_exports_carry_all_columns_and_no_formula(tmp_path: Path) -> None:
     assert parse_export("csv out.txt") == ("csv", Path("out.txt"))
 
 
+def test_a_key_that_does_not_exist_is_told_and_leaves_the_command_its_own(tmp_path: Path) -> None:
+    """A slip in one line of the settings must not leave a command without a key."""
+    (tmp_path / "console.toml").write_text('[keys]\ncolumns = "ctlr+k"\nfilter = ["Slash", "ctrl+f"]\npause = []\n')
+    settings = load_settings(tmp_path)
+    by_id = {b.id: b for b in settings.bindings}
+    assert settings.problems == ("console.toml: keys.columns: ctlr+k is no key",)
+    assert by_id["columns"].keys == ("c",)
+    assert by_id["filter"].keys == ("slash", "ctrl+f")
+    assert by_id["pause"].keys == ()
+
+
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        *(("", ""), ("csv", ""), ("json /tmp/x", ""), ("/tmp/my nodes.csv", ""), ("my nodes.json", "")),
+        ("png /tmp/a.png", "png is for plots (P); a table is written as csv or json"),
+        ("svg", "svg is for plots (P); a table is written as csv or json"),
+        ("/tmp/a.svg", "svg is for plots (P); a table is written as csv or json"),
+        ("yaml /tmp/a", "there is no form yaml; a table is written as csv or json"),
+    ],
+)
+def test_a_table_is_not_written_as_a_picture(argument: str, problem: str) -> None:
+    """Better no file than one whose name lies."""
+    assert export_problem(argument) == problem
+
+
+def test_an_export_is_whole_or_not_there(tmp_path: Path) -> None:
+    """No pipe stops the console, no device is replaced, a link stays one, and drafts are cleared away."""
+    pipe, old, link = tmp_path / "pipe", tmp_path / "old.csv", tmp_path / "link.csv"
+    os.mkfifo(pipe)
+    old.write_text("before")
+    link.symlink_to(old)
+    for target in (pipe, Path("/dev/null"), tmp_path):
+        with pytest.raises(OSError, match="it is"):
+            write_export(target, "x")
+    write_export(link, "after")
+    assert old.read_text() == "after"
+    assert link.is_symlink()
+    assert old.stat().st_mode & 0o077 == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link.csv", "old.csv", "pipe"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("nodse", "there is no command nodse; did you mean :nodes?"),
+        ("Nodes", "there is no command Nodes; did you mean :nodes?"),
+        ("log", "there is no command log; did you mean :logs?"),
+        ("drain node-1", "there is no command drain node-1; did you mean :node.drain?"),
+        ("xyzzy", "there is no command xyzzy; tab completes, ? lists them"),
+        ("seek 14:05", "seek: only in a replay"),
+        ("rental.begin x", "rental.begin: only for a validator"),
+        ("node.protect x", "node.protect: this engine does not know it"),
+    ],
+)
+def test_a_line_that_means_nothing_here_says_why(line: str, words: str) -> None:
+    """What may have been meant, or where it would mean something."""
+    vocabulary = Vocabulary("miner", frozenset({"node.drain", "node.test"}))
+    assert parse_command(line, vocabulary=vocabulary) is None
+    assert unknown_command(line, vocabulary=vocabulary) == words
+
+
+def test_a_visitor_hears_that_he_may_not_and_not_that_it_does_not_exist() -> None:
+    """The command is there for others; nothing dangerous is offered for a slip."""
+    vocabulary = Vocabulary("miner", frozenset({"node.drain", "engine.stop"}))
+    told = unknown_command("engine stop", read_only=True, vocabulary=vocabulary, refusal="this console is read-only")
+    assert told == "engine: this console is read-only"
+    assert "drain" not in unknown_command("drian", read_only=True, vocabulary=vocabulary).partition(";")[2]
+
+
+def test_columns_are_named_by_id_or_title() -> None:
+    """As the filter takes them."""
+    assert [named_column(NODES, word) is None for word in ("node", "Node", "util", "nosuch")] == [False] * 3 + [True]
+
+
 def test_preferences_survive_and_a_broken_file_does_no_harm(tmp_path: Path) -> None:
     """Per view; anything else in the file is passed over."""
     path = tmp_path / "views.json"
@@ -149,7 +226,7 @@ def test_settings_change_keys_theme_and_marks_and_mistakes_are_sentences(tmp_pat
     assert (settings.theme, settings.ascii_only) == ("mine", True)
     assert by_id["filter"].keys == ("slash", "ctrl+f")
     assert by_id["node.test"].keys == ("T",)
-    assert "keys: r is both refresh and pause; refresh has it" in settings.problems
+    assert "keys: r is both refresh and pause; pause has it" in settings.problems
     assert "keys: there is no command called nope" in settings.problems
     assert any("colour is not known" in p for p in settings.problems)
     assert any("bad.toml: good is no colour" in p for p in settings.problems)

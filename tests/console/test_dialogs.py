@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.events import Key
 
 from basilica_tui.screens.confirm import Confirm
 from tests.console.conftest import MakeApp
@@ -41,6 +42,43 @@ async def test_a_dialog_that_is_too_high_scrolls(make_app: MakeApp, engine: Test
         await pilot.press("y")
         await rest(pilot)
     assert [args["fingerprint"] for verb, args in engine.acted] == [KEY]
+
+
+@pytest.mark.parametrize(("first", "second"), [("enter", "enter"), ("escape", "enter")])
+async def test_the_first_answer_closes_a_list_and_the_next_one_nothing(
+    make_app: MakeApp, first: str, second: str
+) -> None:
+    """Two keys in one go reach the list before it is gone; the screen below stays."""
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await rest(pilot)
+        await pilot.press("1", "s")
+        await rest(pilot)
+        dialog, depth = app.screen, len(app.screen_stack)
+        for key in (first, second):
+            dialog.post_message(Key(key, None))
+        await rest(pilot)
+        assert len(app.screen_stack) == depth - 1
+        assert "FIX FIRST" in text_of(app)
+    assert app.crash is None
+
+
+async def test_two_times_yes_is_one_yes(make_app: MakeApp, engine: TestEngine) -> None:
+    """Whoever holds the key asks for the action once, and the screen below stays."""
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await rest(pilot)
+        await pilot.press("1", "tab", "H")
+        await rest(pilot)
+        dialog, depth = app.screen, len(app.screen_stack)
+        assert isinstance(dialog, Confirm)
+        dialog.action_yes()
+        dialog.action_yes()
+        await rest(pilot)
+        assert len(app.screen_stack) == depth - 1
+        assert "FIX FIRST" in text_of(app)
+    assert app.crash is None
+    assert len(engine.acted) == 1
 
 
 async def test_a_dialog_takes_another_size(make_app: MakeApp) -> None:

@@ -141,6 +141,55 @@ async def test_tables_are_written_to_files(make_app: MakeApp, tmp_path: Path) ->
         app.run_command("export /nowhere/at/all.csv")
         await settle(pilot)
         assert "cannot be written" in text_of(app)
+        app.run_command(f"export png {tmp_path}/x.png")
+        await settle(pilot)
+        assert "png is for plots (P)" in text_of(app)
+        (tmp_path / "here").mkdir()
+        app.run_command(f"export csv {tmp_path}/here/")
+        await settle(pilot)
+        assert [p.name for p in (tmp_path / "here").iterdir()] == [written.name]
+
+
+async def test_a_file_is_replaced_after_a_yes_only(make_app: MakeApp, tmp_path: Path) -> None:
+    """The one that is there may be the only one."""
+    there = tmp_path / "mine.csv"
+    there.write_text("mine")
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await pilot.press("2")
+        for answer in ("escape", "y"):
+            app.run_command(f"export {there}")
+            await settle(pilot)
+            assert "mine.csv" in text_of(app)
+            assert "Replace" in text_of(app)
+            assert there.read_text() == "mine"
+            await pilot.press(answer)
+            await settle(pilot)
+    assert there.read_text().startswith("node,")
+
+
+async def test_words_after_sort_and_columns_that_mean_nothing_change_nothing(make_app: MakeApp) -> None:
+    """A slip is told, and the table stays as it is."""
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await pilot.press("2")
+        await settle(pilot)
+        app.run_command("columns node State util")
+        await settle(pilot)
+        for line, words in (
+            ("columns node nosuch", "there is no column nosuch"),
+            ("sort nosuch", "there is no column nosuch"),
+            ("sort util desc", "desc is no order; reverse turns it round"),
+        ):
+            app.run_command(line)
+            await settle(pilot)
+            assert words in text_of(app)
+        assert table_screen(app).view_columns == ("node", "state", "util")
+        app.run_command("at 14:05")
+        await settle(pilot)
+        assert "go to a time: only on logs" in text_of(app)
 
 
 async def test_the_log_is_searched_with_its_context(make_app: MakeApp) -> None:
@@ -317,7 +366,7 @@ async def test_many_mistakes_in_the_settings_can_all_be_read(make_app: MakeApp, 
         shown = " ".join(text_of(app).split())
         assert len(settings.problems) == 4
         assert [text for text in settings.problems if text not in shown] == []
-        assert "refresh has it" in shown
+        assert "pause has it" in shown
 
 
 async def test_no_binding_crashes_on_any_screen(make_app: MakeApp, engine: TestEngine) -> None:
