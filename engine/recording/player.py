@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import heapq
 from collections import deque
 from dataclasses import dataclass
 
@@ -17,6 +16,8 @@ from engine.recording.reader import Chapter, Record, Recording
 
 LOGS_KEPT = 2_000
 TROUBLE_MARKS = 500
+STEPS_KEPT = 10_000
+"""So many steps go back to the very moments they began at; before those, to the moments of the events."""
 FIRST_RECORDS = 100
 """Among so many a life of an engine says that it began."""
 _KEYFRAME = "keyframe"
@@ -54,6 +55,9 @@ class Player:
         self._last_at = self.begins_at
         self._down_s = 0.0
         self._lives: dict[int, bool] = {}
+        self._taken = 0
+        self._taken_in = 0
+        self._trail: deque[tuple[int, int, float]] = deque(maxlen=STEPS_KEPT)
         self.seek(self.begins_at)
 
     @property
@@ -76,6 +80,7 @@ class Player:
     def advance(self, at: float) -> Touched:
         """Go on to a later moment; returns what changed on the way."""
         at = min(max(at, self.at), self.ends_at)
+        self._trail.clear()
         touched: Touched = set()
         while True:
             record = self._peek()
@@ -88,23 +93,33 @@ class Player:
 
     def step(self) -> Touched:
         """Go on by one event; to the end when there is none."""
-        touched: Touched = set()
-        while True:
-            record = self._peek()
-            if record is None or _time(record) > self.ends_at:
-                self.at, self._down_s = self.ends_at, 0.0
-                return touched
-            touched |= self._apply(record)
-            self.at = max(self.at, _time(record))
-            if record.get("kind") != _KEYFRAME:
-                self._down_s = 0.0
-                return touched
+        before = (self._taken_in, self._taken, self.at)
+        touched = self._step()
+        if (self._taken_in, self._taken, self.at) != before:
+            self._trail.append(before)
+        return touched
 
     def step_back(self) -> None:
-        """Back to just after the event before the last one."""
-        times = sorted(t for t in self._times_before(self.at))
-        earlier = [t for t in times if t < self.at]
-        self.seek(earlier[-1] if earlier else self.begins_at)
+        """Take the last step back; without one, to just after the event before the last one.
+
+        Events that share a moment are gone through one by one, as ``step`` does.
+        """
+        if self._trail:
+            trail = self._trail.copy()
+            self._stand(*trail.pop())
+            self._trail = trail
+            return
+        index, taken = self._taken_in, self._taken
+        if taken and self._last_at >= self.at:
+            taken -= 1
+        while not taken and index > 0:
+            index -= 1
+            taken = len(self._times(index))
+        at = max(self._times(index)[:taken], default=self.begins_at)
+        if at <= self.begins_at:
+            self.seek(self.begins_at)
+        else:
+            self._stand(index, taken, at)
 
     def seek_trouble(self, *, forward: bool) -> bool:
         """Go to the next error or alert, or the one before; False when there is none."""
@@ -152,8 +167,31 @@ class Player:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
+    def _step(self) -> Touched:
+        touched: Touched = set()
+        while True:
+            record = self._peek()
+            if record is None or _time(record) > self.ends_at:
+                self.at, self._down_s = self.ends_at, 0.0
+                return touched
+            touched |= self._apply(record)
+            self.at = max(self.at, _time(record))
+            if record.get("kind") != _KEYFRAME:
+                self._down_s = 0.0
+                return touched
+
+    def _stand(self, index: int, taken: int, at: float) -> None:
+        """Go to where so many events of a chapter have happened."""
+        self._open(index)
+        while self._taken < taken and (record := self._peek()) is not None and record.get("kind") != _KEYFRAME:
+            self._apply(record)
+        self.at = at
+        self._down_s = self._gap_s()
+
     def _open(self, index: int) -> None:
         self.logs.clear()
+        self._trail.clear()
+        self._taken_in, self._taken = index, 0
         self._chapter, self._block, self._records, self._next = index, 0, [], 0
         chapter = self.recording.chapters[index]
         try:
@@ -192,7 +230,9 @@ class Player:
     def _apply(self, record: Record) -> Touched:
         self._next += 1
         if record.get("kind") == _KEYFRAME:
+            self._taken_in, self._taken = self._chapter, 0
             return self._take_keyframe()
+        self._taken += 1
         self._last_at = max(self._last_at, _time(record))
         self._log(record)
         event = event_of(record)
@@ -231,18 +271,10 @@ class Player:
             self._seq += 1
             self.logs.append(LogRecord(self._seq, _time(record), level, words, fields))
 
-    def _times_before(self, at: float) -> list[float]:
-        """Times of the events shortly before a moment, from the blocks that hold them."""
-        found: list[float] = []
-        for index in range(self.recording.chapter_at(at), -1, -1):
-            chapter = self.recording.chapters[index]
-            for block in reversed(chapter.events):
-                if block.header.first_at > at:
-                    continue
-                found += [_time(r) for r in self.recording.records(chapter, block)]
-                if any(t < at for t in found):
-                    return heapq.nlargest(100, (t for t in found if t < at))
-        return found
+    def _times(self, index: int) -> list[float]:
+        """Times of the events of a chapter, in the order in which they are folded."""
+        chapter = self.recording.chapters[index]
+        return [_time(r) for block in chapter.events for r in self.recording.records(chapter, block)]
 
 
 def _time(record: Record) -> float:

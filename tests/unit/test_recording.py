@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine import events as ev
 from engine.clock import ManualClock
@@ -138,6 +142,66 @@ def test_time_moves_both_ways(tmp_path: Path) -> None:
     assert [r.event for r in player.logs][-1] == "alert.raised"
     player.seek(0.0)
     assert (player.at, dict(player.state.nodes)) == (NOW - 1, {})
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=30), st.integers(1, 9), st.floats(0, 1), st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_steps_forward_and_back_end_where_they_began(
+    pauses: list[int], chapter_length: int, begin: float, steps: int
+) -> None:
+    """From any moment, also between events, n steps on and n back pass the same moments and states both ways."""
+    with tempfile.TemporaryDirectory() as directory:
+        player = Player(open_recording(shared_moments(Path(directory), pauses, chapter_length)))
+        player.seek(player.begins_at + begin * (player.ends_at - player.begins_at))
+        seen = [(player.place, dump(player.state))]
+        for _ in range(steps):
+            player.step()
+            if (player.place, dump(player.state)) != seen[-1]:
+                seen.append((player.place, dump(player.state)))
+        for place, state in reversed(seen[:-1]):
+            player.step_back()
+            assert (player.place, dump(player.state)) == (place, state)
+        player.recording.close()
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=30), st.integers(1, 9))
+@settings(max_examples=60, deadline=None)
+def test_steps_back_from_the_end_go_through_every_event(pauses: list[int], chapter_length: int) -> None:
+    """Events that share a moment are undone one by one, over keyframes too, down to the begin and no further."""
+    with tempfile.TemporaryDirectory() as directory:
+        player = Player(open_recording(shared_moments(Path(directory), pauses, chapter_length)))
+        first_moment = sum(1 for at in moments(pauses) if at <= player.begins_at)
+        player.seek(player.ends_at)
+        for left in range(len(pauses) - 1, first_moment - 1, -1):
+            player.step_back()
+            assert checks(player) == left
+            assert player.at == max([player.begins_at, *moments(pauses)[:left]])
+        player.step_back()
+        assert (player.at, checks(player)) == (player.begins_at, first_moment)
+        player.recording.close()
+
+
+def moments(pauses: list[int]) -> list[float]:
+    return [NOW + total for total in itertools.accumulate(pauses)]
+
+
+def checks(player: Player) -> int:
+    return player.state.nodes[node_id(1)].checks_total
+
+
+def shared_moments(directory: Path, pauses: list[int], chapter_length: int) -> Path:
+    """A check of one node after each pause; a keyframe before every so many."""
+    writer, state = Segments(directory, LIMITS), LiveState()
+    state.apply(
+        ev.NodeAdded(at=NOW, node_id=node_id(1), label="node-01", host="10.0.0.1", port=22, username="basilica")
+    )
+    for number, at in enumerate(moments(pauses)):
+        if number % chapter_length == 0:
+            writer.begin(json.dumps(keyframe_of(state, at)).encode(), at)
+        state.apply(checked(1, at=at))
+        writer.append(lines_of(checked(1, at=at)))
+    writer.close()
+    return directory
 
 
 def small_recording(directory: Path, blocks: int = 20) -> Path:
