@@ -59,8 +59,9 @@ _ITEMS = (
     "weights",
     "engines",
 )
-_VALIDATOR_SCOPES = ("miners", "verifications", "weights")
 """Tables whose rows are objects, not log lines."""
+_DETAILS = ("node", "session", "verification")
+_VALIDATOR_SCOPES = ("miners", "verifications", "verification", "weights")
 REPLAY = "replay"
 """Among the verbs of what is shown where that is a recording."""
 NO_VERBS: frozenset[str] = frozenset()
@@ -92,10 +93,10 @@ BINDINGS: tuple[KeyBinding, ...] = (
     KeyBinding("open", ("enter",), "Open the selected row; on a node whose the selected key is",
                scope=(TABLES, "node"), label="open", group="Tables"),
     KeyBinding("describe", ("d",), "Every field of the row, times in full", scope=(TABLES, "node"), group="Tables"),
-    KeyBinding("item.logs", ("L",), "The log lines of the selected item", scope=(*_ITEMS, "node", "session"),
+    KeyBinding("item.logs", ("L",), "The log lines of the selected item", scope=(*_ITEMS, *_DETAILS),
                group="Tables"),
     KeyBinding("item.tree", ("u",), "What the item hangs on and what hangs on it, in the tree",
-               scope=(*(i for i in _ITEMS if i not in {"config", "engines"}), "node", "session"), group="Tables"),
+               scope=(*(i for i in _ITEMS if i not in {"config", "engines"}), *_DETAILS), group="Tables"),
     KeyBinding("filter", ("slash",), "Filter: words, field:value, !not, ~fuzzy; in the log: search", scope=(TABLES,),
                label="filter", command="filter", group="Tables"),
     KeyBinding("problems", ("exclamation_mark",), "Only what has a problem, and back", scope=(TABLES,),
@@ -112,9 +113,9 @@ BINDINGS: tuple[KeyBinding, ...] = (
     KeyBinding("mark.range", ("V",), "Mark from the last mark to here", scope=(TABLES,), group="Tables"),
     KeyBinding("actions", ("x",), "What can be done with the row or the marked ones",
                scope=(*_ITEMS, "node", "session"), label="actions", command="actions", group="Tables"),
-    KeyBinding("copy", ("y",), "Copy the row's name to the terminal's clipboard", scope=(TABLES, "node", "session"),
+    KeyBinding("copy", ("y",), "Copy the row's name to the terminal's clipboard", scope=(TABLES, *_DETAILS),
                group="Tables"),
-    KeyBinding("copy.row", ("Y",), "Copy the whole row (or the marked ones) as JSON", scope=(TABLES, "node", "session"),
+    KeyBinding("copy.row", ("Y",), "Copy the whole row (or the marked ones) as JSON", scope=(TABLES, *_DETAILS),
                group="Tables"),
     KeyBinding("export", ("e",), "Write what is shown to a file: :export json PATH, a plot: png, svg, csv",
                scope=(TABLES, "plot"), label="file",
@@ -230,7 +231,7 @@ BINDINGS: tuple[KeyBinding, ...] = (
 )  # fmt: skip
 
 TABLE_SCREENS = frozenset({*_ITEMS, "logs", "tree"})
-OTHER_SCREENS = frozenset({"node", "session", "plot", "record", "help"})
+OTHER_SCREENS = frozenset({"node", "session", "verification", "plot", "record", "help"})
 """Screens that are reached from others and are no table."""
 
 KEY_FACES: Mapping[str, str] = {

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 DAY_S = 86_400.0
+LABEL_STEPS = 4
+"""Between the five figures beside a picture."""
 Points = Sequence[tuple[float, float]]
 
 
@@ -95,12 +98,16 @@ def pieces(points: Points, span: str, every_s: float = 0.0) -> list[Points]:
 
 
 def scale(chart: Chart, points: Points) -> tuple[float, float]:
-    """The lowest and the highest value that the picture has room for; never a scale without height."""
+    """The lowest and the highest value that the picture has room for: high enough that its labels differ."""
     values = [value for _, value in points]
     low = chart.low if chart.low is not None else min(values, default=0.0)
     high = chart.high if chart.high is not None else max(values, default=1.0)
     if high - low < 1e-9:
         high = low + (abs(low) * 0.1 or 1.0)
+    unit = 10.0**-chart.digits
+    if chart.high is None and high - low < LABEL_STEPS * unit:
+        low = low if chart.low is not None else math.floor(low / unit) * unit
+        high = max(low + LABEL_STEPS * unit, math.ceil(high / unit) * unit)
     return low, max(high, max(values, default=high)) if chart.high is None else high
 
 

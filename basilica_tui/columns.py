@@ -123,14 +123,16 @@ class Query:
 
 
 def select(table: Table[V], rows: Iterable[tuple[str, V]], query: Query, look: Look) -> list[str]:
-    """The ids of the rows that pass, sorted; ties keep the order of their ids, so that nothing jumps."""
+    """The ids of the rows that pass, sorted; ties go by the first column, then by id, so that nothing jumps."""
     passing = [
         (row_id, row)
         for row_id, row in rows
         if not (query.problems_only and not table.is_problem(row)) and _passes(table, row, query.filter, look)
     ]
     passing.sort(key=lambda item: item[0])
-    column = table.column(query.sort or table.first_sort)
+    column, first = table.column(query.sort or table.first_sort), table.columns[0]
+    if column is not first:
+        passing.sort(key=lambda item: sort_value(first.sort(item[1])))
     known = [i for i in passing if column.sort(i[1]) is not None]
     unknown = [i for i in passing if column.sort(i[1]) is None]
     known.sort(key=lambda item: sort_value(column.sort(item[1])), reverse=query.reverse != column.descending)

@@ -94,7 +94,7 @@ def unknown_command(
     if not words:
         return ""
     if read_only and parse_command(text, bindings, vocabulary=vocabulary) is not None:
-        return f"{words[0]}: {refusal}"
+        return f"{text.strip()}: {refusal}"
     for length in range(min(2, len(words)), 0, -1):
         line = " ".join(words[:length])
         binding = next((b for b in bindings if b.command == line), None)

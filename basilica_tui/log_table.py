@@ -13,10 +13,15 @@ from engine.control.models import (
     LogRecord,
 )
 
+OTHERS = 2
+_RANKS = {"ok": 0, "node_id": 1, "verification_id": 9, "request_id": 9}
+"""Ids that are new with every event come last: a narrow terminal has room for two words."""
+
 
 def log_fields(record: LogRecord) -> str:
-    """The structured part of a log line as ``key=value`` words."""
-    return "  ".join(f"{key}={value}" for key, value in record.fields.items() if not _is_said(record, key))
+    """The structured part of a log line as ``key=value`` words: how it went and with which node stand first."""
+    pairs = sorted(record.fields.items(), key=lambda pair: _RANKS.get(pair[0], OTHERS))
+    return "  ".join(f"{key}={value}" for key, value in pairs if not _is_said(record, key))
 
 
 def _is_said(record: LogRecord, key: str) -> bool:

@@ -17,6 +17,20 @@ _EMPTY = {
     "weights": "No weights were set yet by this engine. W sets them now; otherwise the block clock decides.",
     "logs": "The engine has logged nothing yet.",
 }
+_OF_THE_OTHER = {
+    "validator": {
+        "nodes": "This is a validator and has no nodes of its own; those that it verifies are under   verifications",
+        "sessions": "This is a validator and lets nobody in; the miners that it calls are under   miners",
+    },
+    "miner": {
+        "miners": "This is a miner and calls no other; who may enter its nodes is under   sessions",
+        "verifications": "This is a miner and verifies nobody; its own checks are under   nodes",
+        "weights": "This is a miner and sets no weights; what counts for it is under   scores",
+    },
+}
+"""What an engine of one role never has, and where the operator finds what is meant."""
+_SAID = ("no engine", "there is no engine")
+"""A reason that begins so is the first sentence again."""
 _NEED_CHAIN = {
     "sessions": "Nobody has access. The chain is unreachable, so validators cannot be recognised.",
     "miners": "The chain is unreachable, so no miner can be discovered.",
@@ -40,8 +54,8 @@ def connection_sentences(store: ConsoleStore, socket: str, look: Look) -> list[s
         ]
     lines = [
         f"No engine answers on {socket}.",
-        f"Reason: {link.error}" if link.error and not link.error.lower().startswith("no engine") else "",
-        link.hint if link.hint else "",
+        f"Reason: {link.error}" if link.error and not link.error.lower().startswith(_SAID) else "",
+        "" if link.hint.lower().startswith("start one") else link.hint,
         "Start one with   basilica-tui --daemon --config miner.toml",
         "or set one up with   9   or   basilica-tui setup",
         "or look around in a subnet of its own:   basilica-tui demo",
@@ -56,6 +70,8 @@ def empty_table(store: ConsoleStore, collection: str, look: Look) -> str:
         return "Nothing is known yet."
     if store.replay is not None:
         return "Nothing of this was recorded by this moment."
+    if collection in _OF_THE_OTHER.get(store.engine.role, {}):
+        return _OF_THE_OTHER[store.engine.role][collection]
     if store.engine.chain_error and collection in _NEED_CHAIN:
         return _NEED_CHAIN[collection]
     return _EMPTY.get(collection, "Nothing here.")

@@ -10,6 +10,8 @@ from basilica_tui.screens.base import ConsoleScreen
 from basilica_tui.screens.scrolling import ScrollingLines
 from basilica_tui.screens.selected_words import PlottedRows
 from basilica_tui.store import Dirty
+from basilica_tui.tables import item_words
+from basilica_tui.text import clean
 from basilica_tui.validator_tables import VERIFICATIONS, verification_word
 from engine.control.models import VerificationView
 
@@ -65,5 +67,19 @@ class VerificationScreen(ConsoleScreen):
         self.query_one(ScrollingLines).show(lines, faded=self.is_faded)
 
     def perform(self, binding_id: str) -> bool:
-        """Scrolling."""
+        """The log about it, the tree around it, copying, scrolling."""
+        view = self.desk.store.verifications.get(self._view_id)
+        if view is not None and binding_id == "item.logs":
+            self.desk.show_logs_of(item_words(view))
+        elif view is not None and binding_id == "item.tree":
+            self.desk.show_tree_of(item_words(view))
+        elif view is not None and binding_id == "copy":
+            self.desk.copy_text(clean(view.node_id), "node id")
+        elif view is not None and binding_id == "copy.row":
+            self.desk.copy_text(VERIFICATIONS.copy_text(view), "verification")
+        else:
+            return self._scroll(binding_id)
+        return True
+
+    def _scroll(self, binding_id: str) -> bool:
         return self.query_one(ScrollingLines).perform(binding_id) or super().perform(binding_id)

@@ -11,20 +11,24 @@ from pathlib import Path
 import pytest
 
 from basilica_tui.actions import ACTIONS, find_action, for_rows, offered, parse_args, parse_seconds
-from basilica_tui.columns import named_column
+from basilica_tui.columns import Query, named_column, select
 from basilica_tui.commands import ActionCall, Vocabulary, completions, parse_command, unknown_command
 from basilica_tui.config_table import config_rows
 from basilica_tui.exports import export_path, export_problem, parse_export, table_text, write_export
 from basilica_tui.filters import is_subsequence
 from basilica_tui.format import Look
 from basilica_tui.log_query import LogLines, LogQuery, find, parse_time
+from basilica_tui.log_table import log_fields
 from basilica_tui.node_table import NODES, keys_cell
+from basilica_tui.panels.sentences import empty_table
 from basilica_tui.preferences import Preferences, ViewPreferences, state_folder
 from basilica_tui.scores_table import SCORES, effective_gpus, resets, what_if
 from basilica_tui.screens.chooser import Choice, best_matches, with_letters
 from basilica_tui.settings import load_settings
+from basilica_tui.store import ConsoleStore
 from basilica_tui.tables import item_words
-from engine.control.models import NodeView
+from engine.control.client import Snapshot
+from engine.control.models import EngineView, LogRecord, NodeView
 from tests.console.world import NOW, some_logs
 from tests.support.registered import registered_actions
 
@@ -189,8 +193,42 @@ def test_a_visitor_hears_that_he_may_not_and_not_that_it_does_not_exist() -> Non
     """The command is there for others; nothing dangerous is offered for a slip."""
     vocabulary = Vocabulary("miner", frozenset({"node.drain", "engine.stop"}))
     told = unknown_command("engine stop", read_only=True, vocabulary=vocabulary, refusal="this console is read-only")
-    assert told == "engine: this console is read-only"
+    assert told == "engine stop: this console is read-only"
     assert "drain" not in unknown_command("drian", read_only=True, vocabulary=vocabulary).partition(";")[2]
+
+
+def test_rows_that_are_alike_stand_in_the_order_of_their_names() -> None:
+    """Ids are random; a list of nodes that nothing tells apart is read by name."""
+    rows = {i: NodeView(i, label=name, state="healthy") for i, name in (("a", "node-10"), ("b", "node-9"), ("c", "x"))}
+    assert select(NODES, rows.items(), Query(sort="state"), LOOK) == ["b", "a", "c"]
+    assert select(NODES, rows.items(), Query(sort="state", reverse=True), LOOK) == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("role", "collection", "elsewhere"),
+    [("validator", "nodes", "verifications"), ("validator", "sessions", "miners"), ("miner", "weights", "scores")],
+)
+def test_what_the_other_role_has_is_not_called_missing(role: str, collection: str, elsewhere: str) -> None:
+    """Nobody adds nodes to a validator because ``show nodes`` found none."""
+    store = ConsoleStore()
+    store.apply_snapshot(Snapshot({"engine": {"engine": EngineView(role=role)}}, {}, NOW))
+    words = empty_table(store, collection, LOOK)
+    assert words.startswith(f"This is a {role} ")
+    assert words.endswith(elsewhere)
+
+
+def test_details_of_a_log_line_begin_with_what_is_looked_for() -> None:
+    """The event's own name is said already, and a random id tells nothing; a kind that differs stays."""
+    fields = {
+        "kind": "verification.finished",
+        "verification_id": "5f",
+        "miner_uid": "0",
+        "node_id": "n1",
+        "ok": "False",
+    }
+    record = LogRecord(1, NOW, "info", "verification.finished", fields)
+    assert log_fields(record).split() == ["ok=False", "node_id=n1", "miner_uid=0", "verification_id=5f"]
+    assert log_fields(LogRecord(1, NOW, "info", "Found 2", {"kind": "chain.read"})) == "kind=chain.read"
 
 
 def test_columns_are_named_by_id_or_title() -> None:

@@ -365,6 +365,7 @@ async def test_without_an_engine_it_says_how_to_start_one(make_app: MakeApp, eng
         assert "basilica-tui --daemon --config miner.toml" in shown
         assert "basilica-tui setup" in shown
         assert "basilica-tui demo" in shown
+        assert shown.lower().count("start one with") == 1
         engine.is_up = True
         await pilot.press("r")
         await settle(pilot)

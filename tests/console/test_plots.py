@@ -11,6 +11,7 @@ import pytest
 from basilica_tui.charts import (
     CHARTS,
     DAY_S,
+    LABEL_STEPS,
     Plotted,
     charts_for,
     find_chart,
@@ -49,12 +50,23 @@ def test_what_is_not_known_is_a_hole_not_a_line(times: list[float], lengths: lis
 
 @pytest.mark.parametrize(
     ("points", "expected"),
-    [([], (0.0, 1.0)), ([(0, 5.0)], (0.0, 5.0)), ([(0, 0.0)], (0.0, 1.0)), ([(0, 2.0), (1, 8.0)], (0.0, 8.0))],
+    [([], (0.0, 4.0)), ([(0, 5.0)], (0.0, 5.0)), ([(0, 0.0)], (0.0, 4.0)), ([(0, 2.0), (1, 8.0)], (0.0, 8.0))],
 )
 def test_a_scale_has_a_height(points: list[tuple[float, float]], expected: tuple[float, float]) -> None:
     """Also where nothing, or only zero, is known; percentages keep their ends."""
     assert scale(LATENCY, points) == expected
     assert scale(SSH, points) == (0.0, 100.0)
+
+
+@pytest.mark.parametrize("values", [(61.9, 62.2), (62.0,), (61.4, 65.1), (-3.2, -2.9), ()])
+def test_the_figures_beside_a_picture_differ(values: tuple[float, ...]) -> None:
+    """A temperature that moves by a fraction of a degree is not five times the same figure."""
+    chart = find_chart("temperature", charts_for("miner", "a"))
+    assert chart is not None
+    low, high = scale(chart, list(enumerate(values)))
+    labels = [value_text(low + (high - low) * i / LABEL_STEPS, chart) for i in range(LABEL_STEPS + 1)]
+    assert len(set(labels)) == len(labels)
+    assert all(low <= value <= high for value in values)
 
 
 @pytest.mark.parametrize("span", [3600.0, DAY_S, 14 * DAY_S, 90 * DAY_S])

@@ -262,6 +262,24 @@ async def test_the_message_of_a_verification_is_there_in_full(make_app: MakeApp,
         assert failed.message in text_of(app)
 
 
+async def test_one_verification_has_the_keys_of_its_row(make_app: MakeApp, validator: TestEngine) -> None:
+    """Its log lines, its place in the tree, the next round: nobody has to go back to the table for them."""
+    validator.verbs = frozenset({"verify.now"})
+    app = make_app(connect=validator.connect)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        for key, words in (("L", "LOG"), ("u", "TREE"), ("y", "node id sent")):
+            await pilot.press("3", "enter")
+            await settle(pilot)
+            assert "T verify now" in text_of(app)
+            await pilot.press(key)
+            await settle(pilot)
+            assert words in text_of(app)
+        await pilot.press("T")
+        await settle(pilot)
+    assert [verb for verb, _ in validator.acted] == ["verify.now"]
+
+
 async def test_a_rental_is_noted_and_ended_from_its_row(make_app: MakeApp, validator: TestEngine) -> None:
     """Both ask first and name the node; typed, a rental's own id or the node's does as well."""
     validator.verbs = frozenset({"rental.begin", "rental.end"})
