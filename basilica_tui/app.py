@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.binding import BindingType
-from textual.events import Key
+from textual.events import Event, Key
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.timer import Timer
@@ -417,11 +417,18 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     # --- keys and commands ------------------------------------------------------------------------------------
 
-    def on_key(self, event: Key) -> None:
-        """What is typed in one go after ``:`` or ``/`` reached the screen before the prompt had the keyboard."""
-        screen, character = self.screen, event.character if event.is_printable else None
-        if character and isinstance(screen, ConsoleScreen) and screen.type_ahead(character):
-            event.prevent_default()
+    async def on_event(self, event: Event) -> None:
+        """Where no field has the keyboard a key acts at once, not by way of the screen and back.
+
+        Of ``:nodes`` in one piece, as a slow link brings it, the letters would be on their way to the screen before
+        ``:`` had opened the prompt.
+        """
+        is_first = isinstance(event, Key) and not event.is_forwarded
+        if isinstance(event, Key) and is_first and self.focused is None and isinstance(self.screen, ConsoleScreen):
+            if not await self._check_bindings(event.key, priority=True):
+                await self._check_bindings(event.key)
+            return
+        await super().on_event(event)
 
     async def action_press(self, key: str) -> None:
         """What every key leads to: on each screen the binding that means something there."""

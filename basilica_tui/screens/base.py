@@ -203,11 +203,6 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
             lambda text: completions(text, desk.bindings_table, read_only=desk.read_only, vocabulary=desk.vocabulary()),
         )
 
-    def type_ahead(self, character: str) -> bool:
-        """Take a character for the prompt that is open; False when none is."""
-        found = self.query(Prompt)
-        return bool(found) and found.first().take(character)
-
     def close_prompt(self) -> None:
         """Close whatever prompt is open."""
         self.query_one(Prompt).close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -12,10 +13,13 @@ from textual.message import Message
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
+from basilica_tui.widgets.own_keys import OwnKeys
+
 HISTORY_LIMIT = 50
+WAITING_KEYS = 1_000
 
 
-class PlainInput(Input):
+class PlainInput(OwnKeys, Input):
     """An input of one line without a blinking cursor."""
 
     def __init__(self) -> None:
@@ -75,6 +79,35 @@ class PromptInput(PlainInput):
         self.cursor_position = len(text)
 
 
+class LineInput(PromptInput):
+    """The prompt's own input. What is typed behind enter is meant for what the line leads to, and waits for that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_sent = False
+        self._waiting: list[events.Key] = []
+
+    async def action_submit(self) -> None:
+        """The line is complete."""
+        self._is_sent = True
+        await super().action_submit()
+
+    async def _on_key(self, event: events.Key) -> None:
+        if not self._is_sent:
+            await super()._on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+        if len(self._waiting) < WAITING_KEYS:
+            self._waiting.append(event)
+
+    def release(self) -> None:
+        """The line is closed: the console gets what was typed behind it."""
+        self._is_sent, waiting, self._waiting = False, self._waiting, []
+        for event in waiting:
+            self.app.post_message(events.Key(event.key, event.character))
+
+
 class FirstOf(Suggester):
     """Shows how the line could go on; the right arrow takes it."""
 
@@ -112,7 +145,7 @@ class Prompt(Horizontal):
     def compose(self) -> ComposeResult:
         """A mark, the input."""
         yield Static("/", id="prompt-mark", markup=False)
-        yield PromptInput()
+        yield LineInput()
 
     def open(
         self, kind: str, text: str, history: list[str], completions: Callable[[str], Sequence[str]] = lambda _: ()
@@ -121,22 +154,17 @@ class Prompt(Horizontal):
         self.kind, self.is_open = kind, True
         self.query_one("#prompt-mark", Static).update(kind)
         self.display = True
-        field = self.query_one(PromptInput)
+        field = self.query_one(LineInput)
         field.start(text, history, completions)
         field.suggester = FirstOf(completions) if kind == ":" else None
         self.screen.set_focus(field)  # at once: the next key may be here already
-
-    def take(self, character: str) -> bool:
-        """Put in a character that went another way; False when it is not open."""
-        if self.is_open:
-            self.query_one(PromptInput).insert_text_at_cursor(character)
-        return self.is_open
 
     def close(self) -> None:
         """Hide it and give the keyboard back."""
         self.is_open = False
         self.display = False
         self.screen.set_focus(None)
+        self.query_one(LineInput).release()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Tell the screen as it is typed."""
@@ -147,7 +175,7 @@ class Prompt(Horizontal):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Tell the screen that it is complete."""
         event.stop()
-        history = self.query_one(PromptInput).history
+        history = self.query_one(LineInput).history
         if event.value and (not history or history[-1] != event.value):
             history.append(event.value)
             del history[:-HISTORY_LIMIT]

@@ -85,6 +85,28 @@ def test_q_leaves_a_clean_terminal(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        b":quix\x7ft\r",
+        b":quitx\x1b[D\x1b[3~\r",
+        b":xx\x15quit\r",
+        b":logs\rqq",
+        b"6/zebrx\x7fa\r:quit\r:quit\r",
+        b":quix\r:\x1b[A\x7ft\r",
+    ],
+)
+def test_what_a_slow_link_brings_in_one_piece_acts_in_order(tmp_path: Path, typed: bytes) -> None:
+    """Letters, backspace, arrows, the history, enter, and the keys behind it: all of it leads out."""
+    with console_on_a_pty(tmp_path, XDG_STATE_HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path)) as (process, ours):
+        read_until(ours, b"engine gone")
+        os.write(ours, typed)
+        read_until(ours, b"\x1b[?1049l")
+        process.wait(timeout=60)
+        os.close(ours)
+    assert process.returncode == 0
+
+
 def test_a_signal_ends_it_in_order(tmp_path: Path) -> None:
     """SIGTERM leaves the alternate screen too."""
     with console_on_a_pty(tmp_path) as (process, ours):
