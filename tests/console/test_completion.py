@@ -133,7 +133,7 @@ async def test_any_action_can_be_asked_for_by_its_name(tmp_path: Path) -> None:
         status, _, err = await run(*here, "session.close", "x", "--socket", str(socket))
         assert (status, "it knows: session.end" in err) == (2, True)
         status, _, err = await run(*here, "session.end", "nobody", "--socket", str(socket))
-        assert (status, "no session called nobody" in err) == (2, True)
+        assert (status, "no validator with access called nobody" in err) == (2, True)
         status, _, err = await run(*here, "session.end", ASSIGNED, "--socket", str(socket))
         assert (status, engine.ended) == (1, [])
         status, out, err = await run(*here, "session.end", ASSIGNED, "--yes", "--socket", str(socket))
