@@ -191,6 +191,7 @@ class ValidatorRole:
             try:
                 await self._rounds.run(patience_s=interval_s, force_full=force_full)
             except ChainUnavailable:
+                self._force_full |= force_full  # asked for and not done: the next round does it
                 pause_s = min(interval_s, CHAIN_RETRY_S)
             else:
                 pause_s = max(0.0, interval_s - (self._clock.monotonic() - started))

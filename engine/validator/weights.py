@@ -92,8 +92,7 @@ class WeightSetter:
             pause_s = TICK_S
             try:
                 block = await self._chain.block_number()
-                if block >= await self.next_block(block):
-                    await self.set_now(block)
+                await self.set_if_due(block)
             except ChainRateLimited as error:
                 pause_s = RATE_LIMIT_PAUSE_S
                 self._failed(0, error, pause_s)
@@ -103,6 +102,14 @@ class WeightSetter:
             except ChainUnavailable as error:
                 self._failed(0, error, pause_s)
             await self._clock.sleep(pause_s)
+
+    async def set_if_due(self, block: int) -> bool:
+        """Set when the interval has passed; judged after whoever sets at this moment is done. Raises as set_now."""
+        async with self._setting:
+            if block < await self.next_block(block):
+                return False
+            await self._score_and_set(block)
+            return True
 
     async def next_block(self, block: int) -> int:
         """The block from which the next vector is due; remembers a start when there was none."""
@@ -130,6 +137,7 @@ class WeightSetter:
         miners = await gather_facts(self._store, metagraph, self._profile, now)
         scored = await asyncio.to_thread(score_round, self._profile, miners, self._emission, context)
         vector = settable(scored.allocation.weights, metagraph)
+        lost = set(scored.allocation.weights) - set(vector)
         record = WeightSet(
             at=now,
             block=block,
@@ -141,20 +149,22 @@ class WeightSetter:
             vector=json.dumps(sorted(vector.items())),
             inputs=await asyncio.to_thread(inputs_to_json, miners, self._emission, context),
         )
-        await self._submit(record, vector, scored)
+        await self._submit(record, vector, scored, lacks_burn=self._emission.burn_uid in lost)
         return scored
 
-    async def _submit(self, record: WeightSet, vector: Mapping[int, int], scored: Round) -> None:
+    async def _submit(self, record: WeightSet, vector: Mapping[int, int], scored: Round, *, lacks_burn: bool) -> None:
         version, attempts = 0, 0
         failure: BasilicaError | None = None
         for attempt in range(1, ATTEMPTS + 1):
             attempts, version = attempt, await self._next_version()
             try:
-                if not vector:
+                if lacks_burn:  # the chain would share what should be burnt among the miners
                     raise ScoresInvalid(
-                        "no uid of the vector is registered",
-                        hint="the burn uid does not exist on this subnet; set emission.burn_uid",
+                        f"uid {self._emission.burn_uid}, which takes what is burnt, is not registered",
+                        hint="set emission.burn_uid to a uid of this subnet",
                     )
+                if not vector:
+                    raise ScoresInvalid("no uid of the vector is registered", hint="the next round scores anew")
                 await self._chain.set_weights({uid: float(value) for uid, value in vector.items()}, version)
                 failure = None
             except (ChainRefused, ScoresInvalid) as error:  # asking again will not change the answer
