@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,7 +105,7 @@ async def _run(
 
 
 async def _agree(plan: Plan, *, yes: bool) -> bool:
-    from engine.diagnostics.clinic import ask_in_thread
+    from engine.asking import ask_beside
     from engine.diagnostics.plan import render_plan
 
     typer.echo(render_plan(plan), err=True)
@@ -113,7 +114,20 @@ async def _agree(plan: Plan, *, yes: bool) -> bool:
     if not sys.stdin.isatty():
         typer.echo("  not run: nobody is there to ask; --yes agrees to everything", err=True)
         return False
-    return await ask_in_thread(lambda: typer.confirm("Do this?", default=False, err=True))
+    return await ask_beside(_is_agreed)
+
+
+def _is_agreed() -> bool:
+    """As typer.confirm; but a line is read only when it is there, so that Ctrl-C finds nobody inside a read."""
+    while True:
+        typer.echo("Do this? [y/N]: ", err=True, nl=False)
+        select.select([sys.stdin], [], [])
+        line = sys.stdin.readline()
+        if not line:  # Ctrl-D
+            raise typer.Abort
+        if line.strip().lower() in {"", "n", "no", "y", "yes"}:
+            return line.strip().lower() in {"y", "yes"}
+        typer.echo("Error: invalid input", err=True)
 
 
 def _print_offers(clinic: Clinic, report: Report, *, to_stderr: bool) -> None:

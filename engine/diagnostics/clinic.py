@@ -5,7 +5,6 @@ Whoever uses this decides about consent: ``agree`` gets every plan before it run
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -230,8 +229,3 @@ def _around(result: Result) -> tuple[frozenset[Scope], tuple[str, ...] | None]:
     if result.subject.id:
         return _ALONE.get(result.scope, frozenset({Scope.NODE})), (result.subject.id,)
     return frozenset({result.scope, Scope.CONFIG, Scope.WALLET}), None if result.scope is Scope.HOST else ()
-
-
-async def ask_in_thread(question: Callable[[], bool]) -> bool:
-    """A blocking question that does not stop connections from being kept alive."""
-    return await asyncio.to_thread(question)

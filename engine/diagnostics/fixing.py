@@ -5,6 +5,7 @@ Nothing here asks for consent: whoever calls has shown the plan. Every run is wr
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,7 @@ from typing import Literal
 from engine.diagnostics.fix_local import Undo
 from engine.diagnostics.fix_steps import Act, Hands, Report, StepFailed, StepRunner
 from engine.diagnostics.model import Result, Verdict
-from engine.diagnostics.plan import Plan
+from engine.diagnostics.plan import Plan, Step
 from engine.errors import BasilicaError
 from engine.ownership import make_private_directory, take_after_directory
 
@@ -43,12 +44,26 @@ class Fixer:
         self._steps = StepRunner(hands, report)
 
     async def run(self, plan: Plan, recheck: Callable[[], Awaitable[Result | None]], before: Result) -> Outcome:
-        """Perform the steps, then ask the check again. Never raises BasilicaError: the outcome says it."""
+        """Perform the steps, then ask the check again. Never raises BasilicaError: the outcome says it.
+
+        Cancelled (Ctrl-C), the step that runs ends first, then everything is taken back and written down as undone.
+        """
         undos: list[Undo] = []
+        try:
+            return await self._run(plan, recheck, before, undos)
+        except asyncio.CancelledError:
+            taken_back = await self._take_back(undos)
+            outcome = self._end(Outcome(plan, "undone", f"interrupted{taken_back}"))
+            self._report(outcome.message)
+            raise
+
+    async def _run(
+        self, plan: Plan, recheck: Callable[[], Awaitable[Result | None]], before: Result, undos: list[Undo]
+    ) -> Outcome:
         try:
             for number, step in enumerate(plan.steps, 1):
                 self._report(f"{number}/{len(plan.steps)} {step.title}")
-                undos += await self._steps.perform(step)
+                await self._perform(step, undos)
         except BasilicaError as error:
             undos += error.undos if isinstance(error, StepFailed) else []
             taken_back = await self._take_back(undos)
@@ -63,6 +78,19 @@ class Fixer:
             return self._end(Outcome(plan, "changed", f"now {after.cause or after.reason}: {after.cause_words}", after))
         taken_back = await self._take_back(undos)
         return self._end(Outcome(plan, "not_helped", f"the check still finds {after.cause}{taken_back}", after))
+
+    async def _perform(self, step: Step, undos: list[Undo]) -> None:
+        """A step is not cut in the middle: only its end knows what takes it back."""
+        running = asyncio.ensure_future(self._steps.perform(step))
+        try:
+            undos += await asyncio.shield(running)
+        except asyncio.CancelledError:
+            self._report("interrupted: this step ends first, then everything is taken back; again leaves it as it is")
+            try:
+                undos += await running
+            except BasilicaError as error:
+                undos += error.undos if isinstance(error, StepFailed) else []
+            raise
 
     async def _take_back(self, undos: list[Undo]) -> str:
         if not undos:

@@ -169,6 +169,8 @@ def look_at_database(config: RoleConfig) -> tuple[BaseState, str, str, int | Non
     try:
         return *_check_sqlite(path), str(path), recording, free
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return "locked", f"{path}: {error}", str(path), recording, free
         return "unreadable", f"{path}: {error}", str(path), recording, free
     except sqlite3.DatabaseError as error:
         return "damaged", f"{path}: {error}", str(path), recording, free

@@ -13,7 +13,7 @@ from engine.diagnostics.model import Cause, Check, Judgement, Scope, fail, ok, s
 
 Answer = Literal["", "ok", "degraded", "refused", "silent", "off", "other"]
 EngineState = Literal["", "running", "absent", "silent", "refused"]
-BaseState = Literal["", "ok", "absent", "damaged", "unreadable", "newer", "unreachable"]
+BaseState = Literal["", "ok", "absent", "damaged", "locked", "unreadable", "newer", "unreachable"]
 RECORDING_MAX_BYTES = 20 * 10**9
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - what PrivateTmp hides, nothing is written there
 _HIDING = {"yes", "true", "on", "1", "tmpfs"}
@@ -313,6 +313,11 @@ CHECKS: tuple[Check[ServiceFacts], ...] = (
         judge_database,
         Cause(
             "damaged", "the file is damaged", advice="stop the engine and restore a backup: basilica-tui backup restore"
+        ),
+        Cause(
+            "locked",
+            "another process holds it for itself",
+            advice="end what holds it, a copying tool or an sqlite3 shell: fuser -v shows it",
         ),
         Cause("unreadable", "this user may not read it", advice="run as the engine's user"),
         Cause(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engine.asking import ask_beside
 from engine.clock import Clock
 from engine.errors import BasilicaError, ClientKeyUnusable, SshAuthFailed, SshCommandFailed
 from engine.ssh import failures
@@ -106,7 +107,7 @@ class KeyDeployment:
             first = {done.target: done for done in await self._pass(pool, targets, way)}
             waiting = [target for target, done in first.items() if done.ending == "needs_password"]
             if waiting and (way.password is not None or ask is not None):
-                password = way.password if way.password is not None else await asyncio.to_thread(ask or str)
+                password = way.password if way.password is not None else await ask_beside(ask or str)
                 again = WayIn((), None, password)
                 first |= {done.target: done for done in await self._pass(pool, waiting, again)}
         finally:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import os
 import stat
 import sys
+import tempfile
 from pathlib import Path
 from typing import Self
 
@@ -44,6 +47,10 @@ class ClientKey:
         try:
             private = asyncssh.import_private_key(text)
         except (asyncssh.KeyEncryptionError, asyncssh.KeyImportError, ValueError) as error:
+            if not text.strip():
+                raise ClientKeyUnusable(
+                    f"the SSH key {path} is empty", hint=f"remove it, then: basilica-tui keys generate --path {path}"
+                ) from error
             if "passphrase" in str(error).lower():  # the library has no error of its own for "none was given"
                 raise ClientKeyUnusable(
                     f"the SSH key {path} is protected by a passphrase",
@@ -64,7 +71,11 @@ class ClientKey:
     def load_or_create(cls, path: Path, comment: str = "") -> Self:
         """The key in that file; a new one is made and saved there when the file does not exist."""
         if path.expanduser().exists():
-            return cls.from_file(path)
+            found = cls.from_file(path)
+            if not path.expanduser().with_name(path.name + ".pub").exists():  # whoever made the key was killed
+                with contextlib.suppress(OSError):
+                    found._save_public(path.expanduser())
+            return found
         key = cls.generate(comment)
         key.save(path)
         return key
@@ -104,18 +115,42 @@ class ClientKey:
         path = path.expanduser()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(self.private.export_private_key("openssh"))
                     file.flush()
                     os.fsync(file.fileno())
-            except BaseException:  # an empty file would stand in the next one's way
-                path.unlink(missing_ok=True)
-                raise
-            path.with_name(path.name + ".pub").write_text(self.public_line + "\n")
+                _take_name(Path(draft), path)
+            finally:
+                Path(draft).unlink(missing_ok=True)
+            self._save_public(path)
+            _sync_directory(path.parent)
         except OSError as error:
             raise ClientKeyUnusable(f"cannot write the SSH key {path}: {error.strerror or error}") from error
 
+    def _save_public(self, path: Path) -> None:
+        path.with_name(path.name + ".pub").write_text(self.public_line + "\n")
+
     def __repr__(self) -> str:
         return f"ClientKey({self.algorithm}, {self.fingerprint})"
+
+
+def _take_name(draft: Path, path: Path) -> None:
+    """The whole file under its name at once, and never in another one's place. Raises FileExistsError, OSError."""
+    try:
+        os.link(draft, path)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EMLINK}:  # a file system without hard links
+            raise
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        draft.rename(path)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from engine.config.miner import MinerConfig, MinerDatabaseConfig
 from engine.diagnostics.doctor import Doctor
 from engine.diagnostics.look_records import METAGRAPH_KEY, Records, read_records
 from engine.diagnostics.look_server import look_at_server, read_server
-from engine.diagnostics.model import Scope
+from engine.diagnostics.look_service import look_at_database
+from engine.diagnostics.model import Scope, Verdict
 from engine.diagnostics.patient import Patient
+from engine.diagnostics.service_checks import ServiceFacts, judge_database
 from engine.store import Grant, open_store
 from tests.support.postgres import Postgres
 
@@ -93,3 +96,21 @@ async def test_the_checks_know_a_server(postgres: Postgres, tmp_path: Path) -> N
         assert found is not None
         verdicts.append((found.verdict.value, found.cause))
     assert verdicts == [("ok", ""), ("failed", "unreachable")]
+
+
+async def test_a_database_that_somebody_holds_is_not_one_that_may_not_be_read(tmp_path: Path) -> None:
+    """A lock of another process and a file of another user have different causes, and different ways out."""
+    url = f"sqlite:{tmp_path / 'miner.db'}"
+    await fill(url)
+    config = MinerConfig(database=MinerDatabaseConfig(url=url))
+    holder = sqlite3.connect(tmp_path / "miner.db", isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        state, said, *_ = await asyncio.to_thread(look_at_database, config)
+    finally:
+        holder.close()
+    assert (state, "locked" in said) == ("locked", True)
+    assert (await asyncio.to_thread(look_at_database, config))[0] == "ok"
+    found = judge_database(ServiceFacts(database=state, database_said=said))
+    assert (found.verdict, found.cause) == (Verdict.FAILED, "locked")

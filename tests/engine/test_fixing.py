@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,38 @@ def test_a_word_to_systemd_may_have_been_done_in_part() -> None:
     plain = systemctl_step("reload", "daemon-reload")
     assert isinstance(plain.action, LocalCommand)
     assert not plain.action.may_be_half_done
+
+
+@pytest.mark.parametrize("in_check", [False, True], ids=["in a step", "in the check behind it"])
+async def test_an_interrupted_repair_is_taken_back(tmp_path: Path, in_check: bool) -> None:
+    """Ctrl-C lets the step that runs end, undoes it and all before it, says so, and writes it down as undone."""
+    waits = f"while [ ! -e {tmp_path / 'go'} ]; do sleep 0.02; done"
+    last = makes(tmp_path / "b", then="true" if in_check else waits, undo=("rm", str(tmp_path / "b")))
+    plan = Plan("fix", "a fix", "check", "", "this host", (makes(tmp_path / "a"), last))
+    checking = asyncio.Event()
+
+    async def recheck() -> Result | None:
+        checking.set()
+        await asyncio.Event().wait()
+        return None
+
+    said: list[str] = []
+    journal = tmp_path / "state" / "fixes.jsonl"
+    fixer = Fixer(Hands(SystemClock(), journal=journal), report=said.append)
+    before = Result("check", Scope.HOST, "a check", "what it means", Subject(), Verdict.FAILED)
+    running = asyncio.create_task(fixer.run(plan, recheck, before))
+    if in_check:
+        await checking.wait()
+    else:
+        while not (tmp_path / "b").exists():
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.sleep(0)
+    (tmp_path / "go").touch()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["go", "state"]
+    assert said[-2:] == ["taking it back", "interrupted; what was changed is taken back"]
+    assert any(line.startswith("interrupted: this step ends first") for line in said) is not in_check
+    (line,) = journal.read_text().splitlines()
+    assert json.loads(line)["ending"] == "undone"

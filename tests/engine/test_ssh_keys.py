@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 from pathlib import Path
 
@@ -48,7 +50,7 @@ def test_what_is_no_usable_key_is_refused_with_a_hint(tmp_path: Path) -> None:
         "encrypted": (private.export_private_key("pkcs8-pem", passphrase="word"), 0o600, "passphrase"),
         "public": (private.export_public_key("openssh"), 0o600, "not a private SSH key"),
         "damaged": (b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", 0o600, "not a private SSH key"),
-        "empty": (b"", 0o600, "not a private SSH key"),
+        "empty": (b"", 0o600, "is empty"),
     }
     for name, (content, mode, words) in files.items():
         path = tmp_path / name
@@ -72,3 +74,45 @@ def test_addresses_are_written_so_that_ports_can_be_told(host: str, address: str
     """An IPv6 address stands in brackets."""
     target = NodeTarget("n", host, 22, "basilica")
     assert (target.address, target.label) == (address, f"basilica@{address}")
+
+
+def test_a_key_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever dies before the key is on disk leaves nothing under its name; no draft stays and the next try works."""
+    path = tmp_path / "id"
+
+    def dies(descriptor: int) -> None:
+        assert not path.exists()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", dies)
+        with pytest.raises(KeyboardInterrupt):
+            ClientKey.generate().save(path)
+    assert list(tmp_path.iterdir()) == []
+    key = ClientKey.load_or_create(path)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["id", "id.pub"]
+    (tmp_path / "id.pub").unlink()  # killed between the two
+    assert ClientKey.load_or_create(path).fingerprint == key.fingerprint
+    assert (tmp_path / "id.pub").read_text() == key.public_line + "\n"
+
+
+def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the draft is renamed, and an existing key still stays."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    key = ClientKey.load_or_create(tmp_path / "id")
+    with pytest.raises(ClientKeyUnusable, match="cannot write"):
+        ClientKey.generate().save(tmp_path / "id")
+    assert ClientKey.from_file(tmp_path / "id").fingerprint == key.fingerprint
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["id", "id.pub"]
+
+
+def test_an_empty_key_file_says_what_to_do(tmp_path: Path) -> None:
+    """What a killed older version left is named as empty, not as a public key."""
+    (tmp_path / "id").touch(0o600)
+    with pytest.raises(ClientKeyUnusable, match="is empty") as caught:
+        ClientKey.from_file(tmp_path / "id")
+    assert f"basilica-tui keys generate --path {tmp_path / 'id'}" in caught.value.hint

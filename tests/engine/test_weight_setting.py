@@ -92,15 +92,6 @@ class World:
             emit=self.events.append,
         )
 
-    async def kept(self) -> tuple[bool, int, str]:
-        """Of the newest vector: whether it was set, after how many attempts, and why not."""
-        async with self.store.database.engine.connect() as connection:
-            rows = await connection.exec_driver_sql(
-                "SELECT ok, attempts, error FROM engine_weight_sets ORDER BY id DESC"
-            )
-            ok, attempts, error = rows.first() or (None, 0, "")
-        return bool(ok), attempts, error
-
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
