@@ -37,6 +37,7 @@ UntilOption = Annotated[str | None, typer.Option("--until", help="The same, for 
 
 
 def replay(
+    context: typer.Context,
     where: WhereArgument = None,
     config: ConfigOption = None,
     since: SinceOption = None,
@@ -47,7 +48,7 @@ def replay(
     from basilica_tui.run import run_replay
     from engine.recording.player import Player
 
-    source = _source(where, config)
+    source = _source(context, where, config)
     begin, end = _span(since, until)
     recording = _open(source)
     try:
@@ -63,14 +64,15 @@ def record() -> None:
     """What the engine recorded: describe it, or make a file of it that can be shared."""
 
 
-def _source(where: Path | None, config: Path | None) -> Path:
+def _source(context: typer.Context, where: Path | None, config: Path | None) -> Path:
     if where is not None:
         return where
-    named = config or (Path(os.environ["BASILICA_CONFIG_PATH"]) if "BASILICA_CONFIG_PATH" in os.environ else None)
-    if named is not None:
+    before_the_verb = context.find_root().params.get("config")
+    named = config or before_the_verb or os.environ.get("BASILICA_CONFIG_PATH")
+    if named:
         from engine.configured import load
 
-        return load(named).config.recording_dir
+        return load(Path(named)).config.recording_dir
     local = Path("data") / "recording"
     if not local.is_dir():
         fail("no recording was named", "give a .brec file, a directory, or --config miner.toml")
@@ -121,12 +123,14 @@ def fail(message: str, hint: str = "") -> NoReturn:
 
 
 @record_app.command("info")
-def record_info(where: WhereArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def record_info(
+    context: typer.Context, where: WhereArgument = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
     """Say what a recording holds: from when to when, how much, and whether parts are damaged."""
     import json
     from collections import Counter
 
-    source = _source(where, config)
+    source = _source(context, where, config)
     recording = _open(source)
     try:
         kinds = Counter(str(record.get("kind")) for record in recording.all_records())
@@ -174,6 +178,7 @@ def _printable(text: str) -> str:
 @record_app.command("export")
 def record_export(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; a .brec file.")],
+    context: typer.Context,
     where: WhereArgument = None,
     config: ConfigOption = None,
     since: SinceOption = None,
@@ -187,7 +192,7 @@ def record_export(
     from engine.recording.export import export_recording
 
     begin, end = _span(since, until)
-    recording = _open(_source(where, config))
+    recording = _open(_source(context, where, config))
     try:
         _check_span(recording, begin, end)
         if output.exists() and not force:

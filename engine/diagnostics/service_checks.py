@@ -253,7 +253,12 @@ CHECKS: tuple[Check[ServiceFacts], ...] = (
         "while it does not, nobody is let in",
         judge_active,
         Cause("stopped", "it was stopped, or never started", ("service.start",)),
-        Cause("crashed", "it failed", ("service.start",), advice="read journalctl -u basilica-tui"),
+        Cause(
+            "crashed",
+            "it failed",
+            ("service.start",),
+            advice="read journalctl -u 'basilica-tui*', with --user for a user's own service",
+        ),
         Cause("not_enabled", "it is not started at boot", ("service.start",)),
     ),
     _check(

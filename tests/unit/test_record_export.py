@@ -191,6 +191,18 @@ def test_the_command_line_exports_and_describes(tmp_path: Path) -> None:
     assert none.exit_code != 0
 
 
+def test_a_configuration_names_its_recording_before_and_behind_the_verb(tmp_path: Path) -> None:
+    """``--config`` counts in both places, as with every other verb."""
+    place = record(tmp_path / "data" / "recording", miner_events())
+    config = tmp_path / "validator.toml"
+    config.write_text(f'[engine]\ndata_dir = "{place.parent}"\n')
+    run = CliRunner()
+    wanted = json.loads(run.invoke(app, ["record", "info", str(place), "--json"]).output)
+    for words in (["--config", str(config), "record", "info"], ["record", "info", "--config", str(config)]):
+        done = run.invoke(app, [*words, "--json"])
+        assert json.loads(done.output) == wanted, words
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [("now", NOW), ("2h ago", NOW - 7200), ("30m", NOW - 1800), ("1.5d", NOW - 129_600), ("soon", None), ("", None),
