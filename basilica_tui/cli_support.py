@@ -37,6 +37,10 @@ def support_bundle(
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE, and do not ask.")] = False,
 ) -> None:
     """Collect what helps to help: configuration, state, log, recording, metrics, diagnosis. Never a key or password."""
+    import logging
+
+    import structlog
+
     from basilica_tui.preferences import state_folder
     from engine.clock import SystemClock
     from engine.recording.pseudonyms import Pseudonyms
@@ -49,6 +53,7 @@ def support_bundle(
         fail(f"{target} exists", "choose another name, or overwrite it with --force")
     if no_redact and not force:
         typer.confirm("Addresses, hotkeys, host and user names will be readable in it. Go on?", abort=True, err=True)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # it says what it does
     bundle = Bundle(Pseudonyms(), redact=not no_redact)
     path, loaded = _configuration(context, config, bundle)
     wanted = Wanted(path, loaded, socket or _socket(path, loaded), state_folder(os.environ), with_nodes)

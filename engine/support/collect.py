@@ -231,7 +231,8 @@ async def _diagnosis(bundle: Bundle, wanted: Wanted, clock: Clock) -> None:
     try:
         async with asyncio.timeout(DIAGNOSIS_S):
             patient = await asyncio.to_thread(load_patient, wanted.config_path)
-            report = await Doctor(patient, Tools(clock, with_container=False)).examine(scopes)
+            nodes = None if wanted.with_nodes else ()  # the checks of this host would ask them, too
+            report = await Doctor(patient, Tools(clock, with_container=False)).examine(scopes, nodes)
     except (BasilicaError, TimeoutError, OSError) as error:
         bundle.note(f"diagnosis: {error or f'not done within {DIAGNOSIS_S:.0f} s'}")
         return

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import re
+import select
+import socket
 import tarfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +20,7 @@ from basilica_tui.cli import app
 from engine.clock import SystemClock
 from engine.errors import SupportBundleFailed
 from engine.recording.pseudonyms import Pseudonyms
+from engine.ssh.keys import ClientKey
 from engine.support.bundle import Bundle
 from engine.support.collect import Wanted, collect
 from tests.console.test_attached import Engine, serving
@@ -116,6 +122,28 @@ def test_without_an_engine_it_has_the_rest_and_says_what_is_missing(place: Path)
     assert [name for name in NAMES if name in whole] == []
     assert "alerts.urls = ********" in found["config.txt"]
     assert {e["name"] for e in manifest["entries"]} == set(found) - {"manifest.json"}
+
+
+def test_nobody_logs_in_on_nodes_unless_asked_to(place: Path) -> None:
+    """Only --with-nodes calls the nodes; no log line stands before the summary."""
+    ClientKey.generate().save(place / "key")
+    with socket.create_server(("127.0.0.1", 0)) as node:
+        text = (place / "miner.toml").read_text().replace("/node_key", "/key")
+        nodes = f'nodes = [{{ host = "127.0.0.1", port = {node.getsockname()[1]}, username = "alice" }}]'
+        (place / "miner.toml").write_text(re.sub(r"nodes = \[.*?\n\]", nodes, text, flags=re.DOTALL))
+        _, output = bundle_of(place)
+        assert output.startswith(str(place / "bundle.tar.gz"))
+        assert not select.select([node], [], [], 0)[0]
+        threading.Thread(target=_hang_up, args=(node,), daemon=True).start()
+        found, output = bundle_of(place, "--with-nodes")
+        assert output.startswith(str(place / "bundle.tar.gz"))
+    assert "node.banner" in found["diagnosis.json"]
+
+
+def _hang_up(node: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            node.accept()[0].close()
 
 
 def test_a_configuration_that_cannot_be_used_is_in_it_as_written(place: Path) -> None:
