@@ -112,6 +112,21 @@ async def test_what_has_not_changed_is_not_sent_again(world: RestWorld) -> None:
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        *("/miners", "/miners/miner_2", "/miners/miner_2/nodes", "/nodes", "/gpu-profiles", "/gpu-profiles/H100"),
+        *("/gpu-categories", "/rentals", "/verification/active", "/verification/results/miner_1", "/config"),
+    ],
+)
+async def test_every_document_that_stays_the_same_has_a_tag(world: RestWorld, path: str) -> None:
+    """Whoever asks with the tag of the last answer gets 304."""
+    status, headers, _ = await ask(world.app, path)
+    assert status == 200
+    status, again, body = await ask(world.app, path, if_none_match=headers["etag"])
+    assert (status, again["etag"], body) == (304, headers["etag"], None)
+
+
+@pytest.mark.parametrize(
     ("path", "method", "status"),
     [
         ("/miners/999", "GET", 404),
