@@ -21,7 +21,7 @@ from basilica_tui.screens.setup_form import ChoiceField, TextField, steps_line
 from basilica_tui.screens.setup_output import SetupOutput
 from basilica_tui.screens.setup_page import SetupPage
 from basilica_tui.screens.setup_typed import PAGE, read_typed
-from basilica_tui.screens.setup_work import do_work, look_ahead
+from basilica_tui.screens.setup_work import check_words, do_work, look_ahead
 from basilica_tui.widgets.lines import Lines
 from engine.setup.answers import with_text
 from engine.setup.phases import ORDER, Phase, Setup, answer, finish, go_back, titles_of
@@ -304,18 +304,21 @@ class SetupScreen(AnswersOnce[bool]):
 
     async def _work(self, stay: bool) -> None:
         self.query_one(SetupOutput).tell(())
-        before = self.setup.answers
-        refusal = await do_work(self.setup, self.say, self.app)
+        before, found = self.setup.answers, list[str]()
+        is_check = self.setup.phase is Phase.VERIFY
+        refusal = await do_work(self.setup, found.append if is_check else self.say, self.app, passing=self.say)
         if not refusal and self.setup.answers != before:
             refusal = "the answers were changed meanwhile; do it again with these"
         self._busy = ""
         self._blocked = bool(refusal)
-        if refusal:
+        if is_check:
+            self.query_one(SetupOutput).conclude([check_words(refusal, found), *found])
+        elif refusal:
             self.say(f"!! {refusal}")
+        if refusal:
             self.draw()
         elif stay:
             self.setup = replace(self.setup, done=self.setup.done | {self.setup.phase})
-            self.say("ok nothing stops the engine; ctrl+n goes on")
             self._save()
             self.draw()
         else:

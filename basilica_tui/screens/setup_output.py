@@ -10,6 +10,8 @@ from basilica_tui.text import clean, wrap
 
 KEPT_LINES = 400
 NARROWEST = 20
+_TONES = {"ok": "good", "!!": "bad", "! ": "warn"}
+"""By what a line begins with."""
 
 
 class SetupOutput(ScrollingLines):
@@ -27,15 +29,17 @@ class SetupOutput(ScrollingLines):
 
     def say(self, text: str, tone: str = "") -> None:
         """One more line; the last ones are in view."""
-        if not tone:
-            tone = "good" if text.startswith("ok") else "bad" if text.startswith("!!") else ""
-        self._told.append((tone, clean(text)))
+        self._told.append((tone or _tone_of(text), clean(text)))
         self._draw("nav.bottom")
 
     def tell(self, lines: Iterable[tuple[str, str]]) -> None:
         """These lines, tone and text, instead of all others; the first ones are in view."""
         self._told = [(tone or "dim", clean(text)) for tone, text in lines]
         self._draw("nav.top")
+
+    def conclude(self, texts: Iterable[str]) -> None:
+        """What came out, instead of how it went; the first lines are in view, each in the tone of its mark."""
+        self.tell((_tone_of(text), text) for text in texts)
 
     def on_resize(self) -> None:
         """Another size, and the first one: what was told before the first layout had none."""
@@ -53,3 +57,7 @@ class SetupOutput(ScrollingLines):
         is_text = text.startswith("  ")
         lines = [text] if is_text else wrap(text, max(self.size.width - 2, NARROWEST))
         return [((f" {line}", tone),) for line in lines]
+
+
+def _tone_of(text: str) -> str:
+    return _TONES.get(text[:2], "")

@@ -12,10 +12,19 @@ from engine.setup.checking import check, progress_words
 from engine.setup.phases import Phase, Setup
 
 
-async def attempt(setup: Setup, say: Callable[[str], None], *, ask: Callable[[], str] | None = None) -> str:
-    """Do the present phase's work; returns why it cannot go on, or nothing. Raises ConfigInvalid."""
+async def attempt(
+    setup: Setup,
+    say: Callable[[str], None],
+    *,
+    ask: Callable[[], str] | None = None,
+    passing: Callable[[str], None] | None = None,
+) -> str:
+    """Do the present phase's work; returns why it cannot go on, or nothing. Raises ConfigInvalid.
+
+    ``passing`` gets what only matters while the work goes on; without it that is said like the rest.
+    """
     try:
-        return await perform(setup, say, ask=ask)
+        return await perform(setup, say, ask=ask, passing=passing)
     except ConfigInvalid:
         raise
     except BasilicaError as error:
@@ -25,7 +34,12 @@ async def attempt(setup: Setup, say: Callable[[str], None], *, ask: Callable[[],
 
 
 async def perform(
-    setup: Setup, say: Callable[[str], None], *, ask: Callable[[], str] | None = None, password: str | None = None
+    setup: Setup,
+    say: Callable[[str], None],
+    *,
+    ask: Callable[[], str] | None = None,
+    password: str | None = None,
+    passing: Callable[[str], None] | None = None,
 ) -> str:
     """Do the present phase's work; returns why it cannot go on, or nothing. Raises BasilicaError, OSError."""
     answers = setup.answers
@@ -40,13 +54,10 @@ async def perform(
         if closed:
             say(f"{closed} of {len(done)} nodes stay closed for now; the others serve")
     elif setup.phase is Phase.VERIFY:
-        checked = await check(answers, lambda progress: say(progress_words(progress)))
-        for finding in checked.findings:
-            say(finding)
-        if not checked.findings:
-            say("no findings")
-        if checked.blocking:
-            return checked.blocking[0]
+        checked = await check(answers, lambda progress: (passing or say)(progress_words(progress)))
+        for line in checked.lines or ("no findings",):
+            say(line)
+        return checked.refusal
     elif setup.phase is Phase.INSTALL:
         await asyncio.to_thread(work.install, answers, say)
     elif setup.phase is Phase.DEPLOY:

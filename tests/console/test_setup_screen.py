@@ -35,6 +35,7 @@ from basilica_tui.screens.setup_form import TextField
 from basilica_tui.screens.setup_output import SetupOutput
 from basilica_tui.setup_app import SetupApp
 from basilica_tui.widgets.lines import Lines
+from engine.identity.wallets import create_wallet
 from engine.setup.answers import ROLES, Answers, defaults_of
 from engine.setup.phases import ORDER, Phase, Setup
 from engine.setup.state_file import load_state, save_state
@@ -420,6 +421,27 @@ async def test_every_page_fits(tmp_path: Path, size: tuple[int, int], phase: Pha
         assert screen.query_one("#setup-price").region.height == 2
         keys = screen.query_one("#setup-keys")
         assert keys.region.bottom == size[1]
+
+
+async def test_a_dead_chain_is_what_the_check_page_says_first(tmp_path: Path) -> None:
+    """The failure with its mark and what to do is at the top; what it leaves open is named; it stops nothing."""
+    create_wallet(tmp_path / "wallets", "validator", "default")
+    answers = replace(
+        unreal("validator", directory=str(tmp_path / "b"), network="local", chain_endpoint="ws://127.0.0.1:9"),
+        wallet_path=str(tmp_path / "wallets"),
+        wallet_name="validator",
+    )
+    app = SetupApp(Setup(answers, Phase.VERIFY), tmp_path / "setup.json")
+    async with app.run_test(size=SIZE) as pilot:
+        screen = app.wizard
+        await until(pilot, lambda: Phase.VERIFY in screen.setup.done and not screen._busy, "the check")
+        told = screen.query_one(SetupOutput).told
+        assert told[0] == "! 1 failure to weigh; the engine starts all the same, and ctrl+n goes on"
+        assert told[1].startswith("!! this host: The chain answers: the endpoint does not answer (")
+        assert told[2].startswith(" do: ")
+        assert "not checked: The hotkey is registered: chain not reached" in told
+        assert "not checked: The validator holds a permit: chain not reached" in told
+        assert "The chain answers" in text_of(screen)
 
 
 async def test_the_console_goes_on_while_the_wizard_loads(
