@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 
@@ -11,9 +10,6 @@ from engine.diagnostics import (
     chain_checks,
     host_machine,
     host_network,
-    node_auth,
-    node_docker,
-    node_gpu,
     node_host,
     node_way,
     service_checks,
@@ -23,91 +19,15 @@ from engine.diagnostics.host_facts import HostFacts
 from engine.diagnostics.model import Report, Result, Scope, Subject, Verdict
 from engine.diagnostics.node_facts import NodeFacts
 from engine.diagnostics.render import redact, render_markdown, render_text
-from engine.probes.account import AccountFacts, PathFacts, SmiFacts, parse_account
-from engine.probes.administered import AdminFacts, parse_admin
+from engine.probes.account import parse_account
+from engine.probes.administered import parse_admin
 from engine.probes.container import parse_container
 from engine.probes.host import HostFacts as NodeHost
 from engine.probes.way import WayFacts
 from engine.ssh.banner import judge_banner
-from engine.ssh.keys import ClientKey
 from engine.ssh.target import NodeTarget
 
-KEY = ClientKey.generate("miner")
 TARGET = NodeTarget("n1", "node", 22, "basilica")
-HOME = "/home/basilica"
-SSHD: Mapping[str, tuple[str, ...]] = {"usepam": ("no",), "pubkeyauthentication": ("yes",), "strictmodes": ("yes",)}
-PATHS = (
-    PathFacts("/home", 0o755, 0, "directory"),
-    PathFacts(HOME, 0o755, 5001, "directory"),
-    PathFacts(f"{HOME}/.ssh", 0o700, 5001, "directory"),
-    PathFacts(f"{HOME}/.ssh/authorized_keys", 0o600, 5001, "regular file"),
-)
-ADMIN = AdminFacts(
-    account_exists=True,
-    uid=5001,
-    home=HOME,
-    shell="/bin/bash",
-    shell_is_executable=True,
-    groups=("basilica",),
-    sshd=SSHD,
-    paths=PATHS,
-    key_files=(f"{HOME}/.ssh/authorized_keys",),
-    key_bytes=KEY.public_line.encode() + b"\n",
-)
-
-
-def refused(admin: AdminFacts | None) -> NodeFacts:
-    way = WayFacts("auth", "refused", "does not accept our key", methods=("publickey",))
-    return NodeFacts(TARGET, way, own_keys=frozenset({KEY.blob_base64}), admin=admin)
-
-
-def setting(**words: str) -> AdminFacts:
-    return replace(ADMIN, sshd={**SSHD, **{word: (value,) for word, value in words.items()}})
-
-
-def path(name: str, mode: int, uid: int = 5001) -> AdminFacts:
-    kept = tuple(one for one in PATHS if one.path != name)
-    return replace(ADMIN, paths=(*kept, PathFacts(name, mode, uid, "x")))
-
-
-@pytest.mark.parametrize(
-    ("admin", "cause"),
-    [
-        (None, "refused"),
-        (replace(ADMIN, account_exists=False), "no_account"),
-        (replace(ADMIN, shell_is_executable=False), "shell_missing"),
-        (replace(ADMIN, is_expired=True), "expired"),
-        (replace(ADMIN, is_locked=True), "locked"),
-        (setting(pubkeyauthentication="no"), "pubkey_off"),
-        (setting(authenticationmethods="publickey,password"), "more_methods"),
-        (setting(denyusers="b*"), "denied"),
-        (setting(allowusers="ops@10.0.0.0/8"), "not_allowed"),
-        (setting(allowgroups="wheel"), "not_allowed"),
-        (setting(pubkeyacceptedalgorithms="rsa-sha2-512"), "algorithm_off"),
-        (replace(ADMIN, key_files=("/etc/keys/basilica",), key_bytes=b""), "other_key_file"),
-        (replace(ADMIN, key_bytes=b"", paths=PATHS[:3]), "no_key_file"),
-        (replace(ADMIN, key_bytes=b"# nothing\n"), "key_missing"),
-        (replace(ADMIN, key_bytes=b'expiry-time="20200101Z" ' + ADMIN.key_bytes, now=1_800_000_000), "key_expired"),
-        (replace(ADMIN, key_bytes=b'from="10.0.0.1" ' + ADMIN.key_bytes), "from_elsewhere"),
-        (path(HOME, 0o777), "home_modes"),
-        (path(f"{HOME}/.ssh", 0o720), "ssh_dir_modes"),
-        (path(f"{HOME}/.ssh/authorized_keys", 0o602), "file_modes"),
-        (path(HOME, 0o755, 1000), "owner"),
-        (path("/home", 0o700, 0), "parent_modes"),
-        (replace(ADMIN, selinux="Enforcing", selinux_label="user_home_t"), "selinux"),
-        (ADMIN, "refused"),
-    ],
-)
-def test_why_a_key_is_refused(admin: AdminFacts | None, cause: str) -> None:
-    """sshd's own tests, in its order; the first that fails is the cause."""
-    assert node_auth.judge_auth(refused(admin)).cause == cause
-
-
-def test_root_needs_permit_root_login() -> None:
-    """The account root is told apart from a wrong key."""
-    found = node_auth.judge_auth(refused(replace(setting(permitrootlogin="no"), uid=0)))
-
-    assert found.cause == "root_off"
 
 
 @pytest.mark.parametrize(
@@ -125,43 +45,6 @@ def test_root_needs_permit_root_login() -> None:
 def test_what_a_port_says(said: bytes, kind: str) -> None:
     """The first line decides what listens there."""
     assert judge_banner(said).kind == kind
-
-
-@pytest.mark.parametrize(
-    ("status", "said", "devices", "cause"),
-    [
-        ("absent", "", 0, "no_tool_no_gpu"),
-        ("absent", "", 8, "no_tool"),
-        ("9", "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", 1, "no_driver"),
-        ("18", "Failed to initialize NVML: Driver/library version mismatch", 1, "mismatch"),
-        ("6", "No devices were found", 0, "no_gpu"),
-        ("15", "Unable to determine the device handle for GPU0000:41:00.0: Unknown Error", 1, "lost"),
-        ("124", "", 1, "hangs"),
-        ("77", "something new", 1, "tool_failed"),
-    ],
-)
-def test_why_no_gpu_is_seen(status: str, said: str, devices: int, cause: str) -> None:
-    """The words of the tool and what is on the bus decide."""
-    account = AccountFacts(smi=SmiFacts(status, said), pci_gpus=devices)
-
-    assert node_gpu.judge_gpu(NodeFacts(TARGET, WayFacts(), account=account)).cause == cause
-
-
-@pytest.mark.parametrize(
-    ("error", "cause"),
-    [
-        ("docker is not installed", "absent"),
-        ("permission denied while trying to connect to the Docker daemon socket", "no_permission"),
-        ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock", "no_daemon"),
-        ("no answer within 5 s", "hangs"),
-        ("client version 1.24 is too old", "other"),
-    ],
-)
-def test_why_docker_is_not_reached(error: str, cause: str) -> None:
-    """Docker's own words decide."""
-    facts = NodeFacts(TARGET, WayFacts(), host=NodeHost(docker_ok=False, docker_error=error))
-
-    assert node_docker.judge_docker(facts).cause == cause
 
 
 @pytest.mark.parametrize(

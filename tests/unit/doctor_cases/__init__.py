@@ -1,0 +1,1 @@
+"""Evidence by cause: for every cause of every check the facts that name it."""
