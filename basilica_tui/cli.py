@@ -21,7 +21,9 @@ from basilica_tui.cli_engine import ATTACHING, fail, find_socket, must_answer
 from basilica_tui.cli_import import import_set_up
 from basilica_tui.cli_info import info
 from basilica_tui.cli_keys import keys_app
+from basilica_tui.cli_keys_place import deploy_keys, generate_key
 from basilica_tui.cli_keys_protect import protect_keys
+from basilica_tui.cli_keys_rotate import rotate_keys
 from basilica_tui.cli_rentals import rentals_app
 from basilica_tui.cli_replay import record_app, replay
 from basilica_tui.cli_serve import serve
@@ -53,6 +55,9 @@ app.add_typer(localnet_app, name="localnet")
 app.add_typer(weights_app, name="weights")
 app.add_typer(audit_app, name="audit")
 app.add_typer(config_app, name="config")
+keys_app.command("rotate")(rotate_keys)
+keys_app.command("generate")(generate_key)
+keys_app.command("deploy")(deploy_keys)
 keys_app.command("protect")(protect_keys)
 app.add_typer(keys_app, name="keys")
 app.add_typer(api_keys_app, name="api-keys")

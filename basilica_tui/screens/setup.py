@@ -37,7 +37,7 @@ HELP: dict[Phase, str] = {
     Phase.KEYS: "enter next · ctrl+o ssh config · ctrl+n make, place key",
     Phase.CONFIG: "enter next · left right choose · ctrl+n done · esc back",
     Phase.VERIFY: "enter check · ctrl+n go on · ctrl+f in spite of it · esc",
-    Phase.INSTALL: "ctrl+n write these files · esc back",
+    Phase.INSTALL: "ctrl+n write these files · pgdn read on · esc back",
     Phase.DEPLOY: "left right choose · ctrl+n do this · esc back",
     Phase.START: "ctrl+n start and wait until it serves · esc back",
 }

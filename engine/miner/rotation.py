@@ -160,7 +160,7 @@ class Rotation:
         pending = [node_id for node_id in targets if state.nodes.get(node_id) != "clean"]
         result = {"fingerprint": state.new, "done": len(targets) - len(pending), "pending": pending}
         if pending:
-            self._say("waiting", message=f"for {len(pending)} nodes, which keep the former key until they answer")
+            self._say("waiting", message=_waiting_words(len(pending)))
             self._wake.set()
         else:
             await self._finish("finished", "")
@@ -263,6 +263,12 @@ class Rotation:
                 message=message,
             )
         )
+
+
+def _waiting_words(count: int) -> str:
+    if count == 1:
+        return "for 1 node, which keeps the former key until it answers"
+    return f"for {count} nodes, which keep the former key until they answer"
 
 
 def prepare_key(path: Path, comment: str) -> ClientKey:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -391,6 +393,39 @@ def test_a_rotation_killed_at_any_step_is_finished_by_the_next_start(
     assert subnet.nodes[0].keys().decode() == operator_line() + new.public_line + "\n"
     assert not path.with_name("node_key.new").exists()
     assert ssh_login(subnet.nodes[0], path).stdout == "in\n"
+
+
+def test_whoever_leaves_a_rotation_is_told_that_it_goes_on(sshd_nodes: Nodes, subnets: Subnets) -> None:
+    """Ctrl-C ends the command with 130, not the engine's change of key; --status says how far that is."""
+    subnet = subnets([sshd_nodes(), sshd_nodes()])
+    path, silenced = subnet.root / "node_key", subnet.nodes[1]
+    old = ClientKey.from_file(path)
+    start(subnet)
+    wait_for(subnet, lambda n: n.expiry_enforced != "")
+    silenced.stop()
+    command = [sys.executable, "-u", "-m", "basilica_tui", "keys", "rotate", "--socket", str(subnet.socket)]
+    with socket.create_server(("127.0.0.1", silenced.port)):
+        with subprocess.Popen([*command, "--yes"], stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            while ": deployed" not in process.stderr.readline():
+                pass
+            process.send_signal(signal.SIGINT)
+            told = process.communicate(timeout=60)[1]
+        assert process.returncode == 130, told
+        assert "the engine goes on" in told and "keys rotate --status" in told
+        asyncio.run(subnet.until(lambda _: ClientKey.from_file(path).fingerprint != old.fingerprint))
+        asyncio.run(subnet.until(lambda s: engine_of(s).node_key_rotation.startswith("waiting")))
+        status = subprocess.run([*command, "--status"], capture_output=True, text=True, timeout=60, check=False)
+        assert (
+            status.returncode,
+            status.stdout.count("it waits for 1 node, which keeps the former key until it answers"),
+        ) == (1, 1), status
+    silenced.start()
+    subnet.kill()
+    start(subnet)
+    asyncio.run(subnet.until(lambda s: engine_of(s).node_key_rotation == ""))
+    status = subprocess.run([*command, "--status"], capture_output=True, text=True, timeout=60, check=False)
+    assert (status.returncode, status.stdout) == (0, "no change of key is going on\n")
 
 
 def test_revoke_on_exit_may_be_asked_for_at_the_start(sshd_nodes: Nodes, subnets: Subnets) -> None:

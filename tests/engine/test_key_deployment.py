@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +30,14 @@ def run(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "basilica_tui", *words],
         capture_output=True, text=True, timeout=100, check=False, stdin=subprocess.DEVNULL,
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin"}, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+
+
+def started(*words: str, home: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "basilica_tui", *words],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={"HOME": str(home), "PATH": "/usr/bin:/bin"}, cwd=Path(__file__).parents[2],
     )  # fmt: skip
 
@@ -69,6 +79,37 @@ def test_the_password_is_asked_for_once_and_a_dead_node_costs_only_itself(sshd_n
 
     silent = asyncio.run(deployment.run([first.target], WayIn((theirs,))))
     assert [one.ending for one in silent] == ["needs_password"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_says_which_nodes_are_done(sshd_nodes: Nodes, tmp_path: Path, number: signal.Signals) -> None:
+    """One node is done, one does not answer: both are named, the status is the signal's, and it may be repeated."""
+    node, theirs = sshd_nodes(), ClientKey.generate("op")
+    node.authorize(theirs.public_line + "\n")
+    theirs.save(tmp_path / ".ssh/id_ed25519")
+    key = tmp_path / "miner_node_key"
+    ClientKey.generate("miner").save(key)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        names = [f"{node.username}@127.0.0.1:{port}" for port in (node.port, silent.getsockname()[1])]
+        with started("keys", "deploy", *names, "--key", str(key), home=tmp_path) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith(names[0])
+            process.send_signal(number)
+            _, told = process.communicate(timeout=60)
+        assert process.returncode == 128 + number
+        assert "1 node done, 1 not finished" in told, told
+        assert f"  done: {names[0]}\n  not finished: {names[1]}\n" in told
+        assert "the same command again" in told
+        assert "Traceback" not in told
+        silent.accept()[0].close()
+        with started("keys", "deploy", names[1], "--key", str(key), "--json", home=tmp_path) as process:
+            peer, _ = silent.accept()  # it waits for a banner now
+            process.send_signal(number)
+            said, _ = process.communicate(timeout=60)
+            peer.close()
+        assert process.returncode == 128 + number
+        assert [one["ending"] for one in json.loads(said)["nodes"]] == ["not_finished"]
+    assert node.keys().decode().count("miner") == 1
 
 
 def test_the_commands(sshd_nodes: Nodes, tmp_path: Path) -> None:
