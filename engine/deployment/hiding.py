@@ -53,12 +53,14 @@ def _judge(unit: UnitSettings, need: Need) -> Hidden | None:
     barred = unit.paths("InaccessiblePaths")
     if is_below(path, barred):
         return Hidden(need, f"InaccessiblePaths={' '.join(map(str, barred))}", "no such line for it")
+    home = unit.get("ProtectHome", "no").lower()
+    if is_below(path, HOMES) and home in _YES:  # systemd drops binds below what it makes inaccessible
+        return Hidden(need, f"ProtectHome={home} hides it", f"ProtectHome=tmpfs and {cure}")
     is_bound = is_below(path, seen)
     covered = [Path(text.partition(":")[0]) for text in unit.lists.get("TemporaryFileSystem", ())]
     if is_below(path, covered) and not is_bound:
         return Hidden(need, "TemporaryFileSystem= covers it", cure)
-    home = unit.get("ProtectHome", "no").lower()
-    if is_below(path, HOMES) and home in {*_YES, "tmpfs"} and not is_bound:
+    if is_below(path, HOMES) and home == "tmpfs" and not is_bound:
         return Hidden(need, f"ProtectHome={home} hides it", cure)
     is_private = unit.get("PrivateTmp", "no").lower() in _YES
     if is_private and is_below(path, TEMPORARY) and not is_bound:

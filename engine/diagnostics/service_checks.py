@@ -10,13 +10,12 @@ from typing import Literal
 
 from engine.diagnostics.container_facts import Container
 from engine.diagnostics.model import Cause, Check, Judgement, Scope, fail, ok, skip, warn
+from engine.diagnostics.unit_hiding import hides, is_writable, showing
 
 Answer = Literal["", "ok", "degraded", "refused", "silent", "off", "other"]
 EngineState = Literal["", "running", "absent", "silent", "refused"]
 BaseState = Literal["", "ok", "absent", "damaged", "locked", "unreadable", "newer", "unreachable"]
 RECORDING_MAX_BYTES = 20 * 10**9
-_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - what PrivateTmp hides, nothing is written there
-_HIDING = {"yes", "true", "on", "1", "tmpfs"}
 
 
 @dataclass(frozen=True)
@@ -117,54 +116,16 @@ def judge_hardening(facts: ServiceFacts) -> Judgement:
     for what, path in facts.hidden:
         said = hides(facts.settings, path)
         if said:
-            return fail(f"hides_{what}", f"{said} hides {path}", path=path, **_unit_data(facts))
-    if _last(facts, "ProtectSystem") == "strict" and not _is_writable(facts):
+            lines = "\n".join(showing(facts.settings, path, facts.data_dir))
+            return fail(f"hides_{what}", f"{said} hides {path}", lines=lines, **_unit_data(facts))
+    if _last(facts, "ProtectSystem") == "strict" and not is_writable(facts.settings, facts.data_dir):
         return fail(
             "read_only_data",
             f"ProtectSystem=strict, and no ReadWritePaths holds {facts.data_dir}",
-            path=facts.data_dir,
+            lines=f"ReadWritePaths={facts.data_dir}",
             **_unit_data(facts),
         )
     return ok("wallet, key, configuration and data directory stay visible")
-
-
-def hides(settings: Mapping[str, tuple[str, ...]], path: str) -> str:
-    """The setting that keeps a path from the service; empty when it stays visible."""
-    bound = {
-        word.split(":")[0].lstrip("-")
-        for key in ("BindReadOnlyPaths", "BindPaths")
-        for text in settings.get(key, ())
-        for word in text.split()
-    }
-    if any(_is_below(path, one) for one in bound):
-        return ""
-    home = (settings.get("ProtectHome") or ("no",))[-1]
-    if home in _HIDING and any(_is_below(path, top) for top in ("/home", "/root", "/run/user")):
-        return f"ProtectHome={home}"
-    for text in settings.get("InaccessiblePaths", ()):
-        for word in text.split():
-            if _is_below(path, word.lstrip("-+")):
-                return f"InaccessiblePaths={word}"
-    if (settings.get("PrivateTmp") or ("no",))[-1] in _HIDING and any(_is_below(path, top) for top in _TEMPORARY):
-        return "PrivateTmp=yes"
-    return ""
-
-
-def _is_writable(facts: ServiceFacts) -> bool:
-    if not facts.data_dir:
-        return True
-    writable = [
-        word.split(":")[0].lstrip("-+")
-        for key in ("ReadWritePaths", "BindPaths")
-        for text in facts.settings.get(key, ())
-        for word in text.split()
-    ]
-    writable += [f"/var/lib/{word}" for text in facts.settings.get("StateDirectory", ()) for word in text.split()]
-    return any(_is_below(facts.data_dir, one) for one in writable)
-
-
-def _is_below(path: str, top: str) -> bool:
-    return PurePosixPath(path).is_relative_to(top) if top.startswith("/") else False
 
 
 def judge_engine(facts: ServiceFacts) -> Judgement:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 
 from engine.diagnostics import (
@@ -12,7 +10,6 @@ from engine.diagnostics import (
     host_network,
     node_host,
     node_way,
-    service_checks,
 )
 from engine.diagnostics.chain_checks import ChainFacts
 from engine.diagnostics.host_facts import HostFacts
@@ -110,21 +107,6 @@ def test_what_a_full_verification_needs(section: str, verdict: Verdict, cause: s
 def test_which_rules_close_a_port(rules: tuple[str, ...], closed: bool) -> None:
     """The first rule about the port decides, then the policy."""
     assert bool(host_network.closing_rule(rules, 8091)) is closed
-
-
-@pytest.mark.parametrize(
-    ("settings", "hidden"),
-    [
-        ({}, ""),
-        ({"ProtectHome": ("yes",)}, "ProtectHome=yes"),
-        ({"ProtectHome": ("read-only",)}, ""),
-        ({"ProtectHome": ("tmpfs",), "BindReadOnlyPaths": ("/root/.bittensor",)}, ""),
-        ({"InaccessiblePaths": ("-/root",)}, "InaccessiblePaths=-/root"),
-    ],
-)
-def test_what_a_unit_hides(settings: Mapping[str, tuple[str, ...]], hidden: str) -> None:
-    """A bind makes visible again what ProtectHome took away."""
-    assert service_checks.hides(settings, "/root/.bittensor/wallets") == hidden
 
 
 def test_an_unreachable_chain_is_no_verdict_about_the_hotkey() -> None:

@@ -219,10 +219,8 @@ def _restart_always(case: Case) -> tuple[Step, ...]:
 
 
 def _show_paths(case: Case) -> tuple[Step, ...]:
-    path = case.data.get("path", "")
-    word = "ReadWritePaths" if case.result.cause == "read_only_data" else "BindReadOnlyPaths"
-    # A later list adds to an earlier one, so that nothing that was visible is lost.
-    return _drop_in(case, f"50-{case.result.cause.replace('_', '-')}.conf", "let the service see it", f"{word}={path}")
+    name = f"50-{case.result.cause.replace('_', '-')}.conf"
+    return _drop_in(case, name, "let the service see it", *case.data.get("lines", "").splitlines())
 
 
 def _open_port(case: Case) -> tuple[Step, ...]:

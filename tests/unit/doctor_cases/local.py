@@ -201,7 +201,7 @@ SERVICE = (
         "service.hardening",
         "hides_key",
         FAILED,
-        settings(ProtectHome="yes", BindReadOnlyPaths="/home/m/.bittensor"),
+        settings(ProtectHome="tmpfs", BindReadOnlyPaths="/home/m/.bittensor"),
         "service.show_paths",
     ),
     Case("service.hardening", "hides_config", FAILED, settings(PrivateTmp="yes"), "service.show_paths"),
