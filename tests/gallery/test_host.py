@@ -16,8 +16,9 @@ from tests.gallery.world import World, build_template, build_world
 
 pytestmark = [
     pytest.mark.sshd,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(bool(why_no_machines()), reason=why_no_machines()),
+    pytest.mark.usefixtures("no_deployed_miner"),
 ]
 
 

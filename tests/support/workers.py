@@ -1,7 +1,6 @@
 """Who runs what under ``pytest -n``: the longest files first, so that no worker is left alone with one at the end.
 
-A file stays on one worker, for its module's fixtures; the files in DEALT have none that cost and go test by test, and
-those in TOGETHER would disturb each other side by side.
+A file stays on one worker, for its module's fixtures; the files in DEALT have none that cost and go test by test.
 """
 
 from __future__ import annotations
@@ -11,10 +10,12 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 SECONDS = {
-    "tests/gallery/test_booted.py": 160,
-    "tests/gallery/test_host.py": 150,
+    "tests/gallery/test_booted.py": 200,
+    "tests/gallery/test_host.py": 200,
     "tests/console/test_pictures.py": 150,
     "tests/engine/test_localnet_demo.py": 110,
+    "tests/gallery/test_take_over.py": 105,  # longer, but it waits for test_host
+    "tests/gallery/test_take_over_container.py": 101,
     "tests/gallery/test_nodes.py": 100,
     "tests/faults/test_kill.py": 75,
     "tests/engine/test_booted_service.py": 60,
@@ -41,8 +42,6 @@ SECONDS = {
 }
 """How long the long ones take with idle cores; what is not here counts as short, in the order of collection."""
 DEALT = frozenset({"tests/console/test_pictures.py"})
-TOGETHER = {"tests/gallery/test_host.py": "tests/gallery/test_booted.py"}
-"""Files for one worker: a doctor sees the whole host's processes, so also those of a machine booted meanwhile."""
 
 
 class LongestFirst(LoadScopeScheduling):  # type: ignore[misc]  # xdist's base class is untyped here
@@ -50,7 +49,7 @@ class LongestFirst(LoadScopeScheduling):  # type: ignore[misc]  # xdist's base c
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return nodeid if file in DEALT else TOGETHER.get(file, file)
+        return nodeid if file in DEALT else file
 
 
 def file_of(item: pytest.Item) -> str:
