@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.workers import DEALT, SECONDS, TOGETHER
+from tests.support.workers import DEALT, SECONDS
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_what_is_named_is_there() -> None:
     """The table of long files names no file that was moved, and the longest come first."""
-    assert [name for name in (*SECONDS, *DEALT, *TOGETHER, *TOGETHER.values()) if not (ROOT / name).is_file()] == []
+    assert [name for name in (*SECONDS, *DEALT) if not (ROOT / name).is_file()] == []
     assert list(SECONDS.values()) == sorted(SECONDS.values(), reverse=True)
