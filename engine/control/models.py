@@ -78,6 +78,8 @@ class EngineView:
     weights_uids: int = 0
     weights_burn: int = 0
     weights_error: str = ""
+    queue_refused_at: float | None = None
+    """When nodes last found no room in the queue of full verifications."""
     weights_profile: str = ""
     weights_version_key: int | None = None
     weights_total: int = 0

@@ -117,6 +117,18 @@ class VerificationQueued(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationsRefused(Event):
+    """Nodes of a miner are due for a full verification and found no room in the queue; the next round tries again."""
+
+    kind = "verification.refused"
+    severity = "warning"
+    miner_hotkey: str
+    miner_uid: int
+    nodes: int
+    queued: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationStarted(Event):
     """A verification left the queue; ``steps`` is how many it has."""
 

@@ -45,6 +45,7 @@ RULES: tuple[Rule, ...] = (
     Rule("validator_key_changed", network.validator_key, roles=MINER),
     Rule("key_stuck", nodes.key_stuck, roles=MINER),
     Rule("certificate", host.certificate, roles=MINER),
+    Rule("queue_full", network.queue, roles=("validator",)),
     Rule("weights_failed", network.weights, roles=("validator",)),
     Rule("not_registered", network.not_registered),
     Rule("chain_stale", network.chain_stale),

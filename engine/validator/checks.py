@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -46,6 +48,11 @@ ANSWERS_HELD = 48
 ANSWER_PATIENCE_S = 20.0
 """An answer of the program has megabytes, and a thousand nodes may give theirs at once; a slow node keeps no place."""
 MAX_QUEUED = 8192
+ALWAYS_QUEUED = 32
+"""Of each miner so many have a place in the queue, however full others have made it."""
+MINERS_SHARE = 8
+"""One miner's nodes take an eighth of the places for full verifications at most: a thousand that hang leave the rest
+to others."""
 
 
 class NodeChecks:
@@ -69,6 +76,9 @@ class NodeChecks:
         self._emit = emit
         self._slots = BriefSlots(CONCURRENT_LOGINS, LOGIN_PATIENCE_S)
         self._full_slots = asyncio.Semaphore(full_at_once)
+        self._share = max(MINERS_SHARE, full_at_once // MINERS_SHARE)
+        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._queued: Counter[str] = Counter()
         self._answers = BriefSlots(ANSWERS_HELD, ANSWER_PATIENCE_S)
         self._judging = asyncio.Semaphore(CONCURRENT_JUDGEMENTS)
         self._breath = breath
@@ -120,18 +130,28 @@ class NodeChecks:
                      "duration_ms": result.duration_ms}  # fmt: skip
         self._emit(LightweightMoved(at=self._clock.now(), waits=waits, steps=len(LIGHT_STEPS), **who(due), **ended))
 
-    def enqueue(self, due: Due, reason: str) -> None:
-        """Have the node verified fully when its turn comes."""
-        if len(self._full) >= MAX_QUEUED:
-            log.warning("verification.queue_full", queued=len(self._full))
-            return
-        self._emit(VerificationQueued(at=self._clock.now(), reason=reason, tier="full", **who(due)))
+    def enqueue(self, due: Due) -> bool:
+        """Have the node verified fully when its turn comes; False when there is no room to wait."""
+        miner = due.miner.hotkey
+        if len(self._full) >= MAX_QUEUED and self._queued[miner] >= ALWAYS_QUEUED:
+            return False
+        self._emit(VerificationQueued(at=self._clock.now(), reason=due.reason, tier="full", **who(due)))
         task = asyncio.create_task(guarded(self._verify_fully(due)))
         self._full[due.place] = task
-        task.add_done_callback(lambda _: self._full.pop(due.place, None))
+        self._queued[miner] += 1
+        task.add_done_callback(lambda _: self._leave(due))
+        return True
+
+    def _leave(self, due: Due) -> None:
+        self._full.pop(due.place, None)
+        self._queued[due.miner.hotkey] -= 1
+        if not self._queued[due.miner.hotkey]:
+            del self._queued[due.miner.hotkey]
 
     async def _verify_fully(self, due: Due) -> None:
-        async with self._sessions.held(due.session), self._full_slots:
+        # Held by those that use it: a miner without work has no entry.
+        share = self._shares.setdefault(due.miner.hotkey, asyncio.Semaphore(self._share))
+        async with self._sessions.held(due.session), share, self._full_slots:
             await self._breath.drawn()
             verification_id = str(uuid.uuid4())
             self._emit(

@@ -26,6 +26,9 @@ class Due:
     session: Session
     held_uuids: frozenset[str] = field(default_factory=frozenset)
     is_rented: bool = False
+    tier: Tier = "lightweight"
+    reason: str = ""
+    """The rule that chose the tier."""
 
     @property
     def place(self) -> Place:

@@ -16,7 +16,15 @@ from engine.chain.cached import MetagraphCache
 from engine.clock import Clock
 from engine.config.validator import ValidatorConfig
 from engine.errors import BasilicaError, MinerUnreachable
-from engine.events import EventSink, MinerAnswered, MinerDiscovered, MinerFailed, MinerMoved, MinerSkipped
+from engine.events import (
+    EventSink,
+    MinerAnswered,
+    MinerDiscovered,
+    MinerFailed,
+    MinerMoved,
+    MinerSkipped,
+    VerificationsRefused,
+)
 from engine.identity import Signer
 from engine.scores.history import Tier
 from engine.store import Store
@@ -30,6 +38,7 @@ from engine.validator.papers import use_papers
 from engine.validator.registry import Registration, compare_registry, registry_from_json, registry_to_json
 from engine.validator.schedule import decide
 from engine.validator.sessions import Session, Sessions
+from engine.validator.slots import Seat, Seats
 from engine.validator.targets import MinerTarget, Outsider, survey
 from engine.wire.messages import Dialect
 
@@ -38,6 +47,11 @@ log = structlog.get_logger()
 DISCOVERY_LIMIT_S = 120.0
 """What a miner gets for everything that it is asked, retries included, as the deployed validator gives it."""
 PUBLIC_NETWORKS = ("finney", "test")
+SEAT_PATIENCE_S = 20.0
+"""A visit in which nothing happens for so long lets another miner's begin: neither a silent miner nor hung nodes hold
+up a round."""
+STILL_PER_SEAT = 4
+"""So many such visits per place may go on beside; 50 places have room for a whole subnet."""
 
 
 class Rounds:
@@ -68,7 +82,8 @@ class Rounds:
         self._emit = emit
         self._network = config.bittensor.network
         self._registry_key = f"validator.registry:{config.bittensor.netuid}"
-        self._miner_slots = asyncio.Semaphore(self._config.max_concurrent_verifications)
+        at_once = self._config.max_concurrent_verifications
+        self._seats = Seats(at_once, room=STILL_PER_SEAT * at_once, patience_s=SEAT_PATIENCE_S)
         self._dialects: dict[str, Dialect] = {}
         self._breath = breath
         self._visiting: dict[str, asyncio.Task[None]] = {}
@@ -155,9 +170,10 @@ class Rounds:
     # --- one miner --------------------------------------------------------------------------------------------
 
     async def _visit(self, miner: MinerTarget, known: Known, *, force_full: bool) -> None:
-        async with self._miner_slots, self._sessions.entered(miner.hotkey) as session:
+        async with self._seats.taken() as seat, self._sessions.entered(miner.hotkey) as session:
             await self._breath.drawn()
             offer = await self._discover(miner, session)
+            await seat.taken_again()
             offered = () if offer is None else offer.nodes
             session.opened.update(node.node_id for node in offered)
             ids = {node.node_id for node in offered}
@@ -165,15 +181,35 @@ class Rounds:
             rest = [
                 n for n in known.nodes.get(miner.hotkey, ()) if n.node_id not in ids and n.node_id in session.opened
             ]
+            refused = 0
             async with asyncio.TaskGroup() as group:
                 for node in (*offered, *rest):
                     # What the miner left out comes without papers: those of the last answer hold.
                     authority = offer.host_authority if offer is not None and node.node_id in ids else None
-                    await self._begin(group, miner, node, session, known, authority, force_full=force_full)
+                    due = await self._prepare(miner, node, session, known, authority, force_full=force_full)
+                    if due is None:
+                        continue
+                    if due.tier == "lightweight":
+                        group.create_task(self._check(due, seat))
+                    elif not self._checks.enqueue(due):
+                        refused += 1
+                if refused:
+                    self._tell_refused(miner, refused)
 
-    async def _begin(
+    async def _check(self, due: Due, seat: Seat) -> None:
+        await self._checks.check_lightly(due)
+        seat.moved()
+
+    def _tell_refused(self, miner: MinerTarget, nodes: int) -> None:
+        queued = self.full_in_flight
+        self._emit(
+            VerificationsRefused(
+                at=self._clock.now(), miner_hotkey=miner.hotkey, miner_uid=miner.uid, nodes=nodes, queued=queued
+            )
+        )
+
+    async def _prepare(
         self,
-        group: asyncio.TaskGroup,
         miner: MinerTarget,
         node: OfferedNode,
         session: Session,
@@ -181,24 +217,24 @@ class Rounds:
         host_authority: str | None,
         *,
         force_full: bool,
-    ) -> None:
+    ) -> Due | None:
+        """What is due; None when the node is being checked already, or banned."""
         place = miner.hotkey, node.node_id
         if self._checks.is_busy(place):
-            return
+            return None
         if place in known.bans:
             await self._checks.refuse_banned(Due(miner, node, session), known.bans[place])
-            return
+            return None
         history = known.history(place)
         decision = decide(history, self._clock.now(), self._config.node_validation_interval)
         # Nobody's word makes a rented node work for us: its GPUs are somebody else's now.
         tier: Tier = "full" if force_full and not history.is_rented else decision.tier
-        due = Due(miner, node, session, known.held.get(place, frozenset()), is_rented=history.is_rented)
+        reason = "an operator asked for it" if force_full else decision.reason
+        held = known.held.get(place, frozenset())
+        due = Due(miner, node, session, held, is_rented=history.is_rented, tier=tier, reason=reason)
         if host_authority is not None:
             await use_papers(session.pool, due.target, node, host_authority, self._clock.now())
-        if tier == "full":
-            self._checks.enqueue(due, "an operator asked for it" if force_full else decision.reason)
-        else:
-            group.create_task(self._checks.check_lightly(due))
+        return due
 
     async def _discover(self, miner: MinerTarget, session: Session) -> MinerNodes | None:
         """The miner's answer; None when there is none that can be used."""

@@ -1,24 +1,30 @@
-"""How many miners are asked at once. The miners are sockets that never answer."""
+"""How many miners and nodes are visited at once. The hung ones are sockets that never answer."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from bittensor.sp_core import Keypair
 
 from engine.chain import Metagraph
 from engine.chain.models import Axon, Neuron
 from engine.clock import SystemClock
 from engine.config.validator import ValidatorBittensorConfig, ValidatorConfig, VerificationConfig
-from engine.events import Event, EventBus, MinerDiscovered
+from engine.events import Event, EventBus, MinerAnswered, MinerDiscovered, MinerFailed, NodeVerified
 from engine.identity.signatures import KeypairSigner
 from engine.ssh.host_keys import HostKeys
 from engine.store import open_store
+from engine.validator import checks as checks_module
+from engine.validator import rounds as rounds_module
 from engine.validator.role import ValidatorParts, ValidatorRole
+from tests.bench.validator import validator_over
+from tests.support.miner_swarm import Swarm
 
 AT_ONCE = 3
 MINERS = 7
@@ -109,3 +115,52 @@ async def test_as_many_miners_as_allowed_are_asked_at_once(tmp_path: Path) -> No
         assert not any(task.done() for task in rounds)
         await role.end_rounds()
         await asyncio.gather(*rounds)
+
+
+async def test_silent_miners_do_not_hold_up_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many silent miners as there are places: all others are called beside them, one ends none of the first."""
+    monkeypatch.setattr(rounds_module, "SEAT_PATIENCE_S", 0.2)
+    async with hung_world(tmp_path) as (role, miners, events):
+        going = asyncio.create_task(role.verify_all())
+        await until(lambda: sum(one.calls for one in miners) == MINERS)
+        assert [one.calls for one in miners] == [1] * MINERS
+        assert not any(isinstance(event, MinerFailed | MinerAnswered) for event in events)
+        await role.end_rounds()
+        await going
+
+
+async def test_fifty_miners_with_hung_nodes_do_not_hold_up_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the 50 places has a miner whose nodes take commands and never answer; the others' pass meanwhile."""
+    monkeypatch.setattr(rounds_module, "SEAT_PATIENCE_S", 1.0)
+    monkeypatch.setattr(checks_module, "LOGIN_PATIENCE_S", 0.2)
+    with Swarm(52, 2, hung=50) as swarm:
+        async with validator_over(swarm, known=True) as running:
+            assert running.config.verification.max_concurrent_verifications == 50
+            passed: list[int] = []
+            running.bus.subscribe(
+                lambda event: passed.append(event.miner_uid) if isinstance(event, NodeVerified) and event.ok else None
+            )
+            going = asyncio.create_task(running.role.verify_all())
+            await until(lambda: running.tally.total() >= 4)
+            assert sorted(passed) == [50, 50, 51, 51]
+            assert running.tally[False] == 0
+            await running.role.end_rounds()
+            await going
+
+
+async def test_no_node_is_verified_twice_at_once() -> None:
+    """While a full verification runs, neither another round nor an operator's order begins a second one."""
+    with Swarm(1, 2, holds=True) as swarm:
+        async with validator_over(swarm, known=False) as running:
+            counts: Counter[str] = Counter()
+            running.bus.subscribe(lambda event: counts.update([event.kind]))
+            going = asyncio.create_task(running.role.verify_all())
+            await until(lambda: counts["verification.started"] == 2)
+            again = [asyncio.create_task(running.role.verify_all(force_full=full)) for full in (False, True)]
+            await until(lambda: counts["miner.discovered"] == 3)
+            await until(lambda: counts["miner.answered"] >= 2)
+            await asyncio.sleep(0.3)
+            assert (counts["verification.queued"], counts["verification.lightweight_moved"]) == (2, 0)
+            assert running.role.full_in_flight == 2
+            await running.role.end_rounds()
+            await asyncio.gather(going, *again)

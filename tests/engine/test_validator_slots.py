@@ -1,10 +1,10 @@
-"""Slots that slow holders lose."""
+"""Slots and seats that slow holders lose."""
 
 from __future__ import annotations
 
 import asyncio
 
-from engine.validator.slots import BriefSlots
+from engine.validator.slots import BriefSlots, Seats
 
 
 async def test_a_holder_that_hangs_delays_nobody() -> None:
@@ -49,3 +49,72 @@ async def test_a_slot_is_given_back_once() -> None:
         await asyncio.sleep(0)
         assert not blocked.done()
         blocked.cancel()
+
+
+# --- seats that standing still costs ------------------------------------------------------------------------
+
+
+async def test_those_that_stand_still_hold_nobody_up() -> None:
+    """Two seats, two holders that hang: everybody else works, two at a time at most."""
+    seats, hang = Seats(2, room=2, patience_s=0.5), asyncio.Event()
+    inside = most = 0
+
+    async def work() -> None:
+        nonlocal inside, most
+        async with seats.taken():
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0)
+            inside -= 1
+
+    async def stuck() -> None:
+        async with seats.taken():
+            await hang.wait()
+
+    hung = [asyncio.create_task(stuck()) for _ in range(2)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(work() for _ in range(9)))
+    assert (most, seats.beside) == (2, 2)
+    hang.set()
+    await asyncio.gather(*hung)
+    assert seats.beside == 0
+
+
+async def test_the_room_beside_is_bounded() -> None:
+    """One may stand beside two seats: of five that hang three have begun, and the others wait for an end."""
+    seats, hang, begun = Seats(2, room=1, patience_s=0.01), asyncio.Event(), 0
+
+    async def stuck() -> None:
+        nonlocal begun
+        async with seats.taken():
+            begun += 1
+            await hang.wait()
+
+    hung = [asyncio.create_task(stuck()) for _ in range(5)]
+    async with asyncio.timeout(60):
+        while begun < 3:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    assert (begun, seats.beside) == (3, 1)
+    hang.set()
+    async with asyncio.timeout(60):
+        await asyncio.gather(*hung)
+    assert (begun, seats.beside) == (5, 0)
+
+
+async def test_who_comes_back_waits_for_a_place() -> None:
+    """After standing beside, work goes on only when a place is free; who moves in time keeps its place."""
+    seats = Seats(1, room=1, patience_s=0.05)
+    async with seats.taken() as slow:
+        while not seats.beside:
+            await asyncio.sleep(0.01)
+        async with seats.taken() as other:
+            back = asyncio.create_task(slow.taken_again())
+            for _ in range(10):
+                await asyncio.sleep(0.02)
+                other.moved()
+                assert not back.done()
+        async with asyncio.timeout(60):
+            await back
+        assert seats.beside == 0

@@ -61,12 +61,14 @@ def gpu_uuid(ip: str) -> str:
 class Swarm:
     """``with Swarm(256, 8) as swarm``: ``grpc_port`` and ``ssh_port`` are those of every miner and node.
 
-    With ``holds`` a node never answers the attestation program, so that full verifications stay in flight.
+    With ``holds`` a node never answers the attestation program, so that full verifications stay in flight. The nodes of
+    the first ``hung`` miners let everybody in and answer no command at all.
     """
 
     miners: int
     nodes: int
     holds: bool = False
+    hung: int = 0
     grpc_port: int = 0
     ssh_port: int = 0
     _process: subprocess.Popen[str] | None = None
@@ -78,6 +80,7 @@ class Swarm:
             "tests.support.miner_swarm",
             *map(str, (self.miners, self.nodes)),
             str(self.holds),
+            str(self.hung),
         ]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_ROOT)
         assert self._process.stdout is not None
@@ -130,10 +133,18 @@ class _Door(asyncssh.SSHServer):
         return True
 
 
-async def _answer(process: asyncssh.SSHServerProcess[str], holds: bool) -> None:
+def _miner_of(ip: str) -> int:
+    """The number of the miner whose node has this address."""
+    third, fourth = map(int, ip.split(".")[2:])
+    return third * 250 + fourth - 1
+
+
+async def _answer(process: asyncssh.SSHServerProcess[str], holds: bool, hung: int) -> None:
     command = process.command or ""
     ip = process.get_extra_info("sockname")[0]
-    if "--query-gpu" in command:
+    if _miner_of(ip) < hung:
+        await asyncio.sleep(3600)
+    elif "--query-gpu" in command:
         process.stdout.write(f"0, {gpu_uuid(ip)}, 81559, 570.124.06, 5, 40, NVIDIA H100 80GB HBM3\n")
         process.stdout.write("basilica-header\n| NVIDIA-SMI 570  Driver Version: 570  CUDA Version: 12.8 |\n")
         process.exit(0)
@@ -143,13 +154,13 @@ async def _answer(process: asyncssh.SSHServerProcess[str], holds: bool) -> None:
         process.exit(1)
 
 
-async def _serve(miners: int, nodes: int, holds: bool) -> None:
+async def _serve(miners: int, nodes: int, holds: bool, hung: int) -> None:
     ssh = await asyncssh.listen(
         "0.0.0.0",
         0,
         server_factory=_Door,
         server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
-        process_factory=lambda process: _answer(process, holds),
+        process_factory=lambda process: _answer(process, holds, hung),
         backlog=4096,
         config=None,
     )
@@ -164,4 +175,4 @@ async def _serve(miners: int, nodes: int, holds: bool) -> None:
 
 if __name__ == "__main__":
     asyncssh.set_log_level("ERROR")
-    asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"))
+    asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True", int(sys.argv[4])))

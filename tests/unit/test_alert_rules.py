@@ -344,12 +344,21 @@ def test_delivery_and_audit() -> None:
     assert verdict(state_of(audit_error="cut"), "audit_broken") == "wrong"
 
 
+@pytest.mark.parametrize(
+    ("refused_at", "expected"), [(None, "fine"), (NOW, "wrong"), (NOW - 1199, "wrong"), (NOW - 1200, "fine")]
+)
+def test_a_full_queue(refused_at: float | None, expected: str) -> None:
+    """An alert until two rounds went by in which every node found room."""
+    state = state_of(role="validator", queue_refused_at=refused_at)
+    assert verdict(state, "queue_full", chain_interval_s=600.0) == expected
+
+
 def test_a_validator_has_no_rules_about_nodes() -> None:
     """The validator role is judged by the rules that concern it."""
     state = state_of(role="validator", assigned_hotkey="", last_called_at=None)
     found = {r.rule for r in readings(Facts(now=NOW, state=state, limits=AlertsConfig()))}
-    assert found == {"weights_failed", "not_registered", "chain_stale", "host_disk", "wallet", "audit_broken",
-                     "recording_paused"}  # fmt: skip
+    assert found == {"queue_full", "weights_failed", "not_registered", "chain_stale", "host_disk", "wallet",
+                     "audit_broken", "recording_paused"}  # fmt: skip
 
 
 def _everything_wrong() -> Facts:
@@ -391,7 +400,8 @@ def test_every_rule_can_fire_and_says_what_it_costs_and_what_to_do() -> None:
     troubles = {r.rule: r.trouble for r in readings(facts) if r.trouble is not None}
     silent = Facts(now=NOW, state=state_of(assigned_hotkey=""), limits=AlertsConfig())
     troubles |= {r.rule: r.trouble for r in readings(silent) if r.trouble is not None}
-    validator = Facts(now=NOW, state=state_of(role="validator", weights_error="no permit"), limits=AlertsConfig())
+    validator_state = state_of(role="validator", weights_error="no permit", queue_refused_at=NOW - 60)
+    validator = Facts(now=NOW, state=validator_state, limits=AlertsConfig(), chain_interval_s=600.0)
     troubles |= {r.rule: r.trouble for r in readings(validator) if r.trouble is not None}
     assert set(troubles) == set(NAMES)
     for trouble in troubles.values():

@@ -253,6 +253,12 @@ def weight_rows(event: ev.WeightsSet, hotkeys: Mapping[int, str]) -> dict[str, W
     return rows
 
 
+@on(ev.VerificationsRefused)
+def _verifications_refused(state: LiveState, event: ev.VerificationsRefused) -> Touched:
+    state.engine.queue_refused_at = event.at
+    return {ENGINE}
+
+
 @on(ev.WeightsFailed)
 def _weights_failed(state: LiveState, event: ev.WeightsFailed) -> Touched:
     state.engine.weights_error = event.message or event.error_code
