@@ -107,4 +107,5 @@ async def run_local(words: tuple[str, ...]) -> None:
         raise FixFailed(f"{' '.join(words)} did not end within {LOCAL_COMMAND_S:g} s") from None
     if process.returncode:
         said = " ".join(output.decode("utf-8", "replace").split())[-LAST_WORDS:]  # why it failed comes last
-        raise FixFailed(f"{' '.join(words)} ended with status {process.returncode}: {said}")
+        hint = "run sudo -v first, or doctor as root" if words[:2] == ("sudo", "-n") else ""
+        raise FixFailed(f"{' '.join(words)} ended with status {process.returncode}: {said}", hint=hint)

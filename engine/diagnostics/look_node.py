@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.diagnostics.node_facts import NodeFacts, NodeLimits, PeerView
 from engine.errors import BasilicaError, SshFailure
@@ -12,13 +12,17 @@ from engine.probes.account import AccountFacts, probe_account
 from engine.probes.administered import AdminFacts, admin_script, parse_admin
 from engine.probes.container import probe_container
 from engine.probes.host import HostFacts, probe_host
-from engine.probes.way import probe_way
+from engine.probes.way import WayFacts, probe_way
 from engine.ssh.admin import AdminLogin
+from engine.ssh.banner import read_banner
 from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget
 
 NODE_S = 90.0
 """The whole visit, whatever happens."""
+USUAL_PORTS = (22, 2222, 22222, 2022, 222)
+"""Where sshd listens when it does not listen where it was said to."""
+_BANNER_S = 3.0
 _CALL = (
     "h={host} p={port}; t=; command -v timeout >/dev/null 2>&1 && t='timeout 6'; "
     "if command -v bash >/dev/null 2>&1; then "
@@ -84,7 +88,17 @@ async def _visit(pool: NodePool, target: NodeTarget, limits: NodeLimits, visit: 
         admin,
         admin_trouble,
         trouble=trouble,
+        other_port=await _other_port(target, way),
     )
+
+
+async def _other_port(target: NodeTarget, way: WayFacts) -> int | None:
+    """Only where something at the address answers, and it is no SSH server: each port is asked for its banner once."""
+    if (way.stop, way.detail) not in (("tcp", "refused"), ("banner", "other")):
+        return None
+    ports = [port for port in USUAL_PORTS if port != target.port]
+    heard = await asyncio.gather(*(read_banner(replace(target, port=one), timeout_s=_BANNER_S) for one in ports))
+    return next((port for port, said in zip(ports, heard, strict=True) if said.kind == "ssh"), None)
 
 
 async def call_from(pool: NodePool, peer: NodeTarget, address: str, port: int) -> PeerView:

@@ -51,5 +51,7 @@ class NodeFacts:
     trouble: str = ""
     key_trouble: str = ""
     """Why the miner's own key cannot be used; then no node was called."""
+    other_port: int | None = None
+    """Another port of the same address where an SSH server introduces itself; looked for where ours is none."""
     own_offset_s: float = 0.0
     """How far this host's clock is off by what all nodes say: then no node is to blame."""

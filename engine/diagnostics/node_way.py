@@ -20,7 +20,9 @@ def _rung(step: str, good: Callable[[NodeFacts], Judgement]) -> Callable[[NodeFa
             return skip("host.ssh_key failed first: " + facts.key_trouble)
         if way.stop != step:
             return good(facts)
-        return fail(way.detail, way.message, *_banner_words(facts), presented=way.host_key, pinned=way.host_key_pinned)
+        said = (way.message, *_banner_words(facts), *_other_port_words(facts))
+        port = str(facts.other_port or "")
+        return fail(way.detail, *said, presented=way.host_key, pinned=way.host_key_pinned, port=port)
 
     return judge
 
@@ -28,6 +30,10 @@ def _rung(step: str, good: Callable[[NodeFacts], Judgement]) -> Callable[[NodeFa
 def _banner_words(facts: NodeFacts) -> tuple[str, ...]:
     text = facts.way.banner.text
     return (f"the port says: {text}",) if text and facts.way.stop in ("banner", "protocol") else ()
+
+
+def _other_port_words(facts: NodeFacts) -> tuple[str, ...]:
+    return (f"an SSH server answers on port {facts.other_port} of that address",) if facts.other_port else ()
 
 
 def _resolved(facts: NodeFacts) -> Judgement:

@@ -88,7 +88,10 @@ def judge_files(facts: WalletFacts) -> Judgement:
 def judge_access(facts: WalletFacts) -> Judgement:
     """Readable by us, and by nobody else."""
     if not facts.is_readable:
-        return fail("unreadable", f"{facts.path} belongs to uid {facts.owner_uid}, we are {facts.own_uid}")
+        if facts.owner_uid == facts.own_uid:
+            return fail("closed", f"{facts.path} has mode {facts.mode:04o}", path=facts.path)
+        said = f"{facts.path} belongs to uid {facts.owner_uid}, we are {facts.own_uid}"
+        return fail("unreadable", said, path=facts.path, owner=str(facts.owner_uid), own=str(facts.own_uid))
     if facts.mode & 0o077:
         return fail("open_to_others", f"{facts.path} has mode {facts.mode:04o}", path=facts.path)
     return ok(f"mode {facts.mode:04o}")
@@ -182,7 +185,13 @@ CHECKS: tuple[Check[WalletFacts], ...] = (
         "who reads it can act as this miner",
         judge_access,
         ("wallet.files",),
-        Cause("unreadable", "the file belongs to another user", ("wallet.own",)),
+        Cause(
+            "unreadable",
+            "the file belongs to another user",
+            ("wallet.own",),
+            advice="run the engine as the file's owner",
+        ),
+        Cause("closed", "the file's mode keeps even its owner out", ("wallet.chmod",)),
         Cause("open_to_others", "the file's mode lets others in", ("wallet.chmod",)),
     ),
     _check(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from typing import Any
 
 import pytest
 
-from tests.gallery.booted import FETCH, MARKS, ROOT, UNIT, doctor, fixed, result
+from tests.gallery.booted import CONFIG, FETCH, MARKS, ROOT, UNIT, doctor, fixed, result
 from tests.support.booted import BootedHost
 
 BEFORE = FETCH % (
@@ -50,6 +52,32 @@ def test_a_stopped_service_is_started_by_the_doctor(host: BootedHost) -> None:
 
     assert fixed(after, "service.start")["ending"] == "repaired", after["fixes"]
     assert host.run("systemctl", "is-enabled", UNIT).stdout.strip() == "enabled"
+
+
+def test_a_hotkey_that_root_has_copied_is_given_to_the_engine_s_user(host: BootedHost) -> None:
+    """The engine's user may not read it: with sudo it is given over; without, the command is named and nothing done."""
+    found = host.run("sh", "-c", "ls -d /home/miner/*/wallets/*/hotkeys/* /home/miner/.bittensor/wallets/*/hotkeys/*",
+                     check=False).stdout.split()  # fmt: skip
+    hotkey = next(one for one in found if "pub" not in one)
+    host.shell(f"chmod o+x /root; chown root:root {hotkey}; rm -f /etc/sudoers.d/miner")  # Python may lie below /root
+
+    def as_miner(*words: str) -> dict[str, Any]:
+        command = ("doctor", "--json", "--config", CONFIG, "--scope", "wallet", *words)
+        done = host.run("runuser", "-u", "miner", "--", sys.executable, "-m", "basilica_tui", *command, check=False)
+        assert done.stdout.startswith("{"), done.stdout + done.stderr
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
+    refused = as_miner("--fix", "--yes")
+    assert result(refused, "wallet.access")["cause"] == "unreadable"
+    assert fixed(refused, "wallet.own")["ending"] == "failed"
+    assert "sudo" in fixed(refused, "wallet.own")["message"]
+
+    host.shell("echo 'miner ALL=(root) NOPASSWD: /usr/bin/chown, /bin/chown' >/etc/sudoers.d/miner")
+    after = as_miner("--fix", "--yes")
+    host.shell("rm -f /etc/sudoers.d/miner; chmod o-x /root")
+    assert fixed(after, "wallet.own")["ending"] == "repaired", after["fixes"]
+    assert result(after, "wallet.key")["verdict"] == "ok"
 
 
 WRONG_CLOCK = """set -e

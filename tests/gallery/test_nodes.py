@@ -159,6 +159,29 @@ async def test_the_first_key_goes_in_with_the_accounts_own_password(practice: Pr
     assert [(one.check, one.cause) for one in left] in ([], [("node.hardening", "password_login")])
 
 
+async def test_a_mistyped_port_is_corrected(practice: Practice) -> None:
+    """Nothing listens on the configured port, sshd on a usual one: the node is reached there, under the same id."""
+    _fresh(practice)
+    machine = practice.machine(host="127.91.0.7")
+    machine.port = 2222
+    machine.start()
+    try:
+        practice.configure([machine])
+        wrong = practice.config.read_text().replace("port = 2222", "port = 2200")
+        practice.config.write_text(wrong)
+        clinic = practice.clinic()
+        before = clinic.patient.nodes()[0].target.node_id
+
+        outcomes, left = await repair(clinic)
+
+        assert [(one.plan.fix, one.ending) for one in outcomes] == [("node.port", "repaired")]
+        assert left == ()
+        target = clinic.patient.nodes()[0].target
+        assert (target.port, target.node_id) == (2222, before)
+    finally:
+        remove_machine(machine)
+
+
 async def test_a_fix_that_does_not_help_is_taken_back(practice: Practice, machine: Machine) -> None:
     """A Match block stands against the drop-in: the check still fails, so the drop-in goes, and lines come back."""
     _fresh(practice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -91,19 +92,25 @@ def ourselves(*words: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "basilica_tui", *words)
 
 
+def as_root(*words: str) -> tuple[str, ...]:
+    """A command that needs root: as it is for root, else by sudo, which must not ask since nobody might be there."""
+    return words if os.geteuid() == 0 else ("sudo", "-n", *words)
+
+
 def systemctl_step(title: str, *words: str, undo: tuple[str, ...] = ()) -> Step:
     """A word to systemd, as root, or with ``--user`` to this user's own.
 
     One with a way back may have been done in part when it fails (``disable --now``).
     """
-    command = ("systemctl", *words)
-    back = ("systemctl", *undo) if undo else ()
+    is_own = words[:1] == ("--user",)
+    command, back = (("systemctl", *these) if is_own else as_root("systemctl", *these) for these in (words, undo))
+    back = back if undo else ()
     return local_step(
         title,
         " ".join(command),
         LocalCommand(command, back, may_be_half_done=bool(back)),
         " ".join(back),
-        as_whom="you" if words[:1] == ("--user",) else "root",
+        as_whom="you" if is_own else "root",
     )
 
 

@@ -9,6 +9,7 @@ from engine.diagnostics.fixes.common import (
     CannotFixError,
     Case,
     Fix,
+    as_root,
     config_path,
     local_step,
     service_step,
@@ -144,10 +145,11 @@ def _node_port(case: Case) -> tuple[Step, ...]:
     port = case.data.get("port", "")
     if case.node is None or not port:
         raise CannotFixError("no other port of the node answers as an SSH server")
+    place = f"node_management.nodes[{case.node.index}]"
     return _edit(
         case,
-        f"log in on port {port}, where an SSH server answers",
-        {f"node_management.nodes[{case.node.index}].port": int(port)},
+        f"log in on port {port}, where an SSH server answers; the node keeps its id, and with it its ramp",
+        {f"{place}.port": int(port), f"{place}.id": case.target.node_id},
     )
 
 
@@ -164,16 +166,22 @@ def _free_port(case: Case) -> tuple[Step, ...]:
 
 
 def _wallet_own(case: Case) -> tuple[Step, ...]:
-    raise CannotFixError("whose wallet it is, a person decides: chown it, or run the engine as its owner")
+    path, owner, own = (case.data.get(key, "") for key in ("path", "owner", "own"))
+    if not path or not own:
+        raise CannotFixError("the hotkey's file and its owner are not known")
+    give, back = (as_root("chown", "--no-dereference", whom, path) for whom in (own, owner))
+    title = "give the hotkey to the user that the engine runs as"
+    return (local_step(title, shlex.join(give), LocalCommand(give, back), shlex.join(back), as_whom="root"),)
 
 
 def _ntp(case: Case) -> tuple[Step, ...]:
+    keep, back = (as_root("timedatectl", "set-ntp", word) for word in ("true", "false"))
     return (
         local_step(
             "keep the clock in time by NTP",
-            "timedatectl set-ntp true",
-            LocalCommand(("timedatectl", "set-ntp", "true"), ("timedatectl", "set-ntp", "false")),
-            "timedatectl set-ntp false",
+            shlex.join(keep),
+            LocalCommand(keep, back),
+            shlex.join(back),
             as_whom="root",
         ),
     )
@@ -257,7 +265,12 @@ FIXES = (
     Fix("host.ntp", "keep this host's clock in time", _ntp),
     Fix("host.free_port", "use a port that is free", _free_port),
     Fix("wallet.chmod", "close the hotkey to other users", _key_chmod),
-    Fix("wallet.own", "give the hotkey to the engine's user", _wallet_own),
+    Fix(
+        "wallet.own",
+        "give the hotkey to the engine's user",
+        _wallet_own,
+        "the user of before cannot read it any more; run doctor as the user that the engine runs as",
+    ),
     Fix("config.chmod", "close the configuration to other users", _config_chmod),
     Fix("config.restore", "put back the newest configuration that can be loaded", _restore),
     Fix("config.netuid", "set the subnet that belongs to the network", _netuid),

@@ -16,6 +16,10 @@ FILE = "/etc/basilica/miner.toml"
 ADDRESS = "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"
 UNIT = "/etc/systemd/system/basilica-tui@miner.service"
 KEYS = "/home/m/.bittensor/wallets"
+BOX = Container("1", "miner", True, "no", False, ports=(8091,), control=("docker", "miner"))
+OLD = OldMiner(
+    ("process 7 (basilica-miner)",), is_running=True, is_enabled=True, unit="basilica-miner.service", unit_runs=True
+)
 
 
 def config(**sections: dict[str, Any]) -> ConfigFacts:
@@ -52,7 +56,13 @@ def settings(**values: str) -> ServiceFacts:
 CONFIG = (
     Case("config.file", "missing", FAILED, ConfigFacts(path=FILE, exists=False), "config.restore"),
     Case("config.file", "unreadable", FAILED, ConfigFacts(path=FILE, is_readable=False), "config.chmod"),
-    Case("config.file", "syntax", FAILED, ConfigFacts(path=FILE, read_error="line 3"), "config.restore"),
+    Case(
+        "config.file",
+        "syntax",
+        FAILED,
+        ConfigFacts(path=FILE, read_error="line 3", backups=(f"{FILE}.bak-1",)),
+        "config.restore",
+    ),
     Case(
         "config.file", "open_to_others", WARNING, ConfigFacts(path=FILE, mode=0o644, has_secrets=True), "config.chmod"
     ),
@@ -120,7 +130,7 @@ HOST = (
         FAILED,
         HostFacts(
             ports=port("taken", holder="process 7 (docker-proxy)").ports,
-            old_miner=OldMiner(containers=(Container("1", "miner", True, "no", False, ports=(8091,)),)),
+            old_miner=OldMiner(containers=(BOX,)),
         ),
         "host.take_over",
     ),
@@ -153,7 +163,7 @@ HOST = (
         "host.old_miner",
         "running",
         FAILED,
-        HostFacts(old_miner=OldMiner(("process 7 (basilica-miner)",), is_running=True)),
+        HostFacts(old_miner=OLD),
         "host.take_over",
     ),
     Case(
@@ -173,6 +183,7 @@ WALLET = (
     Case("wallet.files", "no_hotkey", FAILED, wallet(hotkey_exists=False, hotkeys=("h1",)), "config.wallet_name"),
     Case("wallet.files", "not_a_file", FAILED, wallet(is_file=False)),
     Case("wallet.access", "unreadable", FAILED, wallet(is_readable=False, owner_uid=1, own_uid=2), "wallet.own"),
+    Case("wallet.access", "closed", FAILED, wallet(is_readable=False, mode=0o200), "wallet.chmod"),
     Case("wallet.access", "open_to_others", FAILED, wallet(mode=0o640), "wallet.chmod"),
     Case("wallet.key", "no_password", FAILED, wallet(format="encrypted")),
     Case("wallet.key", "wrong_password", FAILED, wallet(format="encrypted", has_password=True, open_error="wrong")),
