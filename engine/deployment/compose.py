@@ -62,23 +62,40 @@ services:
 
 
 def plan_compose(choice: ServiceChoice, directory: Path, *, version: str, owner: tuple[int, int]) -> Plan:
-    """Write the file and start it. The image is built from a checkout, which the note says."""
+    """Look whether Docker can run it, write the file and start it. The image is built from a checkout."""
     file = directory / "compose.yaml"
+    build = f"docker build -f deploy/docker/Dockerfile -t {IMAGE}:{version} ."
     missing = [need.path for need in choice.needs.writable if not need.path.exists()]
-    steps: list[Step] = [MakeDirectory(path, choice.run_as) for path in missing]
+    steps: list[Step] = _looks(f"{IMAGE}:{version}", build) if choice.start else []
+    steps += [MakeDirectory(path, choice.run_as) for path in missing]
     steps += handed_over(choice)
     steps.append(WriteFile(file, compose_text(choice, version=version, owner=owner)))
     if choice.start:
         steps.append(RunCommand(("docker", "compose", "-f", str(file), "up", "--detach")))
-    build = f"docker build -f deploy/docker/Dockerfile -t {IMAGE}:{version} ."
     return Plan(
         f"run {choice.needs.config} with Docker compose",
         tuple(steps),
         (
             f"the image is built from a checkout of this project: {build}",
-            "console: docker compose exec -it " + f"{choice.needs.name} basilica-tui",
+            f"console: docker compose -f {file} exec -it {choice.needs.name} basilica-tui",
         ),
     )
+
+
+def _looks(image: str, build: str) -> list[Step]:
+    """Before anything is written: whatever of Docker is missing stops the plan with what to do."""
+    return [
+        RunCommand(
+            ("docker", "compose", "version"),
+            hint="install Docker with its compose plugin (Debian: docker-compose; Docker's own packages: "
+            "docker-compose-plugin), then repeat",
+        ),
+        RunCommand(
+            ("docker", "info", "--format", "{{.ServerVersion}}"),
+            hint="start Docker, or let this user call it (group docker), then repeat",
+        ),
+        RunCommand(("docker", "image", "inspect", "--format", "{{.Id}}", image), hint=f"build it: {build}"),
+    ]
 
 
 def _text(value: str) -> str:

@@ -22,6 +22,7 @@ SYSTEM_UNITS = Path("/etc/systemd/system")
 DROP_IN = "10-this-host.conf"
 GUARDED = frozenset({"the hotkey", "the hotkey's password file", "the chain in a file"})
 """Whose these are, a person decides."""
+_NO_BUS = "log in as this user itself (not through su or sudo), or have an administrator run: loginctl enable-linger"
 _INSTANCE = re.compile(r"[A-Za-z0-9:_.-]{1,64}")
 
 
@@ -77,7 +78,7 @@ def plan_install(choice: ServiceChoice, *, has_systemd: bool) -> Plan:
     steps.append(WriteFile(choice.drop_in, drop_in_text(choice)))
     if has_systemd:
         control = _systemctl(choice)
-        steps.append(RunCommand((*control, "daemon-reload")))
+        steps.append(RunCommand((*control, "daemon-reload"), hint=_NO_BUS if choice.for_user else ""))
         steps.append(RunCommand((*control, "enable", choice.unit)))
         if choice.start:
             words = ("journalctl", *control[1:], "--unit", choice.unit, "--lines=20", "--output=cat", "--no-pager",
@@ -168,9 +169,8 @@ def _systemctl(choice: ServiceChoice) -> tuple[str, ...]:
 
 def _notes(choice: ServiceChoice, has_systemd: bool) -> Iterator[str]:
     if not has_systemd:
-        yield "systemd does not run here, so the files are only written; where it runs: systemctl enable --now " + (
-            choice.unit
-        )
+        enable = " ".join((*_systemctl(choice), "enable", "--now", choice.unit))
+        yield f"systemd does not run here, so the files are only written; where it runs: {enable}"
     if choice.for_user:
         yield "it stops when you log out, unless an administrator ran: loginctl enable-linger"
     elif choice.run_as == "root":

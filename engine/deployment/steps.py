@@ -126,6 +126,8 @@ class RunCommand:
     may_fail: bool = False
     explain: tuple[str, ...] = ()
     """A program whose last line says why it failed."""
+    hint: str = ""
+    """What to do when it fails, where that is known."""
 
     @property
     def words(self) -> str:
@@ -139,15 +141,17 @@ class RunCommand:
                 self.argv, capture_output=True, text=True, timeout=COMMAND_S, check=False, stdin=subprocess.DEVNULL
             )
         except FileNotFoundError:
-            raise ServiceFailed(f"{self.argv[0]} is not on this host", hint="install it, then repeat") from None
+            raise ServiceFailed(
+                f"{self.argv[0]} is not on this host", hint=self.hint or "install it, then repeat"
+            ) from None
         except subprocess.TimeoutExpired:
             raise ServiceFailed(f"'{' '.join(self.argv)}' did not end in {COMMAND_S:.0f} s") from None
         if done.returncode and not self.may_fail:
             said = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()
-            why = self._explanation() or said[-1]
+            why = self._explanation() or next((line for line in reversed(said) if _tells(line)), said[-1])
             raise ServiceFailed(
                 f"'{' '.join(self.argv)}' failed: {why[:300]}",
-                hint="correct that, then repeat; done steps do no harm",
+                hint=self.hint or "correct that, then repeat; done steps do no harm",
             )
 
     def _explanation(self) -> str:
@@ -160,6 +164,11 @@ class RunCommand:
         except (OSError, subprocess.TimeoutExpired):
             return ""
         return " | ".join(done.stdout.strip().splitlines()[-EXPLAIN_LINES:])
+
+
+def _tells(line: str) -> bool:
+    """Whether a program's last words say what is wrong, not merely where to read on."""
+    return bool(line.strip()) and not line.startswith(("Run '", "See '", "For more ", "Usage:"))
 
 
 Step = MakeDirectory | ChangeOwner | WriteFile | RemoveFile | RunCommand

@@ -10,6 +10,7 @@ from engine.setup import work
 from engine.setup.draft import draft_config, draft_text
 from engine.setup.overwriting import losses
 from engine.setup.phases import Phase, Setup
+from engine.setup.serving import door_of
 
 Told = tuple[str, str]
 """Tone (good, warn, bad or empty) and text."""
@@ -35,7 +36,7 @@ async def preview(setup: Setup) -> list[Told]:
     if phase is Phase.START:
         return [
             ("", f"run as: {work.service_of(answers)}"),
-            ("", f"port {work.door_of(answers)[1]}, {answers.config_path}"),
+            ("", f"port {door_of(answers)[1]}, {answers.config_path}"),
         ]
     return []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import subprocess
 import sys
@@ -11,24 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.config import load_miner_config, load_validator_config
-from engine.config.check_common import split_address
 from engine.config.save import write_config
-from engine.control.client import ControlClient
-from engine.control.paths import socket_to_call
 from engine.deployment import Plan, ServiceChoice, apply_plan, needs_of, plan_install
 from engine.deployment.compose import plan_compose
 from engine.deployment.install import SYSTEM_UNITS, user_units
 from engine.deployment.needs import owner_of
 from engine.deployment.status import has_systemd
-from engine.errors import BasilicaError, ServiceFailed
+from engine.errors import ServiceFailed
 from engine.setup.answers import Answers
 from engine.setup.draft import draft_config, draft_text
 from engine.setup.overwriting import losses
+from engine.setup.serving import LOG_NAME, compose, door_of, is_serving, last_words, log_command
 from engine.version import __version__
 
 Say = Callable[[str], None]
 SERVES_WITHIN_S = 120.0
-LOG_NAME = "engine.log"
 
 
 def suggested_service() -> str:
@@ -95,7 +91,7 @@ async def start(answers: Answers, say: Say, *, within_s: float = SERVES_WITHIN_S
     if kind == "none":
         return f"start it with: basilica-tui --daemon --config {answers.config_path}"
     process = None
-    if not await is_serving(answers):
+    if not await is_serving(answers, kind):
         if kind == "background":
             process = start_in_background(answers)
             say(f"engine started, pid {process.pid}, log {answers.data_dir / LOG_NAME}")
@@ -107,17 +103,24 @@ async def start(answers: Answers, say: Say, *, within_s: float = SERVES_WITHIN_S
     say("waiting until it serves")
     try:
         async with asyncio.timeout(within_s):
-            while not await is_serving(answers):
+            while not await is_serving(answers, kind):
                 if process is not None and process.poll() is not None:
                     raise ServiceFailed(
-                        f"the engine ended with status {process.returncode}: {_last_words(answers)}",
+                        f"the engine ended with status {process.returncode}: {last_words(answers, kind)}",
                         hint=f"see {answers.data_dir / LOG_NAME}",
                     )
                 await asyncio.sleep(0.3)
     except TimeoutError:
-        raise ServiceFailed(f"the engine does not answer within {within_s:.0f} s: {_last_words(answers)}") from None
+        said = await asyncio.to_thread(last_words, answers, kind)
+        raise ServiceFailed(
+            f"the engine does not answer within {within_s:.0f} s: {said}",
+            hint=f"its log: {log_command(answers, kind)}; what is wrong: basilica-tui doctor --config "
+            f"{answers.config_path}; then try again here",
+        ) from None
+    inside = f"{' '.join(compose(answers))} exec -it {answers.name} " if kind == "compose" else ""
     return (
-        f"the engine serves on port {door_of(answers)[1]}; look at it with: basilica-tui --config {answers.config_path}"
+        f"the engine serves on port {door_of(answers)[1]}; look at it with: {inside}basilica-tui --config "
+        f"{answers.config_path}"
     )
 
 
@@ -136,52 +139,9 @@ def start_in_background(answers: Answers) -> subprocess.Popen[bytes]:
         )
 
 
-async def is_serving(answers: Answers) -> bool:
-    """Whether the engine of this name answers, in the role that was set up, and its door or API accepts."""
-    try:
-        client = await ControlClient.connect(socket_to_call(answers.name), role="read-only", timeout_s=2.0)
-    except BasilicaError:
-        return False
-    try:
-        snapshot = await client.snapshot()
-    except BasilicaError:
-        return False
-    finally:
-        await client.close()
-    return snapshot.engine.role == answers.role and await _accepts(*door_of(answers))
-
-
-def door_of(answers: Answers) -> tuple[str, int]:
-    """Where callers from this host knock: at a miner's door, or a validator's REST API."""
-    if not answers.is_validator:
-        return "127.0.0.1", answers.port
-    host, port = split_address(answers.api) or ("127.0.0.1", 8080)
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
-
-
-async def _accepts(host: str, port: int) -> bool:
-    try:
-        async with asyncio.timeout(2.0):
-            _, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return True
-
-
 def _choice(answers: Answers) -> ServiceChoice:
     needs = needs_of(draft_config(answers), answers.config_path, working_directory=answers.base)
     kind = service_of(answers)
     for_user = kind == "user"
     units = user_units(Path.home()) if for_user else Path(os.environ.get("BASILICA_UNIT_DIR") or SYSTEM_UNITS)
     return ServiceChoice(needs, for_user, units, "" if for_user else owner_of(needs.hotkey) or "root")
-
-
-def _last_words(answers: Answers) -> str:
-    try:
-        lines = (answers.data_dir / LOG_NAME).read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return "nothing was logged"
-    return " | ".join(line[-300:] for line in lines[-2:]) or "nothing was logged"

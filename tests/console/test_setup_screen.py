@@ -38,8 +38,8 @@ from basilica_tui.widgets.lines import Lines
 from engine.identity.wallets import create_wallet
 from engine.setup.answers import ROLES, Answers, defaults_of
 from engine.setup.phases import ORDER, Phase, Setup
+from engine.setup.serving import is_serving
 from engine.setup.state_file import load_state, save_state
-from engine.setup.work import is_serving
 from tests.console.screen import settle
 from tests.console.screen import text_of as screen_text
 from tests.support.empty_server import empty_server

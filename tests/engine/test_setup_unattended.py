@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,12 @@ from engine.setup import work
 from engine.setup.answers import Answers
 from engine.setup.phases import ORDER, Phase, Setup
 from engine.setup.preview import preview
+from engine.setup.serving import is_serving
 from engine.setup.state_file import load_state
 from engine.setup.unattended import FAILED, INVALID, SERVES, run_unattended
 from engine.ssh.keys import ClientKey
 from tests.support.empty_server import empty_server, end_engines
+from tests.support.stand_in_docker import put_docker
 
 
 def test_from_nothing_to_serving_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +33,7 @@ def test_from_nothing_to_serving_and_again(tmp_path: Path, monkeypatch: pytest.M
         assert sum("the miner's key is in place" in line for line in said) == 2
         assert server.config().stat().st_mode & 0o777 == 0o600
         assert answers.key_path.stat().st_mode & 0o777 == 0o600
-        assert asyncio.run(work.is_serving(answers))
+        assert asyncio.run(is_serving(answers))
         kept = load_state(state)
         assert kept is not None
         assert kept.done == set(ORDER)
@@ -59,7 +62,7 @@ def test_a_validator_from_nothing_to_serving_and_again(tmp_path: Path, monkeypat
 
         assert asyncio.run(run_unattended(Setup(answers), said.append, state_file=state)) == SERVES
         assert any("hotkey 5" in line and "opens" in line for line in said)
-        assert asyncio.run(work.is_serving(answers))
+        assert asyncio.run(is_serving(answers))
         config = server.config("validator")
         assert config.stat().st_mode & 0o777 == 0o600
         assert "# Percent of the emission by GPU category" in config.read_text()
@@ -102,6 +105,26 @@ def test_an_unregistered_hotkey_and_a_taken_port_are_said_before_anything_is_wri
         assert any("no uid on this subnet" in line for line in said)
         assert any("stopped: The ports are free" in line for line in said)
         assert not server.config("validator").exists()
+
+
+def test_with_compose_the_engine_is_asked_inside_its_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What of Docker is missing stops it before a file is written; then the compose file's command serves, and the
+    setup sees that although the control socket is the container's own."""
+    with empty_server(tmp_path, monkeypatch, nodes=1) as server:
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+        answers, said = server.answers(service="compose", name=f"compose-{os.getpid()}"), list[str]()
+        for lacks, words in (("compose", "compose plugin"), ("info", "start Docker"), ("image", "docker build -f")):
+            put_docker(tmp_path / "bin", lacks=(lacks,))
+            said.clear()
+            assert asyncio.run(run_unattended(Setup(answers), said.append)) == FAILED
+            assert words in said[-1] and f"unknown command: docker {lacks}" in said[-1]
+            assert not (answers.base / "compose.yaml").exists()
+        put_docker(tmp_path / "bin")
+        said.clear()
+        assert asyncio.run(run_unattended(Setup(answers), said.append)) == SERVES, said
+        assert f"docker compose -f {answers.base / 'compose.yaml'} exec -it {answers.name} basilica-tui" in said[-1]
+        assert not asyncio.run(is_serving(answers))
+        assert asyncio.run(is_serving(answers, "compose"))
 
 
 def test_a_file_edited_by_hand_is_not_replaced_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

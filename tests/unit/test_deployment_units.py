@@ -27,7 +27,7 @@ from engine.deployment.install import DROP_IN, ServiceChoice, drop_in_text
 from engine.deployment.needs import EngineNeeds, Need
 from engine.deployment.settings import quote, quote_path
 from engine.deployment.status import other_instances
-from engine.deployment.steps import ChangeOwner, MakeDirectory
+from engine.deployment.steps import ChangeOwner, MakeDirectory, RunCommand
 from engine.diagnostics import look_service
 from engine.diagnostics.model import Verdict
 from engine.diagnostics.patient import patient_of
@@ -131,6 +131,15 @@ def test_a_compose_file_asks_the_engine_of_its_own_configuration(tmp_path: Path)
     assert f'test: ["CMD", "basilica-tui", "--config", {config}, "show", "services"]' in text
     assert {step.owner for step in plan.steps if isinstance(step, MakeDirectory)} == {"somebody"}
     assert any(str(needs.hotkey) in line and "read_only: true" in line for line in text.splitlines())
+
+
+def test_a_user_s_own_unit_is_enabled_as_the_user_s_own() -> None:
+    """Where nothing starts it now, the note says the command that does; a session without a bus has its own hint."""
+    needs = needs_of(MinerConfig(), CONFIG)
+    own = ServiceChoice(needs, True, Path("/home/u/.config/systemd/user"))
+    assert "systemctl --user enable --now" in plan_install(own, has_systemd=False).notes[0]
+    reload = next(step for step in plan_install(own, has_systemd=True).steps if isinstance(step, RunCommand))
+    assert "not through su or sudo" in reload.hint
 
 
 def test_a_port_below_1024_gets_its_one_capability() -> None:
