@@ -142,6 +142,9 @@ class Verifying(Body):
 class Active(Body):
     in_progress: list[Verifying]
     recent_failures: list[VerificationLog]
+    total_count: int
+    page: int
+    page_size: int
 
 
 class RentalItem(Body):
@@ -158,6 +161,8 @@ class RentalItem(Body):
 class Rentals(Body):
     rentals: list[RentalItem]
     total_count: int
+    page: int
+    page_size: int
 
 
 class RentalStatus(Body):
@@ -187,12 +192,13 @@ class RentalOver(Body):
 
 
 class Problem(Body):
-    """RFC 9457."""
+    """RFC 9457; ``hint`` is ours: what to do instead, where there is something."""
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str = ""
+    hint: str | None = None
 
 
 _LISTS: dict[type[BaseModel], TypeAdapter[list[Any]]] = {}

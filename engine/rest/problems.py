@@ -37,10 +37,20 @@ _TITLES = {
 }
 
 
-def problem(status: int, detail: str = "", *, headers: Mapping[str, str] | None = None) -> JSONResponse:
+class Hinted(HTTPException):
+    """A refusal that knows what to do instead."""
+
+    def __init__(self, status: int, detail: str, *, hint: str) -> None:
+        super().__init__(status, detail)
+        self.hint = hint
+
+
+def problem(
+    status: int, detail: str = "", *, headers: Mapping[str, str] | None = None, hint: str | None = None
+) -> JSONResponse:
     """One problem document."""
-    body = Problem(title=_TITLES.get(status, "error"), status=status, detail=detail)
-    return JSONResponse(body.model_dump(), status, dict(headers or {}), media_type=PROBLEM)
+    body = Problem(title=_TITLES.get(status, "error"), status=status, detail=detail, hint=hint)
+    return JSONResponse(body.model_dump(exclude_none=True), status, dict(headers or {}), media_type=PROBLEM)
 
 
 def problems(*codes: int) -> dict[int | str, dict[str, object]]:
@@ -63,7 +73,8 @@ def add_error_handlers(app: FastAPI) -> None:
             allowed = ", ".join(sorted(_methods(app, request.url.path)))
             return problem(405, headers={"allow": allowed} if allowed else error.headers)
         detail = str(error.detail) if error.detail != "Not Found" else ""
-        return problem(error.status_code, detail, headers=error.headers)
+        hint = error.hint if isinstance(error, Hinted) else None
+        return problem(error.status_code, detail, headers=error.headers, hint=hint)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

@@ -118,8 +118,17 @@ def gpu_routes(parts: Parts) -> APIRouter:
         return bodies.json_list(bodies.GpuProfile, rows, headers)
 
     @router.get("/gpu-categories")
-    async def gpu_categories(sight: Annotated[Sight, enter]) -> list[str]:
-        """The categories that are there."""
-        return sorted({name for profile in await profiles(sight) for name in profile.gpu_counts})
+    async def gpu_categories(
+        request: Request,
+        response: Response,
+        sight: Annotated[Sight, enter],
+        page: Page = 1,
+        page_size: PageSize = MAX_PAGE,
+    ) -> list[str]:
+        """The categories that are there, by name."""
+        names = sorted({name for profile in await profiles(sight) for name in profile.gpu_counts})
+        rows, headers = page_of(names, page, page_size, request)
+        response.headers.update(headers)
+        return rows
 
     return router

@@ -12,8 +12,8 @@ from engine.errors import ControlRefused, RentalConflict, RentalInvalid, RentalU
 from engine.rest import bodies
 from engine.rest.access import Caller, Sight
 from engine.rest.entry import Parts
-from engine.rest.paging import MAX_PAGE
-from engine.rest.problems import problems
+from engine.rest.paging import MAX_PAGE, Page, PageSize, page_of
+from engine.rest.problems import Hinted, problems
 from engine.rest.views import Snapshot
 from engine.store.records import Rental, ValidatedNode
 
@@ -37,16 +37,25 @@ def rental_routes(parts: Parts) -> APIRouter:
     enter = Depends(parts.entry("rentals"))
 
     @router.get("/rentals")
-    async def rentals(_sight: Annotated[Sight, enter], state: RentalState | None = None) -> bodies.Rentals:
-        """The rentals on record, newest first, at most a hundred."""
+    async def rentals(
+        request: Request,
+        response: Response,
+        _sight: Annotated[Sight, enter],
+        state: RentalState | None = None,
+        page: Page = 1,
+        page_size: PageSize = MAX_PAGE,
+    ) -> bodies.Rentals:
+        """The rentals on record, newest first."""
         snapshot = await parts.views.snapshot()
         found = (
             []
             if state not in (None, "Active", "Stopped")
             else await parts.store.rentals.all(is_active=None if state is None else state == "Active")
         )
-        items = [_item_of(parts, one, snapshot) for one in found[:MAX_PAGE]]
-        return bodies.Rentals(rentals=items, total_count=len(found))
+        rows, headers = page_of(found, page, page_size, request)
+        response.headers.update(headers)
+        items = [_item_of(parts, one, snapshot) for one in rows]
+        return bodies.Rentals(rentals=items, total_count=len(found), page=page, page_size=page_size)
 
     @router.get("/rentals/{rental_id}", responses=problems(404))
     async def rental(rental_id: str, _sight: Annotated[Sight, enter]) -> bodies.RentalStatus:
@@ -59,7 +68,13 @@ def rental_routes(parts: Parts) -> APIRouter:
     @router.get("/rentals/{rental_id}/logs", status_code=404, responses=problems(404))
     async def rental_logs(rental_id: str, _sight: Annotated[Sight, enter]) -> None:
         """There are none: the container is not this validator's."""
-        raise HTTPException(404, "this validator runs no containers, so it has no logs of them")
+        if await parts.store.rentals.get(rental_id) is None:
+            raise HTTPException(404, "no such rental")
+        raise Hinted(
+            404,
+            "this validator runs no containers, so it has no logs of them",
+            hint="ask whoever rented the node out, or run docker logs on the node itself",
+        )
 
     _add_changes(router, parts)
     return router

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from engine.rest import bodies
 from engine.rest.access import Sight
 from engine.rest.entry import Parts
-from engine.rest.paging import MAX_PAGE
+from engine.rest.paging import MAX_PAGE, Page, PageSize, page_of
 from engine.rest.problems import problems
 
 RECENT = 10
@@ -22,8 +22,10 @@ def verification_routes(parts: Parts) -> APIRouter:
     enter = Depends(parts.entry("verification"))
 
     @router.get("/verification/active", response_model=bodies.Active)
-    async def active(sight: Annotated[Sight, enter]) -> Response:
-        """What runs now, and the last failures."""
+    async def active(
+        request: Request, sight: Annotated[Sight, enter], page: Page = 1, page_size: PageSize = MAX_PAGE
+    ) -> Response:
+        """What runs now, page by page, and the last failures."""
         running = [
             bodies.Verifying(
                 node_id=view.node_id,
@@ -39,8 +41,15 @@ def verification_routes(parts: Parts) -> APIRouter:
         ]
         only = None if sight.only is None else [sight.only]
         failed = await parts.store.verifications.recent(RECENT, failed_only=True, miners=only)
-        body = bodies.Active(in_progress=running[:MAX_PAGE], recent_failures=parts.views.logs(failed))
-        return bodies.json_answer(body)
+        rows, headers = page_of(running, page, page_size, request)
+        body = bodies.Active(
+            in_progress=rows,
+            recent_failures=parts.views.logs(failed),
+            total_count=len(running),
+            page=page,
+            page_size=page_size,
+        )
+        return bodies.json_answer(body, headers)
 
     @router.get("/verification/results/{subject}", response_model=list[bodies.VerificationLog], responses=problems(404))
     async def results(

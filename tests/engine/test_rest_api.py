@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from engine.errors import ControlRefused, StoreStrained
 from engine.rest.access import GROUPS
 from engine.rest.facts import FactGauges
 from engine.rest.views import CACHE_S, Snapshot, Views, views_of
-from engine.store.records import Rental, WeightSet
+from engine.store.records import GpuClaim, Rental, WeightSet
 from engine.validator.miner_facts import emission_of
 from tests.support.asking import OPEN, ask, ask_with
 from tests.support.rest_world import HOTKEYS, NOW, RestWorld, node_of, rest_world
@@ -46,6 +47,42 @@ async def test_lists_are_paged_sorted_and_linked(world: RestWorld) -> None:
     _, headers, nodes = await ask(world.app, "/nodes?sort=-id&page_size=1")
     assert nodes["available_nodes"][0]["node"]["id"] == "5MinerTwo-n1"
     assert len((await ask(world.app, "/gpu-profiles?page_size=2"))[2]) == 2
+
+
+async def test_lists_without_an_order_of_their_own_are_paged_too(world: RestWorld) -> None:
+    """What runs now, categories and rentals say how many there are and where the next page is."""
+    for number in range(5):
+        world.state.apply(
+            ev.VerificationQueued(at=NOW, miner_hotkey=HOTKEYS[1], miner_uid=1, tier="full", reason="the node is new",
+                                  node_id=f"gpu-{number}", endpoint="u@h:22")
+        )  # fmt: skip
+        await world.store.rentals.add(Rental(f"r{number}", HOTKEYS[2], f"n{number}", NOW + number))
+    odd = replace(node_of(HOTKEYS[0], 0, 7), gpu_model="NVIDIA B200")
+    await world.store.validated.put(odd, claims=[GpuClaim("GPU-B", HOTKEYS[0], odd.node_id, 0, odd.gpu_model, 1, NOW)])
+    for path, name, found in (
+        ("/verification/active", "in_progress", 5), ("/rentals", "rentals", 5), ("/gpu-categories", "", 2),
+    ):  # fmt: skip
+        seen = []
+        for page in range(1, found + 1):
+            status, headers, body = await ask(world.app, f"{path}?page_size=1&page={page}")
+            rows = body[name] if name else body
+            assert (status, len(rows), headers["x-total-count"]) == (200, 1, str(found))
+            assert ('rel="next"' in headers["link"]) == (page < found)
+            seen.append(str(rows[0]))
+        assert len(set(seen)) == found
+        body = (await ask(world.app, f"{path}?page=9"))[2]
+        assert (body[name] if name else body) == []
+
+
+async def test_a_rental_has_no_logs_here_and_a_hint(world: RestWorld) -> None:
+    """An unknown rental is not found; of a known one it is said why there are no logs and where they are."""
+    await world.store.rentals.add(Rental("r1", HOTKEYS[0], "n", NOW))
+    status, headers, body = await ask(world.app, "/rentals/r1/logs")
+    assert (status, headers["content-type"]) == (404, "application/problem+json")
+    assert "no containers" in body["detail"]
+    assert "docker logs" in body["hint"]
+    status, _, body = await ask(world.app, "/rentals/r2/logs")
+    assert (status, body["detail"], "hint" in body) == (404, "no such rental", False)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +290,7 @@ async def test_secrets_stay_here(world: RestWorld) -> None:
 
 async def test_rentals_are_told(world: RestWorld) -> None:
     """What the registry says, and nothing without a word in it."""
-    assert (await ask(world.app, "/rentals"))[2] == {"rentals": [], "total_count": 0}
+    assert (await ask(world.app, "/rentals"))[2] == {"rentals": [], "total_count": 0, "page": 1, "page_size": 100}
     assert (await ask(world.app, "/rentals/x"))[2]["detail"] == "no such rental"
     node = node_of(HOTKEYS[1], 1, 0)
     await world.store.rentals.add(Rental("r1", node.miner_hotkey, node.node_id, NOW - 60))
