@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from engine.setup.phases import Setup
 
 
 def set_up(
@@ -24,7 +26,8 @@ def set_up(
 ) -> None:
     """Set up a miner or a validator in six steps, each of which checks itself. Interrupted, it goes on where it was.
 
-    With --answers: status 0 when the engine serves, 2 for answers that cannot be used, 3 when a step failed.
+    With --answers: status 0 when the engine serves, 2 for answers that cannot be used, 3 when a step failed, 130 or
+    143 when it was interrupted.
     """
     from engine.errors import ConfigInvalid
     from engine.observe.logs import silence
@@ -44,11 +47,8 @@ def set_up(
     if role and role != setup.answers.role:
         setup = resume(answer(setup, with_role(setup.answers, role)))
     if answers is not None:
-        from engine.setup.unattended import run_unattended
-
         # From the beginning: files may have changed since, and every step may be repeated.
-        code = asyncio.run(run_unattended(Setup(read_answers(answers)), typer.echo, state_file=file))
-        raise typer.Exit(code)
+        raise typer.Exit(_unattended(Setup(read_answers(answers)), file, answers))
     if not sys.stdin.isatty():
         typer.echo("basilica-tui: setup asks on a terminal", err=True)
         typer.echo("  without one give --answers FILE; --example prints one", err=True)
@@ -56,3 +56,22 @@ def set_up(
     from basilica_tui.setup_app import run_setup
 
     raise typer.Exit(run_setup(setup, file, theme=theme))
+
+
+def _unattended(setup: Setup, state_file: Path, answers: Path) -> int:
+    from basilica_tui.cli_interrupt import Interrupted, run_interruptibly
+    from engine.setup.unattended import run_unattended
+
+    last = ""
+
+    def say(text: str) -> None:
+        nonlocal last
+        last = text if not text.startswith(" ") else last
+        typer.echo(text)
+
+    try:
+        return run_interruptibly(run_unattended(setup, say, state_file=state_file))
+    except Interrupted as stopped:
+        typer.echo(f"basilica-tui: {stopped.name}: stopped in step {last}", err=True)
+        typer.echo(f"  go on: basilica-tui setup --answers {answers}; what is in place is left as it is", err=True)
+        return stopped.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ from engine.setup.shares import Share, parse_shares
 
 MINER, VALIDATOR = ROLES = ("miner", "validator")
 NETUIDS = {"finney": 39, "test": 387, "local": 39}
+
+
+_KINDS = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,10 @@ class Answers:
         return parse_shares(self.shares)
 
 
+_KNOWN: Mapping[str, type] = {f.name: type(f.default) for f in fields(Answers)}
+"""Each answer's type."""
+
+
 def default_directory(uid: int, role: str) -> str:
     """/opt/basilica for root, as the deployed miner has it, else below the home; a validator's is beside it."""
     name = "basilica" if role == MINER else f"basilica-{role}"
@@ -132,24 +140,48 @@ def with_role(answers: Answers, role: str) -> Answers:
 
 def answers_of(data: Mapping[str, Any]) -> Answers:
     """Answers from plain values. Raises ConfigInvalid for keys and types that do not belong."""
-    known = {f.name: type(f.default) for f in fields(Answers)}
-    problems = []
-    values: dict[str, Any] = {}
+    mistakes = mistakes_of(data)
+    if mistakes:
+        problems = tuple(f"{key}: {words}" for key, words in mistakes.items())
+        raise ConfigInvalid(problems[0], problems=problems)
+    values = {key: _value(value, _KNOWN[key]) for key, value in data.items()}
+    return replace(defaults_of(str(values.get("role", MINER))), **values)
+
+
+def mistakes_of(data: Mapping[str, Any]) -> dict[str, str]:
+    """Key to sentence, for keys and types that do not belong; empty where ``answers_of`` takes them."""
+    found = {}
     for key, value in data.items():
-        wanted = known.get(key)
-        if key == "nodes" and isinstance(value, list):
-            values[key] = "\n".join(str(item) for item in value)
-        elif wanted is None:
-            problems.append(f"{key} is not a key; known are {', '.join(known)}")
-        elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
-            values[key] = float(value)
-        elif type(value) is not wanted:
-            problems.append(f"{key} must be {'text' if wanted is str else wanted.__name__}")
-        else:
-            values[key] = value
-    if problems:
-        raise ConfigInvalid(problems[0], problems=tuple(problems))
-    return replace(defaults_of(values.get("role", MINER)), **values)
+        wanted = _KNOWN.get(key)
+        if wanted is None:
+            close = difflib.get_close_matches(key, _KNOWN, n=1)
+            found[key] = f"is no key; is '{close[0]}' meant?" if close else f"is no key; there are {', '.join(_KNOWN)}"
+        elif not _fits(key, value, wanted):
+            found[key] = f"must be {_KINDS[wanted]}, such as {_example(key)}"
+    return found
+
+
+def _fits(key: str, value: object, wanted: type) -> bool:
+    if key == "nodes" and isinstance(value, list):
+        return all(isinstance(one, str) for one in value)
+    if wanted is float:
+        return type(value) in (int, float)
+    return type(value) is wanted
+
+
+def _value(value: Any, wanted: type) -> Any:
+    if isinstance(value, list):
+        return "\n".join(value)
+    return float(value) if wanted is float else value
+
+
+def _example(key: str) -> str:
+    if key == "nodes":
+        return '"10.0.0.10-14", or a list of such texts'
+    default = getattr(Answers(), key)
+    if isinstance(default, bool | int):
+        return str(default).lower()
+    return "12000" if isinstance(default, float) else f'"{default or "..."}"'
 
 
 def with_text(answers: Answers, key: str, text: str) -> Answers:

@@ -41,6 +41,6 @@ def load_state(path: Path) -> Setup | None:
         document = json.loads(path.read_text("utf-8"))
         answers = answers_of(document["answers"])
         done = frozenset(Phase(name) for name in document["done"])
-    except (OSError, ValueError, KeyError, TypeError, ConfigInvalid):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigInvalid):
         return None
     return resume(Setup(answers, done=done))

@@ -36,5 +36,15 @@ async def run_unattended(setup: Setup, say: Callable[[str], None], *, state_file
             return FAILED
         setup = finish(setup)
         if state_file is not None:
-            await asyncio.to_thread(save_state, state_file, setup)
+            state_file = await _keep(state_file, setup, say)
     return SERVES
+
+
+async def _keep(file: Path, setup: Setup, say: Callable[[str], None]) -> Path | None:
+    """For a wizard that may come later; None where that cannot be, and then every step is merely looked at again."""
+    try:
+        await asyncio.to_thread(save_state, file, setup)
+    except OSError as error:
+        say(f"    note: where the setup stands cannot be kept in {file}: {error.strerror}")
+        return None
+    return file

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +127,38 @@ def test_with_compose_the_engine_is_asked_inside_its_container(tmp_path: Path, m
         assert f"docker compose -f {answers.base / 'compose.yaml'} exec -it {answers.name} basilica-tui" in said[-1]
         assert not asyncio.run(is_serving(answers))
         assert asyncio.run(is_serving(answers, "compose"))
+
+
+def test_interrupted_it_says_where_it_stopped_and_how_to_go_on(tmp_path: Path) -> None:
+    """SIGTERM while a node does not answer: the step, the command that goes on, and the signal's status."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        file = tmp_path / "answers.toml"
+        file.write_text(
+            f'network = "test"\nnodes = "basilica@127.0.0.1:{silent.getsockname()[1]}"\ndirectory = "{tmp_path}/b"\n'
+        )
+        with subprocess.Popen(
+            [sys.executable, "-m", "basilica_tui", "setup", "--answers", str(file)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+            env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        ) as process:  # fmt: skip
+            peer, _ = silent.accept()
+            process.terminate()
+            _, told = process.communicate(timeout=60)
+            peer.close()
+    assert process.returncode == 143, told
+    assert "SIGTERM: stopped in step 1/6 Wallet, nodes and keys" in told
+    assert f"setup --answers {file}" in told
+    assert "Traceback" not in told
+
+
+def test_where_the_state_cannot_be_kept_the_setup_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home that cannot be written is said once, and stops nothing."""
+    with empty_server(tmp_path, monkeypatch, nodes=1) as server:
+        said: list[str] = []
+        (tmp_path / "file").touch()
+        done = run_unattended(Setup(server.answers(service="none")), said.append, state_file=tmp_path / "file/s.json")
+        assert asyncio.run(done) == SERVES
+        assert sum("cannot be kept" in line for line in said) == 1
 
 
 def test_a_file_edited_by_hand_is_not_replaced_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

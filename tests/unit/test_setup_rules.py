@@ -158,6 +158,31 @@ def test_an_answers_file_with_a_mistake_is_refused(tmp_path: Path, text: str, wo
     assert word in " ".join([caught.value.message, *caught.value.problems])
 
 
+def test_a_mistake_in_an_answers_file_has_its_line_and_what_is_meant(tmp_path: Path) -> None:
+    """Each problem names line and key, a misspelt key the nearest one, a wrong type an example; a hint goes on."""
+    file = tmp_path / "a.toml"
+    file.write_text('# mine\nnodes = ["10.0.0.1"]\nwallet_nam = "x"\nport = "50051"\nnodes_user = 3\ndeploy_key = 1\n')
+    with pytest.raises(ConfigInvalid) as caught:
+        read_answers(file)
+    assert caught.value.problems == (
+        "line 3: wallet_nam: is no key; is 'wallet_name' meant?",
+        "line 4: port: must be a whole number, such as 50051",
+        "line 5: nodes_user: is no key; is 'node_user' meant?",
+        "line 6: deploy_key: must be true or false, such as true",
+    )
+    assert "setup --example" in caught.value.hint
+    file.write_text('role = "miner"\n\nnodes = ["10.0.0.1", "10.0.0.300"]\n  port = 70000\n')
+    with pytest.raises(ConfigInvalid) as caught:
+        read_answers(file)
+    assert [one.split(":")[0] for one in caught.value.problems] == ["line 4", "line 3"]
+    file.write_bytes(b"role = 'miner'\n\xff\n")
+    with pytest.raises(ConfigInvalid, match="line 2 is not UTF-8"):
+        read_answers(file)
+    file.write_bytes(b"#" * (300 * 1024))
+    with pytest.raises(ConfigInvalid, match="larger than 256 KiB"):
+        read_answers(file)
+
+
 def test_every_question_is_on_a_page_and_says_what_a_mistake_costs() -> None:
     """No field without its price, no page with a field that is no answer, none asked twice; the role comes first."""
     every = set()
