@@ -88,7 +88,11 @@ class ValidatedRepository:
             await self._database.write(run)
 
     async def follow(self, *, moved: Mapping[str, int], swapped: Mapping[str, str], gone: Sequence[str]) -> None:
-        """Give nodes the new uid of their miner, or its new hotkey, and delete those of miners that are gone."""
+        """Give nodes the new uid of their miner, or its new hotkey, and delete those of miners that are gone.
+
+        A hotkey that takes over may have been here before: what it left of a node of the same id gives way, and hours
+        are added up.
+        """
         tables = (validated_nodes, gpu_claims, misbehaviour, rentals, verifications, latest_checks, check_hours)
 
         async def run(connection: AsyncConnection) -> None:
@@ -96,6 +100,7 @@ class ValidatedRepository:
                 change = sa.update(validated_nodes).where(validated_nodes.c.miner_hotkey == hotkey)
                 await connection.execute(change.values(miner_uid=uid))
             for old, new in swapped.items():
+                await _make_way(connection, old, new)
                 for table in tables:
                     await connection.execute(
                         sa.update(table).where(table.c.miner_hotkey == old).values(miner_hotkey=new)
@@ -137,6 +142,23 @@ class ValidatedRepository:
             return await read_records(connection, cls, statement)
 
         return await self._database.read(run)
+
+
+async def _make_way(connection: AsyncConnection, old: str, new: str) -> None:
+    """Delete the new hotkey's rows that have the key of one that it is about to get."""
+    for table, more in ((validated_nodes, ()), (latest_checks, ()), (check_hours, ("hour",))):
+        other = table.alias("other")
+        same = [other.c[name] == table.c[name] for name in ("node_id", *more)]
+        if table is check_hours:
+            left = sa.exists().where(other.c.miner_hotkey == new, *same)
+            sums = {
+                name: table.c[name]
+                + sa.select(other.c[name]).where(other.c.miner_hotkey == new, *same).scalar_subquery()
+                for name in ("passed", "logged_in", "total")
+            }
+            await connection.execute(sa.update(table).where(table.c.miner_hotkey == old, left).values(sums))
+        taken = sa.exists().where(other.c.miner_hotkey == old, *same)
+        await connection.execute(sa.delete(table).where(table.c.miner_hotkey == new, taken))
 
 
 def _is(table: sa.Table, place: Place) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
