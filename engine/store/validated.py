@@ -146,18 +146,21 @@ class ValidatedRepository:
 
 async def _make_way(connection: AsyncConnection, old: str, new: str) -> None:
     """Delete the new hotkey's rows that have the key of one that it is about to get."""
-    for table, more in ((validated_nodes, ()), (latest_checks, ()), (check_hours, ("hour",))):
+    for table, key in (
+        (validated_nodes, ["node_id"]),
+        (latest_checks, ["node_id"]),
+        (check_hours, ["node_id", "hour"]),
+    ):
         other = table.alias("other")
-        same = [other.c[name] == table.c[name] for name in ("node_id", *more)]
+        same = [other.c[name] == table.c[name] for name in key]
         if table is check_hours:
-            left = sa.exists().where(other.c.miner_hotkey == new, *same)
+            left = sa.select(other).where(other.c.miner_hotkey == new, *same)
             sums = {
-                name: table.c[name]
-                + sa.select(other.c[name]).where(other.c.miner_hotkey == new, *same).scalar_subquery()
+                name: table.c[name] + left.with_only_columns(other.c[name]).scalar_subquery()
                 for name in ("passed", "logged_in", "total")
             }
-            await connection.execute(sa.update(table).where(table.c.miner_hotkey == old, left).values(sums))
-        taken = sa.exists().where(other.c.miner_hotkey == old, *same)
+            await connection.execute(sa.update(table).where(table.c.miner_hotkey == old, left.exists()).values(sums))
+        taken = sa.select(other).where(other.c.miner_hotkey == old, *same).exists()
         await connection.execute(sa.delete(table).where(table.c.miner_hotkey == new, taken))
 
 

@@ -28,6 +28,7 @@ from engine.validator.entrance import Entrance
 from engine.validator.envelopes import envelope_of, envelope_problems
 from engine.validator.launch import run_program
 from engine.validator.nat import check_host_port, check_port
+from engine.validator.network_step import network_evidence
 from engine.validator.product import ProductTask
 from engine.validator.slots import BriefSlots
 from engine.validator.speed import SpeedTest, check_speed
@@ -270,7 +271,7 @@ class FullVerification:
         found = self._found.attestation
         if found is None:
             return "skipped", "no attestation"
-        return "ok", f"{found.hostname} {' '.join(found.addresses[:8])} machine {found.machine_id[:16]}"
+        return "ok", network_evidence(found.hostname, found.addresses, found.machine_id, self._target.host)
 
     async def _nat(self) -> tuple[Verdict, str]:
         if self._found.verdict("docker_gpu") != "ok":
