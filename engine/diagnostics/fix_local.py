@@ -92,7 +92,8 @@ def _blocking(work: Callable[[], object]) -> Undo:
     return back
 
 
-async def run_local(words: tuple[str, ...]) -> None:
+async def run_local(words: tuple[str, ...]) -> bytes:
+    """Its output. Raises FixFailed."""
     try:
         process = await asyncio.create_subprocess_exec(
             *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
@@ -109,3 +110,4 @@ async def run_local(words: tuple[str, ...]) -> None:
         said = " ".join(output.decode("utf-8", "replace").split())[-LAST_WORDS:]  # why it failed comes last
         hint = "run sudo -v first, or doctor as root" if words[:2] == ("sudo", "-n") else ""
         raise FixFailed(f"{' '.join(words)} ended with status {process.returncode}: {said}", hint=hint)
+    return output

@@ -208,11 +208,18 @@ class StepRunner:
 
         undos: list[Undo] = [back] if action.undo else []
         try:
-            await run_local(action.words)
+            output = await run_local(action.words)
         except FixFailed as error:
             if action.may_be_half_done:
                 raise StepFailed(error, undos) from error
             raise
+        script = "\n".join(_undo_lines(output))
+        if action.prints_undo and script:
+
+            async def as_printed() -> None:
+                await run_local((*action.words[:-1], script))
+
+            undos.append(as_printed)
         return undos
 
     async def _install(self, action: InstallService) -> list[Undo]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from engine.diagnostics.container_facts import Container
 from engine.diagnostics.model import Cause, Check, Judgement, Scope
+from engine.probes.firewall import FirewallFacts
 
 NODE_AGREEMENT_S = 5.0
 
@@ -105,7 +106,7 @@ class HostFacts:
     unresolved: tuple[str, ...] = ()
     resolved: tuple[str, ...] = ()
     nameservers: tuple[str, ...] = ()
-    firewall: tuple[str, ...] | None = None
+    firewall: FirewallFacts | None = None
     """Rules that this user may read; None when it may read none."""
     public_ports: tuple[int, ...] = ()
     key_path: str = ""

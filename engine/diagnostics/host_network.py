@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.diagnostics.barrier import find_barrier
 from engine.diagnostics.host_facts import HostFacts, host_check
 from engine.diagnostics.model import Cause, Check, Judgement, fail, ok, skip
 
@@ -57,38 +58,16 @@ def judge_dns(facts: HostFacts) -> Judgement:
 
 
 def judge_firewall(facts: HostFacts) -> Judgement:
-    """A hint only: rules that would drop the axon's port."""
+    """A hint only: rules of this host that turn callers of the axon's port away. A ban of some addresses is none."""
     if not facts.is_miner:
         return skip("a validator serves no axon")
     if facts.firewall is None:
         return skip("this user may not read firewall rules")
-    closed = [(port, rule) for port in facts.public_ports if (rule := closing_rule(facts.firewall, port))]
-    if closed:
-        return fail("closed", *(f"port {port}: {rule}" for port, rule in closed), port=str(closed[0][0]))
+    for port in facts.public_ports:
+        found = find_barrier(facts.firewall, port, is_v6=False)
+        if found is not None and not found.is_ban:
+            return fail("closed", f"port {port}: {found.rule}", port=str(port), **found.data)
     return ok("no rule of this host drops the axon's port")
-
-
-def closing_rule(rules: tuple[str, ...], port: int) -> str:
-    """The first rule of ``iptables -S INPUT`` or of an nft input chain that turns new connections to the port away."""
-    policy = next((rule for rule in rules if rule.split()[:2] == ["-P", "INPUT"]), "")
-    for rule in rules:
-        words = rule.split()
-        if words[:2] == ["-A", "INPUT"] and _concerns(rule, port):
-            if words[-1] == "ACCEPT" or "-j ACCEPT" in rule:
-                return ""
-            if "-j DROP" in rule or "-j REJECT" in rule:
-                return rule
-        if f"tcp dport {port} " in f"{rule} " and ("drop" in words or "reject" in words):
-            return rule
-        if f"tcp dport {port} " in f"{rule} " and "accept" in words:
-            return ""
-    return policy if policy.endswith("DROP") else ""
-
-
-def _concerns(rule: str, port: int) -> bool:
-    if "--ctstate" in rule or "-i lo" in rule or "-p udp" in rule or "-p icmp" in rule or " -s " in rule:
-        return False
-    return f"--dport {port} " in f"{rule} " or ("--dport" not in rule and "--dports" not in rule)
 
 
 def judge_reach(facts: HostFacts) -> Judgement:
@@ -152,7 +131,12 @@ CHECKS: tuple[Check[HostFacts], ...] = (
         "The firewall here lets validators in",
         "validators cannot connect",
         judge_firewall,
-        Cause("closed", "a rule on this host turns connections to the axon's port away", ("host.open_port",)),
+        Cause(
+            "closed",
+            "a rule on this host turns connections to the axon's port away",
+            ("host.open_port",),
+            advice="allow the port in the firewall's own configuration",
+        ),
     ),
     host_check(
         "axon_reach",

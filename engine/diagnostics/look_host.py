@@ -13,7 +13,6 @@ import resource
 import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -26,6 +25,7 @@ from engine.config.check_common import split_address
 from engine.config.common import RoleConfig
 from engine.deployment.needs import instance_of
 from engine.diagnostics.host_facts import HostFacts, KeyTrouble, PortFacts
+from engine.diagnostics.look_firewall import look_at_firewall
 from engine.diagnostics.look_old_miner import look_at_old_miner, processes
 from engine.errors import ClientKeyUnusable, ConfigInvalid
 from engine.ssh.keys import ClientKey
@@ -33,7 +33,6 @@ from engine.ssh.keys import ClientKey
 _TIME_ERROR = 5
 _RESOLVE_S = 5.0
 _NAMES_LIMIT = 200
-_TOOL_S = 5.0
 
 
 def look_at_host(config: RoleConfig) -> HostFacts:
@@ -62,7 +61,7 @@ def look_at_host(config: RoleConfig) -> HostFacts:
         skew_max_s=config.alerts.clock_skew_max,
         ports=_ports(config),
         nameservers=_nameservers(),
-        firewall=_firewall(),
+        firewall=look_at_firewall(),
         public_ports=(config.validator_comms.port,) if isinstance(config, MinerConfig) else (),
         key_path=key_path,
         key_trouble=trouble,
@@ -187,23 +186,6 @@ def _nameservers() -> tuple[str, ...]:
     except OSError:
         return ()
     return tuple(words[1] for line in lines if len(words := line.split()) > 1 and words[0] == "nameserver")[:8]
-
-
-def _firewall() -> tuple[str, ...] | None:
-    rules: list[str] = []
-    has_read = False
-    for words in (("iptables", "-S", "INPUT"), ("nft", "list", "ruleset")):
-        if shutil.which(words[0]) is None:
-            continue
-        try:
-            done = subprocess.run(words, capture_output=True, timeout=_TOOL_S, check=False, stdin=subprocess.DEVNULL)
-        except (OSError, subprocess.TimeoutExpired):
-            continue
-        if done.returncode == 0:
-            has_read = True
-            lines = done.stdout.decode("utf-8", "replace").splitlines()
-            rules += [" ".join(line.split())[:300] for line in lines[:500] if line.strip()]
-    return tuple(rules) if has_read else None
 
 
 def _key(config: MinerConfig) -> tuple[str, KeyTrouble, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from engine.diagnostics.barrier import find_barrier
 from engine.diagnostics.model import Cause, Check, Judgement, Scope, fail, ok, skip, warn
-from engine.diagnostics.node_barrier import find_barrier
 from engine.diagnostics.node_facts import NodeFacts
 from engine.ssh.authorized_keys import inventory
 
@@ -86,7 +86,7 @@ def _closed(facts: NodeFacts, said: str) -> Judgement:
     found = find_barrier(facts.admin.firewall, port, is_v6=":" in facts.target.host)
     if found is None:
         return fail("in_front", said, f"no rule of the node's own firewall turns port {port} away")
-    return fail("closed", said, found.rule, tool=found.tool, add=found.add, remove=found.remove, why_not=found.why_not)
+    return fail("closed", said, found.rule, **found.data)
 
 
 def judge_leftovers(facts: NodeFacts) -> Judgement:

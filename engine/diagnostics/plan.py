@@ -124,6 +124,8 @@ class LocalCommand:
     words: tuple[str, ...]
     undo: tuple[str, ...] = ()
     may_be_half_done: bool = False
+    prints_undo: bool = False
+    """Its last word is a shell script, and lines ``undo COMMAND`` of its output take it back."""
 
 
 @dataclass(frozen=True, slots=True)

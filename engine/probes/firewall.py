@@ -9,8 +9,8 @@ from engine.probes.gpu import clean
 
 SCRIPT = """s ufw; ufw status verbose 2>/dev/null | head -n 200
 s firewalld; [ "$(firewall-cmd --state 2>/dev/null)" = running ] && firewall-cmd --list-all 2>/dev/null | head -n 100
-s iptables; iptables -S INPUT 2>/dev/null | head -n 300
-s ip6tables; ip6tables -S INPUT 2>/dev/null | head -n 300
+s iptables; iptables -S 2>/dev/null | head -n 1000
+s ip6tables; ip6tables -S 2>/dev/null | head -n 1000
 s nft; nft --terse --handle list ruleset 2>/dev/null | head -n 2000
 """
 """For a shell in which ``s NAME`` begins a section; needs root."""

@@ -596,6 +596,33 @@ HOST_SITUATIONS = (
         scopes=HOST_ONLY,
         beside=NOBODY_TO_ASK,
     ),
+    HostSituation(
+        "a chain of nftables rejects the axon's port",
+        "host.firewall",
+        "closed",
+        "host.open_port",
+        in_network=True,
+        script=(
+            "nft 'add table inet own; add chain inet own others; add rule inet own others tcp dport 1-65535 reject; "
+            "add chain inet own in { type filter hook input priority 0; policy accept; }; "
+            "add rule inet own in iif lo accept; add rule inet own in jump others'"
+        ),
+        scopes=HOST_ONLY,
+        beside=NOBODY_TO_ASK,
+    ),
+    HostSituation(
+        "ufw denies what comes in",
+        "host.firewall",
+        "closed",
+        "host.open_port",
+        in_network=True,
+        script=(
+            "cp -a /etc/ufw $HOME/ufw; mount --bind $HOME/ufw /etc/ufw; "
+            "PATH=$PATH:/usr/sbin ufw --force enable >/dev/null"
+        ),
+        scopes=HOST_ONLY,
+        beside=NOBODY_TO_ASK,
+    ),
     # the service
     HostSituation(
         "Restart=on-failure",

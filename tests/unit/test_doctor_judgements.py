@@ -19,6 +19,7 @@ from engine.diagnostics.render import redact, render_markdown, render_text
 from engine.probes.account import parse_account
 from engine.probes.administered import parse_admin
 from engine.probes.container import parse_container
+from engine.probes.firewall import FirewallFacts
 from engine.probes.host import HostFacts as NodeHost
 from engine.probes.way import WayFacts
 from engine.ssh.banner import judge_banner
@@ -98,15 +99,19 @@ def test_what_a_full_verification_needs(section: str, verdict: Verdict, cause: s
         (("-P INPUT ACCEPT", "-A INPUT -p tcp -m tcp --dport 8091 -j DROP"), True),
         (("-P INPUT DROP",), True),
         (("-P INPUT DROP", "-A INPUT -p tcp -m tcp --dport 8091 -j ACCEPT"), False),
+        (("-P INPUT DROP", "-A INPUT -p tcp -m multiport --dports 22,8000:8100 -j ACCEPT"), False),
+        (("-P INPUT DROP", "-A INPUT -p tcp -m multiport --dports 22,80 -j ACCEPT"), True),
         (("-P INPUT DROP", "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"), True),
         (("-P INPUT DROP", "-A INPUT -i lo -j ACCEPT"), True),
         (("-P INPUT ACCEPT", "-A INPUT -p tcp --dport 22 -j DROP"), False),
-        (("tcp dport 8091 drop",), True),
+        (("-P INPUT ACCEPT", "-A INPUT -s 203.0.113.9/32 -j DROP"), False),
+        (("-P INPUT DROP", "-A INPUT -j IN", "-A IN -p tcp --dport 8091 -j ACCEPT"), False),
     ],
 )
-def test_which_rules_close_a_port(rules: tuple[str, ...], closed: bool) -> None:
-    """The first rule about the port decides, then the policy."""
-    assert bool(host_network.closing_rule(rules, 8091)) is closed
+def test_which_rules_close_the_axons_port(rules: tuple[str, ...], closed: bool) -> None:
+    """The first rule about the port decides, then the policy; somebody who is banned says nothing about others."""
+    facts = HostFacts(firewall=FirewallFacts(iptables=rules), public_ports=(8091,))
+    assert (host_network.judge_firewall(facts).cause == "closed") is closed
 
 
 def test_an_unreachable_chain_is_no_verdict_about_the_hotkey() -> None:

@@ -28,6 +28,8 @@ from engine.diagnostics.plan import (
 
 PRIVATE = 0o600
 UNIT = "basilica-tui@miner.service"
+LASTING = {"ufw", "firewalld"}
+"""Firewalls whose rules come back with the next boot by themselves."""
 
 
 def _chmod(case: Case, path: str, mode: int = PRIVATE) -> Step:
@@ -232,18 +234,15 @@ def _show_paths(case: Case) -> tuple[Step, ...]:
 
 
 def _open_port(case: Case) -> tuple[Step, ...]:
-    port = case.data.get("port", "")
-    rule = ("INPUT", "-p", "tcp", "--dport", port, "-j", "ACCEPT")
-    add, remove = ("iptables", "-I", *rule), ("iptables", "-D", *rule)
-    return (
-        local_step(
-            "let connections to the axon's port in",
-            " ".join(add),
-            LocalCommand(add, remove),
-            " ".join(remove),
-            as_whom="root",
-        ),
-    )
+    tool, add, remove = (case.data.get(key, "").strip() for key in ("tool", "add", "remove"))
+    if not add:
+        raise CannotFixError(case.data.get("why_not", "") or "which rule it is, is not known")
+    lasts = "" if tool in LASTING else " (until the next boot: enter it in the firewall's own file, too)"
+    title = f"let connections to the axon's port in by {tool}{lasts}"
+    words, back = (as_root("sh", "-c", script) for script in (add, remove))
+    undo = remove or "nft delete rule ... handle N: the number that nft gives the new rule"
+    action = LocalCommand(words, back if remove else (), bool(remove), prints_undo=not remove)
+    return (local_step(title, add, action, undo, as_whom="root"),)
 
 
 def _act(title: str, verb: str, **args: object) -> Step:
@@ -293,7 +292,7 @@ FIXES = (
         "host.open_port",
         "open the axon's port on this host",
         _open_port,
-        "lasts until the next boot or until the firewall's own tool reloads: enter the rule there too",
+        "everybody may then connect to the axon, as validators must",
     ),
     Fix("service.start", "start the service", _start),
 )

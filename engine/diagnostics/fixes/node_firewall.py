@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from engine.diagnostics.fixes.common import CannotFixError, Case, Fix
+from engine.diagnostics.fixes.local import LASTING
 from engine.diagnostics.fixes.node_account import prove
 from engine.diagnostics.plan import Step
-
-_LASTS = {"ufw", "firewalld"}
 
 
 def _open_port(case: Case) -> tuple[Step, ...]:
@@ -15,7 +14,7 @@ def _open_port(case: Case) -> tuple[Step, ...]:
         raise CannotFixError("which rule it is, only an administrator sees: run doctor with --admin USER")
     if not add:
         raise CannotFixError(case.data.get("why_not", "") or "a person decides")
-    lasts = "" if tool in _LASTS else " (until the next boot: enter it in the firewall's own file, too)"
+    lasts = "" if tool in LASTING else " (until the next boot: enter it in the firewall's own file, too)"
     title = f"let everybody reach port {case.target.port} by {tool}{lasts}"
     undo = remove.strip() or "nft delete rule ... handle N: the number that nft gives the new rule"
     return (case.root_step(title, add, undo, undo_script=remove), prove(case, with_account=True))

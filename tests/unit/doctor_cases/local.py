@@ -10,6 +10,7 @@ from engine.diagnostics.container_facts import Container
 from engine.diagnostics.host_facts import AxonView, HostFacts, OldMiner, PortFacts
 from engine.diagnostics.service_checks import ServiceFacts
 from engine.diagnostics.wallet_checks import WalletFacts
+from engine.probes.firewall import FirewallFacts
 from tests.unit.doctor_cases.case import FAILED, WARNING, Case
 
 FILE = "/etc/basilica/miner.toml"
@@ -148,7 +149,7 @@ HOST = (
         "host.firewall",
         "closed",
         FAILED,
-        HostFacts(firewall=("-P INPUT DROP",), public_ports=(8091,)),
+        HostFacts(firewall=FirewallFacts(iptables=("-P INPUT DROP",)), public_ports=(8091,)),
         "host.open_port",
     ),
     Case("host.axon_reach", "loopback", FAILED, axon("refused", "127.0.0.1"), "config.listen_everywhere"),

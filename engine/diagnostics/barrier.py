@@ -1,4 +1,4 @@
-"""Which rule of a node's own firewall turns callers of the SSH port away, and the one rule that lets them in. Pure.
+"""Which rule of a host's own firewall turns callers of a port away, and the one rule that lets them in. Pure.
 
 A rule that names addresses (a ban) or a port on purpose is a person's: it is told, and no way around it is offered.
 Opening adds one rule for one port; nothing is taken away, so nobody who gets in now is locked out.
@@ -7,7 +7,7 @@ Opening adds one rule for one port; nothing is taken away, so nobody who gets in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.probes.firewall import FirewallFacts
@@ -15,6 +15,9 @@ from engine.probes.firewall import FirewallFacts
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HANDLE = re.compile(r" # handle (\d+)$")
 _SSH = 22
+_DEPTH = 16
+"""How far chains are followed; the kernel refuses loops."""
+_NO_CHAINS = {"RETURN", "LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "SET", "AUDIT", "TRACE", "CT", "NOTRACK"}
 _SBIN = "PATH=$PATH:/usr/sbin:/sbin"
 
 
@@ -28,6 +31,13 @@ class Barrier:
     remove: str = ""
     """Empty where ``add`` prints how it is undone, since only it knows."""
     why_not: str = ""
+    is_ban: bool = False
+    """The rule names addresses: others get in."""
+
+    @property
+    def data(self) -> dict[str, str]:
+        """What a fix must know of it."""
+        return {"tool": self.tool, "add": self.add, "remove": self.remove, "why_not": self.why_not}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,10 @@ class _Rule:
     """``accept``, ``drop``, or empty: it does not concern them, or only under conditions that are not known here."""
     is_ban: bool = False
     """It drops, and names the sources."""
+    jump: str = ""
+    """The chain that such connections are handed to."""
+    returns: bool = False
+    """Such connections go back to the chain that they came from."""
 
 
 def find_barrier(facts: FirewallFacts, port: int, *, is_v6: bool) -> Barrier | None:
@@ -81,27 +95,46 @@ def _iptables(lines: Sequence[str], program: str, port: int) -> Barrier | None:
     rule = f"INPUT -p tcp --dport {port} -j ACCEPT"
     remove = f"{_SBIN} {program} -D {rule}\n"
     ban = ""
-    number = 0
+    chains: dict[str, list[str]] = {}
     for line in lines:
-        if not line.startswith("-A INPUT "):
-            continue
-        number += 1
-        found = _read_iptables(line, port)
+        if (words := line.split())[:1] == ["-A"] and len(words) > 2:
+            chains.setdefault(words[1], []).append(line)
+
+    def read(line: str) -> _Rule:
+        return _read_iptables(line, port)
+
+    for number, line in enumerate(chains.get("INPUT", ()), 1):
+        found = _follow(read(line), chains, read)
         if found.verdict == "accept":
             return None
         if found.verdict == "drop":
             add = f"{_SBIN} {program} -I {rule.replace('INPUT', f'INPUT {number}')}\n"
-            return Barrier(program, line, add, remove)
-        ban = ban or (line if found.is_ban else "")
+            return Barrier(program, found.text, add, remove)
+        ban = ban or (found.text if found.is_ban else "")
     policy = next((line for line in lines if line.startswith("-P INPUT ")), "")
     if policy.endswith("DROP"):
         return Barrier(program, policy, f"{_SBIN} {program} -A {rule}\n", remove)
     return _banned(program, ban)
 
 
+def _follow(rule: _Rule, chains: Mapping[str, Sequence[str]], read: Callable[[str], _Rule], depth: int = 0) -> _Rule:
+    """What becomes of the connections in the chains that a rule hands them to; without a verdict they come back."""
+    if not rule.jump or depth > _DEPTH:
+        return rule
+    ban = ""
+    for line in chains.get(rule.jump, ()):
+        found = _follow(read(line), chains, read, depth + 1)
+        if found.verdict:
+            return found
+        if found.returns:
+            break
+        ban = ban or (found.text if found.is_ban else "")
+    return _Rule(ban or rule.text, is_ban=bool(ban))
+
+
 def _banned(tool: str, rule: str) -> Barrier | None:
     return (
-        Barrier(tool, rule, why_not="that rule names addresses: whether they are let in, a person decides")
+        Barrier(tool, rule, why_not="that rule names addresses: whether they are let in, a person decides", is_ban=True)
         if rule
         else None
     )
@@ -109,7 +142,7 @@ def _banned(tool: str, rule: str) -> Barrier | None:
 
 def _read_iptables(line: str, port: int) -> _Rule:
     words = line.split()
-    target = words[words.index("-j") + 1] if "-j" in words[:-1] else ""
+    target = next((words[words.index(word) + 1] for word in ("-j", "-g") if word in words[:-1]), "")
     verdict = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "drop"}.get(target, "")
     protocol = words[words.index("-p") + 1] if "-p" in words[:-1] else "tcp"
     known = re.sub(r"-m (tcp|conntrack|state|comment|multiport)\b|--comment (\"[^\"]*\"|\S+)", "", line)
@@ -122,34 +155,39 @@ def _read_iptables(line: str, port: int) -> _Rule:
         return _Rule(line, is_ban=verdict == "drop")
     if re.search(r"! -s ", line) and verdict == "accept":
         return _Rule(line)
-    return _Rule(line, verdict)
+    jump = "" if verdict or target in _NO_CHAINS else target
+    return _Rule(line, verdict, jump=jump, returns=target == "RETURN")
 
 
 def _nft(lines: Sequence[str], port: int, *, is_v6: bool, has_iptables: bool) -> Barrier | None:
     """Every chain that is hooked to input decides by itself: the first that drops is opened."""
     ban = ""
-    for family, table, chain, body in _input_chains(lines):
-        if family not in ("inet", "ip6" if is_v6 else "ip") or (has_iptables and (table, chain) == ("filter", "INPUT")):
-            continue  # of another protocol, or iptables', which does not like other hands in it
+    every = list(_chains(lines))
+
+    def read(line: str) -> _Rule:
+        return _read_nft(line, port)
+
+    for family, table, chain, body in every:
+        if not _is_input(body) or family not in ("inet", "ip6" if is_v6 else "ip"):
+            continue
+        if has_iptables and (table, chain) == ("filter", "INPUT"):
+            continue  # iptables' own, which does not like other hands in it
         where = f"{family} {table} {chain}"
+        named = f"table {family} {table}, chain {chain}"
         accept = f"tcp dport {port} accept"
-        is_open = False
+        beside = {name: rules for kind, owner, name, rules in every if (kind, owner) == (family, table)}
         for line in body:
-            found = _read_nft(line, port)
+            found = _follow(read(line), beside, read)
             handle = _HANDLE.search(line)
-            ban = ban or (line if found.is_ban else "")
+            ban = ban or (found.text if found.is_ban else "")
             if found.verdict == "accept":
-                is_open = True
                 break
             if found.verdict == "drop" and handle:
                 add = _nft_script(f"insert rule {where} handle {handle[1]} {accept}", where)
-                return Barrier("nft", f"table {family} {table}, chain {chain}: {_HANDLE.sub('', line)}", add)
-        if not is_open and any("policy drop" in line for line in body[:1]):
-            return Barrier(
-                "nft",
-                f"table {family} {table}, chain {chain}: policy drop",
-                _nft_script(f"add rule {where} {accept}", where),
-            )
+                return Barrier("nft", f"{named}: {found.text}", add)
+        else:
+            if "policy drop" in body[0]:
+                return Barrier("nft", f"{named}: policy drop", _nft_script(f"add rule {where} {accept}", where))
     return _banned("nft", _HANDLE.sub("", ban))
 
 
@@ -161,8 +199,8 @@ def _nft_script(words: str, where: str) -> str:
     )
 
 
-def _input_chains(lines: Sequence[str]) -> Iterator[tuple[str, str, str, list[str]]]:
-    """Family, table, chain and lines of every base chain of type filter at the input hook; the policy comes first."""
+def _chains(lines: Sequence[str]) -> Iterator[tuple[str, str, str, list[str]]]:
+    """Family, table, name and lines of every chain; of a base chain its hook and policy come first."""
     family = table = chain = ""
     body: list[str] = []
     for raw in lines:
@@ -173,12 +211,15 @@ def _input_chains(lines: Sequence[str]) -> Iterator[tuple[str, str, str, list[st
         elif words[:1] == ["chain"] and len(words) > 1:
             chain, body = words[1], []
         elif line == "}" and chain:
-            is_base = bool(body) and "hook input" in body[0] and "type filter" in body[0]
-            if is_base and all(_NAME.fullmatch(name) for name in (family, table, chain)):
+            if all(_NAME.fullmatch(name) for name in (family, table, chain)):
                 yield family, table, chain, body
             chain = ""
         elif chain:
             body.append(raw)
+
+
+def _is_input(body: Sequence[str]) -> bool:
+    return bool(body) and "hook input" in body[0] and "type filter" in body[0]
 
 
 def _read_nft(line: str, port: int) -> _Rule:
@@ -190,7 +231,7 @@ def _read_nft(line: str, port: int) -> _Rule:
     states = re.search(r"ct state (.+?)(?= (?:counter|accept|drop|reject|tcp|ip|ip6|meta|log)\b|$)", plain)
     ports = re.search(r"tcp dport (!= )?(\{[^}]*\}|\S+)", plain)
     is_else = (
-        bool(re.search(r"\b(udp|icmp|icmpv6|limit|meter|jump|goto|fib|daddr|sport)\b|@|ct status", plain))
+        bool(re.search(r"\b(udp|icmp|icmpv6|limit|meter|fib|daddr|sport)\b|@|ct status", plain))
         or bool(re.search(r"(?:iif|iifname) \"lo\"", text))
         or ("l4proto" in words and "tcp" not in plain.replace("tcp dport", ""))
     )
@@ -203,7 +244,8 @@ def _read_nft(line: str, port: int) -> _Rule:
         return _Rule(text, is_ban=verdict == "drop")
     if source and verdict == "accept":
         return _Rule(text)
-    return _Rule(text, verdict)
+    jump = re.search(r"\b(?:jump|goto) (\S+)", plain)
+    return _Rule(text, verdict, jump=jump[1] if jump else "", returns=words[-1:] == ["return"])
 
 
 def _covers(parts: Sequence[str], port: int, dash: str) -> bool:

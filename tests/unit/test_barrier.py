@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.diagnostics.node_barrier import Barrier, find_barrier
+from engine.diagnostics.barrier import Barrier, find_barrier
 from engine.probes.firewall import FirewallFacts, parse_firewall
 
 UFW = ("Status: active", "Logging: on (low)", "Default: deny (incoming), allow (outgoing), disabled (routed)")
@@ -157,3 +157,66 @@ def test_what_a_node_prints_is_bounded_and_harmless() -> None:
     assert all(len(line) <= 300 and line.isprintable() for line in facts.nft)
     assert not facts.ufw
     assert facts.was_read
+
+
+CHAINS = (
+    "table inet own {",
+    "chain ours {",
+    "tcp dport 8091 accept # handle 5",
+    "}",
+    "chain others {",
+    "ip saddr 10.0.0.1 accept # handle 6",
+    "tcp dport 22 return # handle 7",
+    "jump deeper # handle 8",
+    "}",
+    "chain deeper {",
+    "reject with icmpx port-unreachable # handle 9",
+    "}",
+    "chain in {",
+    "type filter hook input priority filter; policy accept;",
+    "ct state established,related accept # handle 10",
+    "meta l4proto tcp jump ours # handle 11",
+    "goto others # handle 12",
+    "}",
+    "}",
+)
+
+
+def test_chains_of_nft_are_followed() -> None:
+    """A verdict in a chain that is jumped to counts, what returns goes on, and the way in is opened before the jump."""
+    found = look(port=8080, nft=CHAINS)
+
+    assert found is not None
+    assert "reject" in found.rule
+    assert "insert rule inet own in handle 12 tcp dport 8080 accept" in found.add
+    assert look(port=8091, nft=CHAINS) is None
+    assert look(port=22, nft=CHAINS) is None
+
+
+def test_chains_of_iptables_are_followed() -> None:
+    """As nft's: several ports in one rule, chains within chains, a ban that is none of ours."""
+    rules = (
+        "-P INPUT DROP",
+        "-A INPUT -j LOG",
+        "-A INPUT -p tcp -j IN",
+        "-A IN -s 203.0.113.0/24 -j DROP",
+        "-A IN -p tcp -m multiport --dports 80,8000:8100 -j OPEN",
+        "-A IN -p tcp -m tcp --dport 25 -j REJECT --reject-with icmp-port-unreachable",
+        "-A IN -p tcp -m tcp --dport 26 -j RETURN",
+        "-A OPEN -j ACCEPT",
+    )
+    assert look(port=8091, iptables=rules) is None
+    refused = look(port=25, iptables=rules)
+    assert refused is not None
+    assert (refused.rule.split()[-1], refused.add.split(" ", 1)[1][:19]) == (
+        "icmp-port-unreachable",
+        "iptables -I INPUT 2",
+    )
+    by_policy = look(port=26, iptables=rules)
+    assert by_policy is not None
+    assert by_policy.rule == "-P INPUT DROP"
+
+
+def test_chains_that_go_round_end() -> None:
+    """Whatever a tool prints, reading it ends."""
+    assert look(port=22, iptables=("-A INPUT -j A", "-A A -j B", "-A B -j A")) is None
