@@ -15,9 +15,9 @@ from textual.css.query import NoMatches
 from textual.timer import Timer
 from textual.widgets import Input
 
-from basilica_tui.format import plural
 from basilica_tui.screens.answering import AnswersOnce
 from basilica_tui.screens.setup_form import ChoiceField, TextField, steps_line
+from basilica_tui.screens.setup_hosts import with_hosts
 from basilica_tui.screens.setup_output import SetupOutput
 from basilica_tui.screens.setup_page import SetupPage
 from basilica_tui.screens.setup_typed import PAGE, read_typed
@@ -269,19 +269,13 @@ class SetupScreen(AnswersOnce[bool]):
             self._add_hosts(Path.home() / ".ssh/config")
 
     def _add_hosts(self, file: Path) -> None:
-        from engine.setup.nodes import parse_ssh_config
-
+        field = self.query_one("#field-nodes", TextField)
         try:
-            entries = parse_ssh_config(file.read_text("utf-8", "replace"), username=self.setup.answers.node_user)
+            field.value, self._note = with_hosts(file, field.value, self.setup.answers.node_user)
         except OSError as error:
             self.say(f"!! {file}: {error.strerror}")
             return
-        field = self.query_one("#field-nodes", TextField)
-        there = field.value.replace(",", " ").split()
-        new = [entry.text for entry in entries if entry.text not in there]
-        field.value = ", ".join(filter(None, [field.value.strip(" ,"), *new]))
         field.cursor_position = len(field.value)
-        self._note = f"{len(new)} of {plural(len(entries), 'host')} in {file} added; take out what is no GPU node"
         self._preview()
 
     def action_scroll(self, binding_id: str) -> None:

@@ -16,6 +16,7 @@ from typing import Literal
 from engine.asking import ask_beside
 from engine.clock import Clock
 from engine.errors import BasilicaError, ClientKeyUnusable, SshAuthFailed, SshCommandFailed
+from engine.setup.ssh_config import read_ssh_config
 from engine.ssh import failures
 from engine.ssh.connection import ConnectionGoneError
 from engine.ssh.host_keys import HostKeys
@@ -27,6 +28,8 @@ from engine.ssh.target import NodeTarget
 AT_ONCE = 16
 CONNECT_S = 10.0
 LOGIN_S = 15.0
+MOST_KEYS = 5
+"""sshd hangs up at the sixth try (MaxAuthTries)."""
 USUAL_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 Ending = Literal["already", "deployed", "failed", "needs_password"]
 # Appends as ssh-copy-id does: once, after a line break, with the modes that sshd's StrictModes wants. Stdin is the
@@ -69,14 +72,25 @@ class WayIn:
 
 
 def usual_way_in(home: Path, agent: str | None = None) -> WayIn:
-    """The operator's own unencrypted keys below ``~/.ssh``, and the agent that the session has."""
-    found = []
-    for name in USUAL_KEYS:
+    """The operator's own unencrypted keys, the usual ones and those that ``~/.ssh/config`` names, and the session's
+    agent."""
+    folder = home / ".ssh"
+    found: dict[str, ClientKey] = {}
+    for file in [*(folder / name for name in USUAL_KEYS), *_named(folder / "config", home)]:
         try:
-            found.append(ClientKey.from_file(home / ".ssh" / name))
+            key = ClientKey.from_file(file)
         except ClientKeyUnusable:
             continue  # not there, or encrypted: the agent may have it
-    return WayIn(tuple(found), agent or os.environ.get("SSH_AUTH_SOCK"))
+        found.setdefault(key.fingerprint, key)
+    return WayIn(tuple(found.values())[:MOST_KEYS], agent or os.environ.get("SSH_AUTH_SOCK"))
+
+
+def _named(config: Path, home: Path) -> list[Path]:
+    try:
+        names = read_ssh_config(config, username="").identities
+    except OSError:
+        return []
+    return [home / name.removeprefix("~/") for name in names]
 
 
 class KeyDeployment:

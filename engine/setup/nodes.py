@@ -1,11 +1,11 @@
-"""GPU nodes as people have them: a list, a paste, a range, a network, an ssh command, ~/.ssh/config. Pure."""
+"""GPU nodes as people have them: a list, a paste, a range, a network, an ssh command. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from engine.errors import ConfigInvalid
 
@@ -75,33 +75,14 @@ def parse_node(text: str, *, username: str, port: int = 22) -> NodeEntry:
     return entries[0]
 
 
-def parse_ssh_config(text: str, *, username: str) -> tuple[NodeEntry, ...]:
-    """Hosts of an OpenSSH client configuration, without patterns; the first value of a key counts, as in ssh."""
-    found: list[NodeEntry] = []
-    current: list[NodeEntry] = []
-    seen: set[str] = set()
-    for raw in text.splitlines():
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        key, _, value = line.replace("=", " ", 1).partition(" ")
-        key, value = key.lower(), value.strip().strip('"')
-        if key in ("host", "match"):
-            found += current
-            names = value.split() if key == "host" else []
-            current = [NodeEntry(username, n, 22, n) for n in names if not set(n) & set("*?!") and _HOST.fullmatch(n)]
-            seen = set()
-        elif key in seen:
-            continue
-        elif key == "hostname" and (_HOST.fullmatch(value) or _is_ip(value)):
-            current = [replace(entry, host=value) for entry in current]
-        elif key == "user" and _USER.fullmatch(value):
-            current = [replace(entry, username=value) for entry in current]
-        elif key == "port" and value.isdigit() and 0 < int(value) < 65536:
-            current = [replace(entry, port=int(value)) for entry in current]
-        seen.add(key)
-    unique = {entry.text: entry for entry in [*found, *current] if entry.host not in {"github.com", "gitlab.com"}}
-    return tuple(unique.values())
+def is_host(text: str) -> bool:
+    """Whether it is one host's name or address, and no pattern."""
+    return bool(_HOST.fullmatch(text)) or _is_ip(text)
+
+
+def is_account(text: str) -> bool:
+    """Whether it can be an account's name."""
+    return bool(_USER.fullmatch(text))
 
 
 def _words(text: str) -> Iterator[str]:

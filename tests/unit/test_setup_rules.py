@@ -15,11 +15,14 @@ from engine.errors import ConfigInvalid
 from engine.setup.answers import ROLES, Answers, answers_of, defaults_of, with_role, with_text
 from engine.setup.answers_file import EXAMPLES, read_answers
 from engine.setup.draft import draft_config, draft_text
-from engine.setup.nodes import MOST, parse_node, parse_nodes, parse_ssh_config
+from engine.setup.key_deployment import usual_way_in
+from engine.setup.nodes import MOST, parse_node, parse_nodes
 from engine.setup.phases import ORDER, Phase, Setup, answer, fields_of, finish, go_back, resume
 from engine.setup.questions import QUESTIONS, problems_of
 from engine.setup.shares import parse_shares
+from engine.setup.ssh_config import parse_ssh_config, read_ssh_config
 from engine.setup.state_file import load_state, save_state
+from engine.ssh.keys import ClientKey
 
 GOOD = Answers(nodes="10.0.0.1")
 
@@ -90,9 +93,42 @@ def test_hosts_come_from_the_ssh_configuration() -> None:
         User matched
     Host plain
     """
-    found = parse_ssh_config(text, username="b")
+    found = parse_ssh_config(text, username="b").entries
     assert [entry.text for entry in found] == ["root@10.0.0.1:2222", "b@plain:22"]
     assert found[-1].name == "plain"
+
+
+def test_the_ssh_configuration_is_read_as_ssh_reads_it(tmp_path: Path) -> None:
+    """Include with patterns, Host * behind the hosts, negation; a host behind a jump host is told apart; it ends."""
+    (tmp_path / "config").write_text(
+        "Include conf.d/*.conf\nInclude config\nHost gpu-1 gpu-2\n  HostName %h.example.org\n  User = admin\n"
+        "Host 10.0.0.9\nHost inner\n  ProxyJump bastion\nHost plain\n  ProxyJump none\n"
+        'Host gpu-* !gpu-2\n\tPort 2222\nMatch exec "true"\n  Port 1\nHost *\n  User everybody\n'
+        "  IdentityFile ~/.ssh/fleet\n  IdentityFile ~/.ssh/%h\n"
+    )
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d/a.conf").write_text("Host gpu-7\n  User \x1b[31m\n  Port 99999999999\nHost github.com\n")
+    found = read_ssh_config(tmp_path / "config", username="basilica")
+    assert [one.text for one in found.entries] == [
+        "basilica@gpu-7:22",
+        "admin@gpu-1.example.org:2222",
+        "admin@gpu-2.example.org:22",
+        "everybody@10.0.0.9:22",
+        "everybody@plain:22",
+    ]
+    assert found.behind == ("inner",)
+    assert found.identities == ("~/.ssh/fleet",)
+
+
+def test_keys_that_the_ssh_configuration_names_are_a_way_in(tmp_path: Path) -> None:
+    """Beside the usual ones, each once, and fewer than sshd lets anybody try."""
+    keys = [ClientKey.generate(str(number)) for number in range(7)]
+    keys[0].save(tmp_path / ".ssh/id_ed25519")
+    for number, key in enumerate(keys):
+        key.save(tmp_path / f".ssh/fleet-{number}")
+    lines = [f"  IdentityFile ~/.ssh/fleet-{number}\n" for number in range(7)]
+    (tmp_path / ".ssh/config").write_text("Host *\n  IdentityFile ~/.ssh/nobody\n" + "".join(lines))
+    assert [one.fingerprint for one in usual_way_in(tmp_path).keys] == [one.fingerprint for one in keys[:5]]
 
 
 def test_the_defaults_are_right_for_each_network() -> None:
