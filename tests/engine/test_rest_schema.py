@@ -19,6 +19,7 @@ from engine.observe.http import HttpService
 from engine.rest.access import SCOPES
 from tests.support.asking import OPEN
 from tests.support.ports import free_port
+from tests.support.postgres import Postgres
 from tests.support.rest_world import rest_world
 
 pytestmark = pytest.mark.timeout(600)
@@ -26,14 +27,14 @@ EXAMPLES = 12
 """Per operation; a few minutes with a thousand found nothing more."""
 
 
-def serve(api: ApiConfig) -> Iterator[tuple[str, str]]:
+def serve(api: ApiConfig, url: str = "") -> Iterator[tuple[str, str]]:
     """A server on loopback and a key of it."""
     port = free_port()
     loop, ready, made = asyncio.new_event_loop(), threading.Event(), list[str]()
     directory = tempfile.TemporaryDirectory()
 
     async def run() -> None:
-        async with rest_world(Path(directory.name), api) as world:
+        async with rest_world(Path(directory.name), api, url=url) as world:
             made.append((await world.keys.create("test", SCOPES, lifetime_s=None))[0])
             service = asyncio.create_task(HttpService("rest", world.app, "127.0.0.1", port).run())
             while True:
@@ -71,9 +72,9 @@ def opened() -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def closed() -> Iterator[tuple[str, str]]:
-    """The default rules."""
-    yield from serve(OPEN.model_copy(update={"open": ("health", "docs")}))
+def closed(postgres: Postgres) -> Iterator[tuple[str, str]]:
+    """The default rules, over the other kind of database."""
+    yield from serve(OPEN.model_copy(update={"open": ("health", "docs")}), postgres.database())
 
 
 @pytest.fixture(scope="module")

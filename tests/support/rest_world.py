@@ -50,11 +50,17 @@ def node_of(hotkey: str, uid: int, number: int) -> ValidatedNode:
 
 @asynccontextmanager
 async def rest_world(
-    path: Path, api: ApiConfig, *, hotkeys: Sequence[str] = HOTKEYS, own: str = "5Validator", clock: Clock | None = None
+    path: Path,
+    api: ApiConfig,
+    *,
+    hotkeys: Sequence[str] = HOTKEYS,
+    own: str = "5Validator",
+    clock: Clock | None = None,
+    url: str = "",
 ) -> AsyncIterator[RestWorld]:
-    """Three miners by default, with one, two and three nodes of two GPUs each."""
+    """Three miners by default, with one, two and three nodes of two GPUs each; ``url`` names an empty database."""
     manual = ManualClock(NOW)
-    store = await open_store(f"sqlite:{path / 'v.db'}", clock=manual)
+    store = await open_store(url or f"sqlite:{path / 'v.db'}", clock=manual)
     state = LiveState()
     state.engine.hotkey = own
     try:
