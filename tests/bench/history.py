@@ -117,12 +117,15 @@ async def _measure(url: str, name: str) -> Figure:
     cold_s = await _first_answer(url)
     store = await open_store(url, clock=ManualClock(NOW))
     try:
+        cpu = time.process_time()
         times = {"GET /miners after a start, pages cold": cold_s, **await _ask_everything(store)}
+        cpu_s = time.process_time() - cpu
     finally:
         await store.close()
     worst = max(times, key=lambda what: times[what])
     note = (
-        f"{worst}; {rows / 1e6:.1f} million checks of {MINERS} x {NODES} nodes over {DAYS} days, {len(times)} questions"
+        f"{worst}; {rows / 1e6:.1f} million checks of {MINERS} x {NODES} nodes in {DAYS} days, {len(times)} questions "
+        f"with {cpu_s:.1f} s of this process's CPU in all; load {os.getloadavg()[0]:.1f}"
     )
     return Figure(f"history, {name}: slowest question", times[worst], "s", GOAL, note)
 
@@ -210,9 +213,9 @@ async def _ask_everything(store: Store) -> dict[str, float]:
         questions[f"GET {path}"] = lambda path=path: ask(app, path)  # type: ignore[misc]
     times = {}
     for name, question in questions.items():
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         await question()
         times[name] = time.perf_counter() - began
         if os.environ.get("BENCH_VERBOSE"):
-            print(f"    {times[name]:8.3f} s  {name}", flush=True)
+            print(f"    {times[name]:8.3f} s, {time.process_time() - cpu:.3f} s of CPU here  {name}", flush=True)
     return times
