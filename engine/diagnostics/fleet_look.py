@@ -117,7 +117,8 @@ def look_at_access(facts: NodeFacts, records: Records, seen: Nodes, now: float) 
     """What the records and the node's file say, side by side; nothing is asked any more."""
     account, target = facts.account, facts.target
     is_known = account is not None and account.uid is not None
-    trouble = facts.trouble or (f"node.{facts.way.stop} failed first" if facts.way.stop else "")
+    first = "host.ssh_key" if facts.way.stop == "key" else f"node.{facts.way.stop}"  # the check that says it
+    trouble = facts.trouble or (f"{first} failed first" if facts.way.stop else "")
     return AccessFacts(
         now=now,
         key_bytes=account.key_bytes if is_known and account is not None else None,

@@ -5,14 +5,18 @@ from __future__ import annotations
 import pytest
 
 from engine.diagnostics import (
+    access_checks,
     chain_checks,
     host_machine,
     host_network,
     node_host,
     node_way,
 )
+from engine.diagnostics.catalogue import check_of
 from engine.diagnostics.chain_checks import ChainFacts
+from engine.diagnostics.fleet_look import Nodes, look_at_access
 from engine.diagnostics.host_facts import HostFacts
+from engine.diagnostics.look_records import Records
 from engine.diagnostics.model import Report, Result, Scope, Subject, Verdict
 from engine.diagnostics.node_facts import NodeFacts
 from engine.diagnostics.render import redact, render_markdown, render_text
@@ -21,7 +25,7 @@ from engine.probes.administered import parse_admin
 from engine.probes.container import parse_container
 from engine.probes.firewall import FirewallFacts
 from engine.probes.host import HostFacts as NodeHost
-from engine.probes.way import WayFacts
+from engine.probes.way import Stop, WayFacts
 from engine.ssh.banner import judge_banner
 from engine.ssh.target import NodeTarget
 
@@ -112,6 +116,15 @@ def test_which_rules_close_the_axons_port(rules: tuple[str, ...], closed: bool) 
     """The first rule about the port decides, then the policy; somebody who is banned says nothing about others."""
     facts = HostFacts(firewall=FirewallFacts(iptables=rules), public_ports=(8091,))
     assert (host_network.judge_firewall(facts).cause == "closed") is closed
+
+
+@pytest.mark.parametrize(("stop", "check"), [("key", "host.ssh_key"), ("tcp", "node.tcp"), ("auth", "node.auth")])
+def test_access_that_was_not_looked_at_names_a_check_that_exists(stop: Stop, check: str) -> None:
+    """What is said to have failed first is the id of the check that failed."""
+    seen = look_at_access(NodeFacts(TARGET, WayFacts(stop)), Records(), Nodes(), 0.0)
+
+    assert access_checks.judge_keys(seen).reason == f"{check} failed first"
+    assert check_of(check)
 
 
 def test_an_unreachable_chain_is_no_verdict_about_the_hotkey() -> None:
