@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.binding import BindingType
-from textual.events import Event, Key
+from textual.events import Event, Key, Paste
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.timer import Timer
@@ -43,6 +43,7 @@ from basilica_tui.terminal import EXIT_CODE, TerminalWatch, guard_terminal
 from basilica_tui.text import clean
 from basilica_tui.themes import THEME_NAMES, THEMES
 from basilica_tui.thresholds import USUAL, Thresholds
+from basilica_tui.typed import Typed
 from basilica_tui.views import FIRST, Views
 from basilica_tui.ways import Way
 from engine.clock import Clock
@@ -142,7 +143,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.pace_s = pace_s
         """Between two looks at what changed; what the operator does is shown sooner."""
         self._ticks: Timer | None = None
-        self.views = Views(self)
+        self.views, self.typed = Views(self), Typed(self, super().on_event)
         self._is_flush_due = False
         self._hurry_until = 0.0
         self.themes_folder = themes_folder
@@ -418,17 +419,11 @@ class ConsoleApp(App[int], inherit_bindings=False):
     # --- keys and commands ------------------------------------------------------------------------------------
 
     async def on_event(self, event: Event) -> None:
-        """Where no field has the keyboard a key acts at once, not by way of the screen and back.
-
-        Of ``:nodes`` in one piece, as a slow link brings it, the letters would be on their way to the screen before
-        ``:`` had opened the prompt.
-        """
-        is_first = isinstance(event, Key) and not event.is_forwarded
-        if isinstance(event, Key) and is_first and self.focused is None and isinstance(self.screen, ConsoleScreen):
-            if not await self._check_bindings(event.key, priority=True):
-                await self._check_bindings(event.key)
-            return
-        await super().on_event(event)
+        """What is typed acts in its order; everything else goes Textual's way."""
+        if isinstance(event, Key | Paste) and not event.is_forwarded:
+            await self.typed.take(event)
+        else:
+            await super().on_event(event)
 
     async def action_press(self, key: str) -> None:
         """What every key leads to: on each screen the binding that means something there."""

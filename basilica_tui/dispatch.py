@@ -37,7 +37,7 @@ def run_binding(desk: ConsoleApp, binding_id: str, argument: str = "") -> None:
     if binding.danger and desk.read_only:
         desk.say(desk.refusal, "warn")
         return
-    if not screen.is_drawn and not binding_id.startswith("screen.") and binding_id not in _ALWAYS:
+    if not screen.is_drawn and not needs_no_screen(binding_id):
         screen.typed_ahead.append((binding_id, argument))
         return
     own = desk.own_commands(screen, argument)
@@ -54,6 +54,11 @@ def run_binding(desk: ConsoleApp, binding_id: str, argument: str = "") -> None:
         return
     elif not screen.perform(binding_id):
         desk.say(not_here(binding), "dim")
+
+
+def needs_no_screen(binding_id: str) -> bool:
+    """Whether it can act before the screen is drawn: what goes elsewhere."""
+    return binding_id.startswith("screen.") or binding_id in _ALWAYS
 
 
 def not_here(binding: KeyBinding) -> str:

@@ -21,19 +21,23 @@ async def open_setup(desk: ConsoleApp) -> None:
     """Load in a thread while the footer says so; somebody who went elsewhere meanwhile is not called back."""
     before = desk.screen
     desk.say("opening the setup ...", seconds=WAIT_S)
-    make = await asyncio.to_thread(_load, desk.symbols.is_ascii)
+    make = await asyncio.to_thread(_load, desk.symbols.is_ascii, desk.store.engine.role)
     desk.say("")
     if desk.screen is before:
         desk.push_screen(make())
 
 
-def _load(ascii_only: bool) -> Callable[[], SetupScreen]:
+def _load(ascii_only: bool, role: str) -> Callable[[], SetupScreen]:
     for later in ("engine.setup.preview", "engine.setup.perform"):
         importlib.import_module(later)  # what its pages ask for once they are on the screen
     from basilica_tui.screens.setup import SetupScreen
+    from engine.setup.answers import ROLES, defaults_of
     from engine.setup.phases import Setup
     from engine.setup.state_file import default_state_file, load_state
 
     file = default_state_file(Path.home())
-    setup = load_state(file) or Setup()
+    kept = load_state(file)
+    if role in ROLES and (kept is None or (kept.is_complete and kept.answers.role != role)):
+        kept = Setup(defaults_of(role))  # the engine that is looked at says whose set-up is meant
+    setup = kept or Setup()
     return lambda: SetupScreen(setup, file, ascii_only=ascii_only)

@@ -131,6 +131,7 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
                 waiting, self.typed_ahead = self.typed_ahead, []
                 for binding_id, argument in waiting:
                     self.desk.do(binding_id, argument)
+                self.desk.call_later(self.desk.typed.go_on)
 
     def flush_frame(self) -> None:
         """Bring the first and the last line up to date, and nothing else: something lies over the rest."""
@@ -205,8 +206,13 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
 
     def close_prompt(self) -> None:
         """Close whatever prompt is open."""
-        self.query_one(Prompt).close()
+        behind, lost = self.query_one(Prompt).close()
         self.query_one("#footer", Lines).display = True
+        self.desk.typed.put_first(behind)
+        if lost:
+            self.desk.call_later(
+                self.desk.say, f"{lost:,} keys came at once behind enter; none of them was used", "warn"
+            )
 
     def on_prompt_done(self, event: Prompt.Done) -> None:
         """A command line was entered."""

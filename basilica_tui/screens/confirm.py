@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import Key
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
@@ -53,6 +55,7 @@ class Confirm(AnswersOnce[bool], ModalScreen[bool]):
         self._verb = verb
         self._typed = typed
         self._top = 0
+        self._asked_at = float("inf")
         self._body = Lines(1, id="dialog-text")
         self._input = PromptInput()
 
@@ -67,8 +70,16 @@ class Confirm(AnswersOnce[bool], ModalScreen[bool]):
     def on_mount(self) -> None:
         """A typed answer needs the keyboard."""
         self._draw()
+        self._asked_at = Message().time
         if self._typed:
             self._input.focus()
+
+    def is_answered_by(self, event: Key) -> bool:
+        """Whether the key was typed when the question could be read, or leaves everything as it is.
+
+        A paste, or what a slow link brings in one piece, agrees to nothing that nobody has seen.
+        """
+        return event.time >= self._asked_at or event.key in {"escape", "ctrl+c"}
 
     def on_resize(self) -> None:
         """Another size, other lines."""

@@ -21,9 +21,15 @@ class OwnKeys(Base):
     link brings it, the backspace would come last.
     """
 
-    async def _on_key(self, event: events.Key) -> None:
-        bindings = self._bindings.key_to_bindings.get(event.key)
+    async def run_own(self, key: str) -> bool:
+        """Whether the field has a use for that key, which it has made of it then."""
+        bindings = self._bindings.key_to_bindings.get(key)
         if bindings:
+            await self.run_action(bindings[0].action)
+        return bool(bindings)
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.key in self._bindings.key_to_bindings:
             event.stop()
             event.prevent_default()
-            await self.run_action(bindings[0].action)
+            await self.run_own(event.key)

@@ -86,26 +86,43 @@ class LineInput(PromptInput):
         super().__init__()
         self._is_sent = False
         self._waiting: list[events.Key] = []
+        self._lost = 0
 
     async def action_submit(self) -> None:
         """The line is complete."""
         self._is_sent = True
         await super().action_submit()
 
-    async def _on_key(self, event: events.Key) -> None:
-        if not self._is_sent:
-            await super()._on_key(event)
-            return
-        event.stop()
-        event.prevent_default()
-        if len(self._waiting) < WAITING_KEYS:
-            self._waiting.append(event)
+    async def take(self, event: events.Key | events.Paste) -> bool:
+        """Do what the key means in the line; False when it means nothing there."""
+        if self._is_sent:
+            if isinstance(event, events.Key) and len(self._waiting) < WAITING_KEYS:
+                self._waiting.append(event)
+            else:
+                self._lost += 1
+            return True
+        if isinstance(event, events.Key) and await self.run_own(event.key):
+            return True
+        text = _line_of(event)
+        if text:
+            self.replace(text, *self.selection)
+        return bool(text)
 
-    def release(self) -> None:
-        """The line is closed: the console gets what was typed behind it."""
-        self._is_sent, waiting, self._waiting = False, self._waiting, []
-        for event in waiting:
-            self.app.post_message(events.Key(event.key, event.character))
+    def release(self) -> tuple[list[events.Key], int]:
+        """The line is closed: what was typed behind it, for the console, and else how many keys were too many.
+
+        Half of a paste is not what anybody meant: where some are too many none of them is handed on.
+        """
+        waiting, lost = self._waiting, self._lost
+        self._is_sent, self._waiting, self._lost = False, [], 0
+        return ([], len(waiting) + lost) if lost else (waiting, 0)
+
+
+def _line_of(event: events.Key | events.Paste) -> str:
+    """What goes into a line: a letter, or the first line of what was pasted."""
+    if isinstance(event, events.Paste):
+        return next(iter(event.text.splitlines()), "")
+    return (event.character or "") if event.is_printable else ""
 
 
 class FirstOf(Suggester):
@@ -159,12 +176,12 @@ class Prompt(Horizontal):
         field.suggester = FirstOf(completions) if kind == ":" else None
         self.screen.set_focus(field)  # at once: the next key may be here already
 
-    def close(self) -> None:
-        """Hide it and give the keyboard back."""
+    def close(self) -> tuple[list[events.Key], int]:
+        """Hide it and give the keyboard back, with what ``LineInput.release`` tells."""
         self.is_open = False
         self.display = False
         self.screen.set_focus(None)
-        self.query_one(LineInput).release()
+        return self.query_one(LineInput).release()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Tell the screen as it is typed."""

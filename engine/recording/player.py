@@ -122,26 +122,16 @@ class Player:
             self._stand(index, taken, at)
 
     def seek_trouble(self, *, forward: bool) -> bool:
-        """Go to the next error or alert, or the one before; False when there is none."""
-        blocks = [
-            (chapter, block)
-            for chapter in self.recording.chapters
-            for block in chapter.events
-            if block.header.has_trouble
-        ]
-        if forward:
-            fitting = [(c, b) for c, b in blocks if b.header.last_at > self.at]
-        else:
-            fitting = [(c, b) for c, b in reversed(blocks) if b.header.first_at < self.at]
-        for chapter, block in fitting:
-            times = [
-                _time(r)
-                for r in self.recording.records(chapter, block)
-                if is_trouble(str(r.get("severity")), str(r.get("kind")))
-            ]
-            wanted = [t for t in times if (self.at < t <= self.ends_at if forward else self.begins_at <= t < self.at)]
-            if wanted:
-                self.seek(min(wanted) if forward else max(wanted))
+        """Go to the next error or alert, or the one before; False when there is none.
+
+        Those that share a moment are gone through one by one; what follows them in that moment has not happened yet.
+        """
+        chapters = range(len(self.recording.chapters))
+        for index in chapters[self._taken_in :] if forward else reversed(chapters[: self._taken_in + 1]):
+            found = [taken for taken in self._troubles(index) if self._is_beyond(index, taken, forward=forward)]
+            if found:
+                taken = found[0] if forward else found[-1]
+                self._stand(index, taken, max(self._times(index)[:taken]))
                 return True
         return False
 
@@ -270,6 +260,24 @@ class Player:
         for level, words, fields in _log_lines(record):
             self._seq += 1
             self.logs.append(LogRecord(self._seq, _time(record), level, words, fields))
+
+    def _troubles(self, index: int) -> list[int]:
+        """After how many events of a chapter each of its errors and alerts within reach has just happened."""
+        chapter = self.recording.chapters[index]
+        if not any(block.header.has_trouble for block in chapter.events):
+            return []
+        records = (r for block in chapter.events for r in self.recording.records(chapter, block))
+        return [
+            taken
+            for taken, record in enumerate(records, start=1)
+            if is_trouble(str(record.get("severity")), str(record.get("kind")))
+            and self.begins_at <= _time(record) <= self.ends_at
+        ]
+
+    def _is_beyond(self, index: int, taken: int, *, forward: bool) -> bool:
+        """Whether that place is after the present one, or before it; an event that time has passed is before it."""
+        here, there = (self._taken_in, self._taken), (index, taken)
+        return there > here if forward else there < here or (there == here and self._last_at < self.at)
 
     def _times(self, index: int) -> list[float]:
         """Times of the events of a chapter, in the order in which they are folded."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from textual.events import Key
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from basilica_tui.app import ConsoleApp
@@ -13,6 +15,13 @@ from basilica_tui.screens.table_screen import TableScreen
 def text_of(app: ConsoleApp) -> str:
     """The screen as lines of text, as the compositor has it."""
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+def send(app: ConsoleApp, typed: str) -> None:
+    """These keys in one piece, as a slow link brings them; ``\\r`` is enter and ``\\x1b`` escape."""
+    names = {"\r": "enter", "\x1b": "escape"}
+    for letter in typed:
+        app.post_message(Key(names.get(letter) or _character_to_key(letter), letter))
 
 
 async def settle(pilot: Pilot[int]) -> None:

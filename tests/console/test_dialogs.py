@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from textual.events import Key
 
+from basilica_tui.app import ConsoleApp
 from basilica_tui.screens.confirm import Confirm
 from tests.console.conftest import MakeApp
-from tests.console.screen import rest, text_of
+from tests.console.screen import rest, send, text_of
 from tests.console.world import TestEngine
 
 KEY = "SHA256:" + "b" * 43
@@ -78,6 +79,35 @@ async def test_two_times_yes_is_one_yes(make_app: MakeApp, engine: TestEngine) -
         assert len(app.screen_stack) == depth - 1
         assert "FIX FIRST" in text_of(app)
     assert app.crash is None
+    assert len(engine.acted) == 1
+
+
+def asks(app: ConsoleApp) -> bool:
+    return isinstance(app.screen, Confirm)
+
+
+@pytest.mark.parametrize("typed", ["Hy", "HyY", ":logs\r1Hy"])
+async def test_nothing_is_agreed_to_that_nobody_could_read(make_app: MakeApp, engine: TestEngine, typed: str) -> None:
+    """A yes in one piece with the key that asks is none; a yes afterwards, and escape in the piece, are answers."""
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await rest(pilot)
+        await pilot.press("1", "tab")
+        await rest(pilot)
+        send(app, typed)
+        await rest(pilot)
+        assert asks(app)
+        assert engine.acted == []
+        send(app, "\x1b")
+        await rest(pilot)
+        assert not asks(app)
+        send(app, "H\x1b")
+        await rest(pilot)
+        assert not asks(app)
+        await pilot.press("H")
+        await rest(pilot)
+        await pilot.press("y")
+        await rest(pilot)
     assert len(engine.acted) == 1
 
 

@@ -14,9 +14,10 @@ from basilica_tui.screens.confirm import Confirm
 from basilica_tui.screens.logs import LogsScreen
 from basilica_tui.screens.record import RecordScreen
 from basilica_tui.settings import load_settings
+from basilica_tui.widgets.prompt import WAITING_KEYS
 from engine.events import DriftSeen
 from tests.console.conftest import MakeApp, make_engine
-from tests.console.screen import rest, settle, table_screen, text_of
+from tests.console.screen import rest, send, settle, table_screen, text_of
 from tests.console.world import ASSIGNED, NOW, TestEngine, node_id
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -401,3 +402,57 @@ async def test_a_command_typed_in_one_go_reaches_the_prompt(make_app: MakeApp, e
         app.post_message(events.Key("enter", None))
         await settle(pilot)
         assert table_screen(app).view_query.sort == "gpus"
+
+
+@pytest.mark.parametrize(
+    ("typed", "screen", "filter_words", "problems_only"),
+    [
+        ("/node-01\x1b!", "nodes", "", True),
+        ("/node-01\r!", "nodes", "node-01", True),
+        (":sco\x1b6", "logs", "", False),
+        (":nodes\r/node-0\x1b:nodes\r!", "nodes", "", True),
+        ("!\x1b/node-02\r:alerts\r:nodes\r", "nodes", "node-02", False),
+    ],
+)
+async def test_escape_in_one_piece_with_other_keys_is_between_them(
+    make_app: MakeApp, typed: str, screen: str, filter_words: str, problems_only: bool
+) -> None:
+    """What stands before it goes into the prompt, what stands behind it to the screen."""
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("2")
+        await settle(pilot)
+        send(app, typed)
+        await rest(pilot)
+        assert app.views.now == screen
+        if screen == "nodes":
+            query = table_screen(app).view_query
+            assert (query.filter.source, query.problems_only) == (filter_words, problems_only)
+        assert app.focused is None
+
+
+async def test_too_many_keys_behind_enter_are_told_and_none_acts(make_app: MakeApp) -> None:
+    """Half of what was pasted is not what anybody meant; as many as are kept all act."""
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        send(app, ":nodes\r" + "j" * (WAITING_KEYS + 1) + "6")
+        await rest(pilot)
+        assert app.views.now == "nodes"
+        assert "1,002 keys came at once behind enter; none of them was used" in text_of(app)
+        send(app, ":alerts\r" + "j" * (WAITING_KEYS - 1) + "6")
+        await rest(pilot)
+        assert app.views.now == "logs"
+
+
+async def test_a_paste_and_enter_in_one_piece_are_one_command(make_app: MakeApp) -> None:
+    """The first line of what is pasted goes into the line before enter sends it."""
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        send(app, ":")
+        app.post_message(events.Paste("logs\nquit"))
+        send(app, "\r")
+        await rest(pilot)
+        assert app.views.now == "logs"

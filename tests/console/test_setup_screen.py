@@ -39,7 +39,7 @@ from engine.identity.wallets import create_wallet
 from engine.setup.answers import ROLES, Answers, defaults_of
 from engine.setup.phases import ORDER, Phase, Setup
 from engine.setup.serving import is_serving
-from engine.setup.state_file import load_state, save_state
+from engine.setup.state_file import default_state_file, load_state, save_state
 from tests.console.screen import settle
 from tests.console.screen import text_of as screen_text
 from tests.support.empty_server import empty_server
@@ -452,10 +452,10 @@ async def test_the_console_goes_on_while_the_wizard_loads(
     may_end, threads = threading.Event(), list[str]()
     real = setup_opening._load
 
-    def slow(ascii_only: bool) -> Callable[[], SetupScreen]:
+    def slow(ascii_only: bool, role: str) -> Callable[[], SetupScreen]:
         threads.append(threading.current_thread().name)
         assert may_end.wait(60)
-        return real(ascii_only)
+        return real(ascii_only, role)
 
     monkeypatch.setattr(setup_opening, "_load", slow)
     for keys, screen in (([], SetupScreen), (["question_mark"], HelpScreen)):
@@ -473,6 +473,27 @@ async def test_the_console_goes_on_while_the_wizard_loads(
             assert isinstance(app.screen, screen)
     assert len(threads) == 2
     assert threading.main_thread().name not in threads
+
+
+@pytest.mark.parametrize(
+    ("kept", "role", "proposed"),
+    [
+        (None, "miner", "miner"),
+        (None, "validator", "validator"),
+        (None, "", "miner"),
+        (Setup(done=frozenset({Phase.KEYS})), "validator", "miner"),
+        (Setup(done=frozenset(ORDER)), "validator", "validator"),
+        (Setup(done=frozenset(ORDER)), "miner", "miner"),
+    ],
+)
+def test_the_engine_that_is_looked_at_says_which_setup_is_meant(
+    kept: Setup | None, role: str, proposed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One that was begun goes on, whatever its role; otherwise a validator's console proposes a validator's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    if kept is not None:
+        save_state(default_state_file(Path.home()), kept)
+    assert setup_opening._load(ascii_only=False, role=role)().setup.answers.role == proposed
 
 
 async def _opened(pilot: Pilot[int], app: ConsoleApp) -> None:

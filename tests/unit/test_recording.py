@@ -7,6 +7,7 @@ import json
 import os
 import random
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,13 @@ def dump(state: LiveState) -> dict[str, object]:
     found = keyframe_of(state, 0.0)
     found.pop("build")
     return found
+
+
+def fold(events: Sequence[Event]) -> LiveState:
+    state = LiveState()
+    for event in events:
+        state.apply(event)
+    return state
 
 
 def by_time(events: list[Event]) -> list[Event]:
@@ -142,6 +150,35 @@ def test_time_moves_both_ways(tmp_path: Path) -> None:
     assert [r.event for r in player.logs][-1] == "alert.raised"
     player.seek(0.0)
     assert (player.at, dict(player.state.nodes)) == (NOW - 1, {})
+
+
+def test_troubles_of_one_moment_are_gone_through_one_by_one(tmp_path: Path) -> None:
+    """Also where they lie in two blocks, with other events of the moment between them, forward and back."""
+    raised = [
+        ev.AlertRaised(at=NOW + at, alert_id=name, level="error", subject=name, message="down", hint="")
+        for at, name in [(1, "a"), (5, "b"), (5, "c"), (5, "d"), (9, "e")]
+    ]
+    writer = Segments(tmp_path, LIMITS)
+    writer.begin(json.dumps(keyframe_of(LiveState(), NOW)).encode(), NOW)
+    for number, event in enumerate(raised):
+        lines = tuple(map(event_line, (event, checked(1, at=event.at))))
+        writer.append(Lines(lines, event.at, event.at, has_trouble=True))
+        if number == 2:
+            writer.begin(json.dumps(keyframe_of(fold(raised[:3]), event.at)).encode(), event.at)
+    writer.close()
+    player = Player(open_recording(tmp_path))
+
+    met = []
+    while player.seek_trouble(forward=True):
+        met.append((player.at - NOW, "".join(sorted(player.state.alerts))))
+    assert met == [(1, "a"), (5, "ab"), (5, "abc"), (5, "abcd"), (9, "abcde")]
+    back = []
+    while player.seek_trouble(forward=False):
+        back.append((player.at - NOW, "".join(sorted(player.state.alerts))))
+    assert back == [*reversed(met[:-1])]
+    player.seek(NOW + 7)
+    assert player.seek_trouble(forward=False)
+    assert (player.at - NOW, sorted(player.state.alerts)) == (5, list("abcd"))
 
 
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=30), st.integers(1, 9), st.floats(0, 1), st.integers(1, 40))
