@@ -209,6 +209,8 @@ def restore(
     path = config_path(context, config)
     copies = copies_of(path)
     if listing:
+        if not copies:
+            typer.echo(f"there is no copy of {path} yet; one is made with: basilica-tui config backup", err=True)
         for one in copies:
             typer.echo(f"{one}  {_usable(one)}")
         return

@@ -38,7 +38,7 @@ class ClientKey:
         except OSError as error:
             raise ClientKeyUnusable(
                 f"cannot read the SSH key {path}: {error.strerror or error}",
-                hint=f'create one with: ssh-keygen -t ed25519 -N "" -f {path}',
+                hint=f"make one with: basilica-tui keys generate --path {path}",
             ) from error
         if mode & 0o077:
             raise ClientKeyUnusable(

@@ -63,3 +63,5 @@ def test_without_a_copy_it_says_how_to_make_one(file: Path) -> None:
     status, text = run("--yes", "--config", str(file))
     assert status != 0
     assert "no copy" in text
+    status, text = run("--list", "--config", str(file))
+    assert (status, "there is no copy" in text, "config backup" in text) == (0, True, True)
