@@ -72,8 +72,7 @@ Make = Callable[[dict[str, Any], "ConsoleApp | None"], "ConsoleApp"]
 
 
 def _run(make: Make, theme: str | None, ascii_only: bool | None) -> int:
-    if not _in_browser() and not _has_terminal():
-        words = "basilica-tui needs a terminal on its input and standard error (over SSH: ssh -t)"
+    if not _in_browser() and (words := _lacking()):
         sys.stderr.write(f"{words}; basilica-tui show prints plain text\n")
         return NO_TERMINAL
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
@@ -149,8 +148,18 @@ def _in_browser() -> bool:
     return os.environ.get("TEXTUAL_DRIVER", "") == WEB_DRIVER
 
 
+def _lacking() -> str:
+    """Why no console can be drawn here, or nothing."""
+    if not _has_terminal():
+        return "basilica-tui needs a terminal on its input and standard error (over SSH: ssh -t)"
+    term = os.environ.get("TERM", "")
+    if term in {"", "dumb"}:
+        said = f"TERM={term} is a terminal that cannot be drawn on" if term else "TERM is not set"
+        return f"{said}; if this terminal can, name it: TERM=xterm-256color basilica-tui"
+    return ""
+
+
 def _has_terminal() -> bool:
     """Whether there is a terminal to read keys from and to draw on; Textual draws on the standard error stream."""
     streams = (sys.__stdin__, sys.__stderr__)
-    is_there = all(stream is not None and stream.isatty() for stream in streams)
-    return is_there and os.environ.get("TERM", "dumb") not in {"", "dumb"}
+    return all(stream is not None and stream.isatty() for stream in streams)

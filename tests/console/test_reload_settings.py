@@ -85,7 +85,7 @@ def test_each_console_is_made_with_what_the_files_say_then(tmp_path: Path, monke
     """Three consoles one after the other: each has the refresh of its time, and the screen of the one before it."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(run, "_has_terminal", lambda: True)
+    monkeypatch.setattr(run, "_lacking", lambda: "")
     file = tmp_path / "basilica-tui" / "console.toml"
     file.parent.mkdir()
     file.write_text('refresh = "2s"\n')

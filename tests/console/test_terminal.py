@@ -107,6 +107,21 @@ def test_what_a_slow_link_brings_in_one_piece_acts_in_order(tmp_path: Path, type
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("term", "told"), [("", b"TERM is not set"), ("dumb", b"TERM=dumb is a terminal that cannot be drawn on")]
+)
+def test_a_terminal_without_a_name_is_told_what_to_say(tmp_path: Path, term: str, told: bytes) -> None:
+    """It is a terminal, so the words are not those for a pipe; nothing is drawn and the exit code is 2."""
+    with console_on_a_pty(tmp_path, TERM=term) as (process, ours):
+        seen = read_until(ours, b"show prints plain text")
+        process.wait(timeout=60)
+        os.close(ours)
+    assert told in seen
+    assert b"TERM=xterm-256color basilica-tui" in seen
+    assert b"\x1b[" not in seen
+    assert process.returncode == 2
+
+
 def test_a_signal_ends_it_in_order(tmp_path: Path) -> None:
     """SIGTERM leaves the alternate screen too."""
     with console_on_a_pty(tmp_path) as (process, ours):
