@@ -186,7 +186,8 @@ class SetupScreen(AnswersOnce[bool]):
         lines = await look_ahead(self.setup, mine)
         if phase is self.setup.phase and not self._busy:
             note = [("warn", self._note)] if self._note else []
-            self.query_one(SetupOutput).tell([*note, *lines])
+            with suppress(NoMatches):  # on the way out
+                self.query_one(SetupOutput).tell([*note, *lines])
 
     # --- keys -------------------------------------------------------------------------------------------------
 
@@ -285,6 +286,7 @@ class SetupScreen(AnswersOnce[bool]):
     async def action_leave(self) -> None:
         """Keep the answers and go."""
         await read_typed(self)  # whoever wants to go, goes
+        self.workers.cancel_node(self)  # nobody is left to be told
         self._save()
         self.answer(self.setup.is_complete)
 

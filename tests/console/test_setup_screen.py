@@ -444,6 +444,29 @@ async def test_a_dead_chain_is_what_the_check_page_says_first(tmp_path: Path) ->
         assert "The chain answers" in text_of(screen)
 
 
+async def test_whoever_leaves_while_a_page_checks_itself_sees_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the page would say comes when its place has gone already."""
+    looks, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: object) -> list[tuple[str, str]]:
+        looks.set()
+        await may_end.wait()
+        return [("good", "late")]
+
+    monkeypatch.setattr("basilica_tui.screens.setup.look_ahead", slow)
+    app = SetupApp(Setup(unreal("miner"), Phase.CONFIG), tmp_path / "setup.json")
+    async with app.run_test(size=SIZE) as pilot:
+        screen = app.wizard
+        await until(pilot, looks.is_set, "the look")
+        await screen.query_one(SetupOutput).remove()
+        may_end.set()
+        await screen.workers.wait_for_complete()
+        await pilot.press("ctrl+q")
+    assert app.return_value is False
+
+
 async def test_the_console_goes_on_while_the_wizard_loads(
     make_app: Callable[..., ConsoleApp], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
