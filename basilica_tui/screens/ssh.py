@@ -72,7 +72,8 @@ class SshScreen(TableScreen[SshRow]):
 
     def empty_text(self, look: Look) -> str:
         """Why there is nothing to see."""
-        return super().empty_text(look) if self.total() else "No node is configured."
+        is_known_empty = self.desk.store.has_data and not self.total()
+        return "No node is configured." if is_known_empty else super().empty_text(look)
 
     def more_title(self, look: Look) -> list[Line]:
         """What to press first, and how many have a finding."""

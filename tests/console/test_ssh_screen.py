@@ -14,6 +14,7 @@ from basilica_tui.lines import plain
 from basilica_tui.show import render_ssh_check
 from basilica_tui.ssh_table import ladder_lines, report_text, row_of_progress, rungs_of
 from basilica_tui.symbols import UNICODE
+from engine.errors import ControlRefused
 from tests.console.conftest import MakeApp, make_engine
 from tests.console.screen import settle, text_of
 from tests.console.test_attached import until
@@ -267,3 +268,22 @@ async def test_the_accounts_own_password_is_enough_for_its_key(make_app: MakeApp
         await settle(pilot)
         (fixed,) = [args for verb, args in engine.acted if verb == "ssh.fix"]
         assert (fixed["admin"], fixed["password"]) == ("", "secret")
+
+
+async def test_nothing_is_said_of_nodes_before_the_engine_answered(make_app: MakeApp) -> None:
+    """A console that never reached its engine does not know that it has no nodes."""
+
+    async def nobody(path: Path, *, role: str) -> TestClient:
+        raise ControlRefused("nobody listens", reason="refused")
+
+    for connect, told, not_told in (
+        (nobody, "Nothing is known yet.", "No node is configured."),
+        (TestEngine().connect, "No node is configured.", "Nothing is known yet."),
+    ):
+        app = make_app(connect=connect)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await settle(pilot)
+            await pilot.press("5")
+            await settle(pilot)
+            shown = text_of(app)
+            assert (told in shown, not_told in shown) == (True, False)
