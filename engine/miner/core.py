@@ -40,8 +40,9 @@ from engine.miner.grants import (
     plan_grants,
 )
 from engine.miner.membership import Membership
+from engine.miner.node_work import NodeOutcome
 from engine.miner.ports import Access, Permit, ReadyNode
-from engine.miner.reconciler import NodeOutcome, Reconciler
+from engine.miner.reconciler import Reconciler
 from engine.store import Store
 from engine.store.records import Grant, Session
 from engine.wire.messages import Dialect

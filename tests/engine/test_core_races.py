@@ -24,8 +24,8 @@ from engine.miner.drain import DrainBook
 from engine.miner.drift import DriftWatch
 from engine.miner.fleet import FleetNode
 from engine.miner.grants import END_NO_PERMIT
+from engine.miner.node_work import NodeOutcome
 from engine.miner.operator_access import OperatorAccess
-from engine.miner.reconciler import NodeOutcome
 from engine.ssh.target import NodeTarget
 from engine.store import Grant, Store, open_store
 from engine.store.records import Session

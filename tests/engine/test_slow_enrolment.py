@@ -25,7 +25,8 @@ from engine.miner.drift import DriftWatch
 from engine.miner.grant_files import PlacementBook
 from engine.miner.grants import plan_grants
 from engine.miner.live_sessions import LiveSessions
-from engine.miner.reconciler import CONCURRENT_NODES, Reconciler
+from engine.miner.reconcile_loop import CONCURRENT_NODES
+from engine.miner.reconciler import Reconciler
 from engine.ssh.capability import probe_capability
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
