@@ -24,6 +24,12 @@ class BasilicaError(Exception):
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
+class UnexpectedFault(BasilicaError):
+    """Something failed in a way that this program does not foresee; what it hit is named, the rest goes on."""
+
+    code = "unexpected_fault"
+
+
 class ConfigInvalid(BasilicaError):
     """The configuration cannot be used; ``problems`` lists every finding, one sentence each.
 

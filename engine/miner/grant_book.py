@@ -20,6 +20,11 @@ class GrantBook:
         self._clock = clock
         self._emit = emit
 
+    @property
+    def damaged(self) -> frozenset[str]:
+        """Ids whose rows make no sense: a line under one of them belongs nowhere."""
+        return self._grants.damaged
+
     async def end_expired(self, node_id: str) -> list[Grant]:
         """Close rows whose time is over; the rows of this node whose key may still be there."""
         rows = await self._grants.open_for_node(node_id)

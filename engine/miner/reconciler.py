@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
+import structlog
+
 from engine.clock import Clock
-from engine.errors import BasilicaError, KeyFileRefused, SshTimeout
+from engine.errors import BasilicaError, KeyFileRefused, SshTimeout, UnexpectedFault
 from engine.events import EventSink, KeyFailed
 from engine.miner.capabilities import CapabilitySource
 from engine.miner.certifying import Certifying
@@ -31,6 +33,8 @@ from engine.ssh.keyfile import read_key_file, read_other_files
 from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget
 from engine.store.grants import GrantRepository
+
+log = structlog.get_logger()
 
 ENROLMENT_DEADLINES = 6
 """A visit in the background may get to know a node for this many node deadlines; a call of a validator may not."""
@@ -76,6 +80,7 @@ class Reconciler:
             self._slots,
             clock=clock,
         )
+        grants.tell_damage(self._say_damaged)
         book = GrantBook(grants, clock=clock, emit=emit)
         self._removal = Removal(pool, book, sessions, placements, self._limits, clock=clock)
         self._visit = Visit(
@@ -198,6 +203,8 @@ class Reconciler:
             error = patience.ran_out(target)
         except BasilicaError as failure:
             error = failure
+        except Exception as fault:  # noqa: BLE001 - whatever is wrong with one node, the others' keys must go in time
+            error = _unexpected(target, fault)
         if error is None:
             work.backoff.succeeded()
         else:
@@ -217,6 +224,8 @@ class Reconciler:
             error: BasilicaError = not_changed(target, self._limits.node_deadline_s)
         except BasilicaError as failure:
             error = failure
+        except Exception as fault:  # noqa: BLE001 - as in reconcile
+            error = _unexpected(target, fault)
         else:
             return None
         self._failed(node_id, work, "remove", error)
@@ -236,6 +245,18 @@ class Reconciler:
             )
         )
 
+    def _say_damaged(self, grant_id: str, node_id: str, why: str) -> None:
+        self._emit(
+            KeyFailed(
+                at=self._clock.now(),
+                node_id=node_id,
+                operation="read row",
+                error_code="row_damaged",
+                message=f"grant {grant_id} makes no sense in the database: {why}",
+                hint="its key is taken off and the others go on; restore a backup, or delete the row",
+            )
+        )
+
     async def bring_in_line(self, node_id: str) -> BasilicaError | None:
         """Reconcile a node now; why it does not fully match its rows, or None."""
         return (await self.reconcile(node_id)).error
@@ -252,3 +273,11 @@ class Reconciler:
             raise SshTimeout(
                 f"{target.address} did not show its keys within {self._limits.node_deadline_s:g} s"
             ) from None
+
+
+def _unexpected(target: NodeTarget, fault: Exception) -> UnexpectedFault:
+    log.error("reconciler.unexpected", node=target.node_id, exc_info=fault)
+    return UnexpectedFault(
+        f"the keys of {target.address}: {type(fault).__name__}: {fault}",
+        hint="the other nodes go on and this one is tried again; please report it with the log",
+    )

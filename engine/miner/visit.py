@@ -150,7 +150,7 @@ class Visit:
     ) -> Order:
         own, authority = self._pool.own_blobs, self._certifying.line_id(target.node_id)
         certified = {g.id for g in wanted.certified}
-        managed = {*(g.id for g in gone_rows), *certified, *canary_ids(own, target)}
+        managed = {*(g.id for g in gone_rows), *self._book.damaged, *certified, *canary_ids(own, target)}
         if wanted_rows or not any(g.certified for g in live):
             managed.add(authority)  # it goes when nobody enters by it; where new keys are refused it stands as it is
         standing = frozenset({*certified, authority} if certified else ())

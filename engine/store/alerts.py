@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.store.database import Database, upsert
 from engine.store.readers import Reading
 from engine.store.records import AlertRecord
-from engine.store.rows import from_row, to_row
+from engine.store.rows import sound_records, to_row
 from engine.store.tables import alerts
 
 
@@ -43,7 +43,7 @@ class AlertRepository:
         )
 
         async def run(connection: Reading) -> list[AlertRecord]:
-            return [from_row(AlertRecord, row) for row in await connection.execute(statement)]
+            return sound_records(AlertRecord, await connection.execute(statement))
 
         return await self._database.read(run)
 

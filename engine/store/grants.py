@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import binascii
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.database import Database, upsert
 from engine.store.readers import Reading
 from engine.store.records import Grant
 from engine.store.rows import from_row, in_chunks, to_row
+from engine.store.soundness import fault_in
 from engine.store.tables import grants
+
+log = structlog.get_logger()
 
 _RENEWED = ("renewed_at", "expires_at", "wrapped", "certified")
 """What a renewal decides."""
@@ -23,6 +28,17 @@ class GrantRepository:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._damaged: dict[str, str] = {}
+        self._tell: Callable[[str, str, str], None] | None = None
+
+    @property
+    def damaged(self) -> frozenset[str]:
+        """Ids of rows that were read and make no sense. They are in no answer; their keys belong nowhere."""
+        return frozenset(self._damaged)
+
+    def tell_damage(self, tell: Callable[[str, str, str], None]) -> None:
+        """Have each damaged row told once: its id, its node, and what is wrong with it."""
+        self._tell = tell
 
     async def put_many(self, records: Iterable[Grant]) -> None:
         """Store all of them or none; a grant with a known id replaces the earlier row."""
@@ -99,10 +115,23 @@ class GrantRepository:
     async def _select(self, *conditions: sa.ColumnElement[bool]) -> list[Grant]:
         statement = sa.select(grants).where(*conditions).order_by(grants.c.created_at, grants.c.id)
 
-        async def run(connection: Reading) -> list[Grant]:
-            return [from_row(Grant, row) for row in await connection.execute(statement)]
+        async def run(connection: Reading) -> list[tuple[Grant, str]]:
+            found = [from_row(Grant, row) for row in await connection.execute(statement)]
+            return [(grant, _fault_in(grant)) for grant in found]
 
-        return await self._database.read(run)
+        judged = await self._database.read(run)
+        self._note([(grant, why) for grant, why in judged if why])
+        return [grant for grant, why in judged if not why]
+
+    def _note(self, damaged: Sequence[tuple[Grant, str]]) -> None:
+        for grant, why in damaged:
+            grant_id, node_id = str(grant.id), str(grant.node_id)
+            if self._damaged.get(grant_id) == why:
+                continue
+            self._damaged[grant_id] = why
+            log.error("store.row_damaged", table=grants.name, id=grant_id, why=why)
+            if self._tell is not None:
+                self._tell(grant_id, node_id, why)
 
     async def _update(self, ids: Sequence[str], values: dict[str, Any], *conditions: sa.ColumnElement[bool]) -> None:
         if not ids:
@@ -114,6 +143,16 @@ class GrantRepository:
 
         # What happened on a node must be on record even when the disk is full.
         await self._database.write(run, is_urgent=True)
+
+
+def _fault_in(grant: Grant) -> str:
+    if why := fault_in(grant):
+        return why
+    try:
+        binascii.a2b_base64(grant.blob_base64, strict_mode=True)
+    except ValueError:
+        return f"blob_base64 is {grant.blob_base64[:40]!r}"
+    return ""
 
 
 def _renewals(renewed: Iterable[Grant]) -> dict[tuple[Any, ...], list[str]]:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.store.database import Database, upsert
 from engine.store.readers import Reading
 from engine.store.records import KnownNode
-from engine.store.rows import from_row, in_chunks, to_row
+from engine.store.rows import in_chunks, sound_records, to_row
 from engine.store.tables import nodes
 
 
@@ -36,7 +36,7 @@ class NodeRepository:
         statement = sa.select(nodes).order_by(nodes.c.added_at, nodes.c.node_id)
 
         async def run(connection: Reading) -> list[KnownNode]:
-            return [from_row(KnownNode, row) for row in await connection.execute(statement)]
+            return sound_records(KnownNode, await connection.execute(statement))
 
         return await self._database.read(run)
 

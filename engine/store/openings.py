@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.store.database import Database
 from engine.store.readers import Reading
 from engine.store.records import Opening
-from engine.store.rows import from_row
+from engine.store.rows import sound_records
 from engine.store.tables import openings
 
 
@@ -32,7 +32,7 @@ class OpeningRepository:
                 self.keep(found)
 
         async def run(connection: Reading) -> list[Opening]:
-            return [from_row(Opening, row) for row in await connection.execute(sa.select(openings))]
+            return sound_records(Opening, await connection.execute(sa.select(openings)))
 
         # In turn with the writers: none may commit between the reading and the keeping.
         await self._database.write_beside(lambda: self._database.read(run), after=keep)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
+import structlog
 
 from engine.store.readers import Reading
+from engine.store.soundness import fault_in
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 R = TypeVar("R", bound="DataclassInstance")
+
+log = structlog.get_logger()
 
 IDS_PER_STATEMENT = 500
 ROWS_PER_TURN = 256
@@ -38,6 +42,17 @@ def from_row(cls: type[R], row: sa.Row[Any]) -> R:
     """The record in a row; columns that the record does not have are left out."""
     values = row._mapping
     return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
+
+
+def sound_records(cls: type[R], rows: Iterable[sa.Row[Any]]) -> list[R]:
+    """The records in these rows; one that makes no sense is said in the log and left out, so that others go on."""
+    found = [from_row(cls, row) for row in rows]
+    faults = [fault_in(record) for record in found]
+    for record, why in zip(found, faults, strict=True):
+        if why:
+            first = dataclasses.fields(cls)[0].name
+            log.error("store.row_damaged", record=cls.__name__, id=str(getattr(record, first)), why=why)
+    return [record for record, why in zip(found, faults, strict=True) if not why]
 
 
 async def read_records(connection: Reading, cls: type[R], statement: sa.Select[Any]) -> list[R]:

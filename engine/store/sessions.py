@@ -12,7 +12,7 @@ from engine.store.batching import GroupCommit
 from engine.store.database import Database, upsert
 from engine.store.readers import Reading
 from engine.store.records import Session
-from engine.store.rows import from_row, to_row
+from engine.store.rows import sound_records, to_row
 from engine.store.tables import sessions
 
 
@@ -44,7 +44,7 @@ class SessionRepository:
             return
 
         async def run(connection: Reading) -> list[Session]:
-            return [from_row(Session, row) for row in await connection.execute(sa.select(sessions))]
+            return sound_records(Session, await connection.execute(sa.select(sessions)))
 
         def keep(found: list[Session]) -> None:
             if self._known is None:

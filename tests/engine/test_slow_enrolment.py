@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 import secrets
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -317,3 +318,57 @@ async def test_what_cannot_be_taken_away_in_time_is_said(bench: Bench) -> None:
 
 async def _said(bench: Bench, kind: type[Event]) -> bool:
     return any(isinstance(event, kind) for event in bench.events)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("expires_at", "soon"),
+        ("expires_at", float("inf")),
+        ("deployed_exp", "x"),
+        ("blob_base64", "not base64"),
+        ("hotkey", b"\xff"),
+    ],
+)
+async def test_a_damaged_row_is_one_fault_and_the_others_go_on(
+    bench: Bench, tmp_path: Path, column: str, value: object
+) -> None:
+    """Its key is taken off and said once with a hint; a grant beside it is written, and what ends is removed."""
+    bench.look.is_over.set()
+    damaged = await bench.grant(3600.0)
+    await bench.until(lambda: bench.is_deployed(damaged))
+    with contextlib.closing(sqlite3.connect(tmp_path / "miner.db")) as database, database:
+        database.execute(f"UPDATE engine_grants SET {column} = ? WHERE id = ?", (value, damaged))
+    sound = await bench.grant(3600.0)
+    await bench.until(lambda: bench.is_deployed(sound))
+    assert bench.line_count() == 1 and bench.store.grants.damaged == {damaged}
+    await bench.store.grants.end([sound], time.time(), "ended by the operator")
+    bench.reconciler.wake()
+    await bench.until(lambda: bench.is_removed(sound))
+    assert bench.line_count() == 0
+    faults = [e for e in bench.events if isinstance(e, KeyFailed)]
+    assert [(e.error_code, damaged in e.message, bool(e.hint)) for e in faults] == [("row_damaged", True, True)]
+
+
+async def test_an_unforeseen_fault_on_a_node_does_not_end_the_loop(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A visit that fails in a way nobody foresaw is said as that node's fault, and the node is tried again."""
+    bench.look.is_over.set()
+    faults = iter([ValueError("no such thing")])
+    enrolled = bench.look.enrolled
+
+    async def fails_once(target: NodeTarget, root: RootFile | None = None) -> Enrolled:
+        for fault in faults:
+            raise fault
+        return await enrolled(target, root)
+
+    async def is_said() -> bool:
+        return any(isinstance(e, KeyFailed) for e in bench.events)
+
+    monkeypatch.setattr(bench.look, "enrolled", fails_once)
+    waiting = await bench.grant(3600.0)
+    await bench.until(is_said)
+    bench.reconciler.retry_now(bench.node.target.node_id)
+    await bench.until(lambda: bench.is_deployed(waiting))
+    assert [e.error_code for e in bench.events if isinstance(e, KeyFailed)] == ["unexpected_fault"]
