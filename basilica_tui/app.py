@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.binding import BindingType
+from textual.css.query import NoMatches
 from textual.events import Event, Key, Paste
 from textual.screen import Screen
 from textual.theme import Theme
@@ -182,6 +183,11 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self._watch.stop()
         for task in self._tasks:
             task.cancel()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Who leaves while a screen opens takes it down half made: that it misses its parts then is no mistake."""
+        if not (self._exit and isinstance(error, NoMatches)):
+            super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
         """Textual would print a traceback with the values of local variables; ``run`` makes a report instead."""

@@ -171,3 +171,15 @@ async def test_a_list_uses_the_rows_of_a_low_terminal(make_app: MakeApp, keys: s
         shown = [line for line in lines if line]
         assert len(shown) >= 5
         assert last in shown[-1]
+
+
+@pytest.mark.parametrize("view", ["nodes", "logs", "ssh", "tree", "config"])
+async def test_leaving_while_a_screen_is_made_is_no_mistake(make_app: MakeApp, view: str) -> None:
+    """Detaching in the same moment as a screen is opened takes down what is half made, and nothing is reported."""
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await rest(pilot)
+        app.show_view(view)
+        app.detach()
+    assert app.crash is None
+    assert app.return_code == 0
