@@ -32,6 +32,18 @@ class Service:
     body: ServiceBody
 
 
+async def whenever_woken(wake: asyncio.Event, work: ServiceBody) -> None:
+    """A service that does its work whenever it is woken, for ever; work that failed is done again by the next run."""
+    while True:
+        await wake.wait()
+        wake.clear()
+        try:
+            await work()
+        except Exception:
+            wake.set()
+            raise
+
+
 def next_restart_delay_s(previous_s: float, ran_s: float, *, jitter: float) -> float:
     """How long to wait before a crashed service starts again: doubling to a minute, reset by a healthy run.
 

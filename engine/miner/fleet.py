@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from engine.clock import Clock, sleep_or_wake
 from engine.config.miner import NodeConfig
-from engine.errors import BasilicaError, SshFailure, SshHostKeyChanged, SshTimeout
-from engine.events import EventSink, NodeAdded, NodeChecked, NodeStateChanged
+from engine.errors import BasilicaError, ProbeFailed, SshFailure, SshHostKeyChanged, SshTimeout
+from engine.events import EventSink, NodeAdded, NodeChecked, NodeStateChanged, ServiceCrashed, ServiceStarted
 from engine.miner.fleet_book import FleetBook, NodeMemory
 from engine.miner.fleet_schedule import Schedule
 from engine.miner.node_state import Health, after_check
@@ -20,11 +22,15 @@ from engine.probes.host import probe_host
 from engine.ssh.pool import ConnectionInfo, NodePool
 from engine.ssh.target import NodeTarget
 
+log = structlog.get_logger()
+
 CONCURRENT_CHECKS = 64
 PATIENCE_S = 1.0
 """A check that takes longer goes on without its slot, so that nodes which do not answer delay nobody."""
 LOGIN_GUARD_S = 120.0
 HOST_TIMEOUT_S = 25.0
+MAX_FAULT = 200
+"""Characters of an error that nobody foresaw."""
 FIRST_WAVE_S = 0.02
 """Between the first checks of two nodes."""
 
@@ -164,13 +170,23 @@ class Fleet:
     async def _watch(self, node: FleetNode, index: int) -> None:
         await self._clock.sleep(min(self._schedule.interval_s, FIRST_WAVE_S * index))
         while True:
-            await self._check_in_turn(node)
+            try:
+                await self._check_in_turn(node)
+            except Exception as fault:  # noqa: BLE001 - in one task group: what is wrong with one ends all others' watches
+                self._say_fault(node, fault)
             wake, pause_s = self._wake[node.node_id], self._pause_s(node.node_id)
             if pause_s is None:
                 await wake.wait()
                 wake.clear()
             else:
                 await sleep_or_wake(self._clock, pause_s * random.uniform(0.95, 1.05), wake)  # noqa: S311 - spreads
+
+    def _say_fault(self, node: FleetNode, fault: Exception) -> None:
+        log.error("fleet.unexpected", node=node.node_id, exc_info=fault)
+        now, pause_s = self._clock.now(), self._pause_s(node.node_id) or 0.0
+        error = f"check of {node.label}: {type(fault).__name__}: {str(fault)[:MAX_FAULT]}"
+        self._emit(ServiceCrashed(at=now, service="fleet", error=error, retry_in_s=round(pause_s, 1)))
+        self._emit(ServiceStarted(at=now, service="fleet"))  # the other nodes are watched on
 
     async def _check_in_turn(self, node: FleetNode) -> NodeChecked:
         async with self._slot():
@@ -233,6 +249,13 @@ class Fleet:
             finding.error = failure
         except TimeoutError:
             finding.error = SshTimeout(f"no answer within {limit_s:g} s", hint="check load and network of the node")
+        except Exception as fault:  # an answer that nobody foresaw is a finding about this node
+            log.error("fleet.unexpected", node=target.node_id, exc_info=fault)
+            finding.error = ProbeFailed(
+                f"the answer could not be judged: {type(fault).__name__}: {str(fault)[:MAX_FAULT]}",
+                hint="see what nvidia-smi prints on the node; if that is in order, report it with the engine's log",
+                reason="unexpected",
+            )
         finding.latency_ms = round((self._clock.monotonic() - started) * 1000, 1)
         return finding
 

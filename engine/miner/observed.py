@@ -12,6 +12,7 @@ import math
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.clock import Clock
@@ -28,6 +29,8 @@ from engine.events import (
 from engine.identity.signatures import Signer
 from engine.identity.signed_requests import sign_request
 from engine.miner.observed_fetch import fetch, target
+
+log = structlog.get_logger()
 
 MINUTES_METRIC = "basilica_node_uptime_minutes"
 MULTIPLIER_METRIC = "basilica_node_uptime_multiplier"
@@ -154,6 +157,10 @@ class Observer:
             await read(url)
         except ObservationUnavailable as error:
             self._emit(ObservationFailed(at=self._clock.now(), source=source, url=url, error=error.message))
+        except Exception as fault:  # another's document: the other source is read all the same
+            log.error("observed.unexpected", source=source, exc_info=fault)
+            error_text = f"not understood: {type(fault).__name__}: {str(fault)[:200]}"
+            self._emit(ObservationFailed(at=self._clock.now(), source=source, url=url, error=error_text))
 
     async def _read_metrics(self, url: str) -> None:
         text = (await fetch(url, timeout_s=self._timeout_s)).decode("utf-8", "replace")

@@ -36,7 +36,7 @@ from engine.ssh.host_keys import HostKeys
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
 from engine.store import Store
-from engine.supervisor import Supervisor
+from engine.supervisor import Supervisor, whenever_woken
 
 log = structlog.get_logger()
 
@@ -248,12 +248,12 @@ class MinerRole:
         return None if ip is None else Endpoint(ip, self._config.bittensor.axon_port)
 
     async def _keep_closing_sessions(self) -> None:
-        while True:
-            await self._session_check.wait()
-            self._session_check.clear()
-            await self.core.close_finished_sessions()
-            for target in await self.core.members.forget_clean():
-                await self.pool.drop(target)
+        await whenever_woken(self._session_check, self._close_sessions)
+
+    async def _close_sessions(self) -> None:
+        await self.core.close_finished_sessions()
+        for target in await self.core.members.forget_clean():
+            await self.pool.drop(target)
 
     async def _keep_pruning(self) -> None:
         while True:

@@ -12,7 +12,7 @@ import pytest
 from engine.clock import ManualClock, SystemClock
 from engine.control.models import gpus_of
 from engine.control.state import LiveState
-from engine.errors import ProbeFailed
+from engine.errors import BasilicaError, ProbeFailed
 from engine.events import (
     Event,
     NodeChecked,
@@ -22,6 +22,8 @@ from engine.events import (
     NodeWarned,
     RampEstimated,
     RampReset,
+    ServiceCrashed,
+    ServiceStarted,
 )
 from engine.miner.fleet import Fleet, FleetNode
 from engine.miner.fleet_book import FleetBook
@@ -30,6 +32,7 @@ from engine.miner.fleet_schedule import Schedule
 from engine.miner.ramp import RampRules
 from engine.probes.gpu import Query, probe_gpu_table
 from engine.probes.host import probe_host
+from engine.ssh.pool import ConnectionInfo
 from engine.ssh.target import NodeTarget
 from engine.store import open_store
 from tests.support.pools import Pools
@@ -259,6 +262,50 @@ async def test_without_automatic_recovery_a_dead_node_is_left_alone(pools: Pools
     assert len(checks) == 3
     assert checks[-1].next_check_at is None and "automatic recovery is off" in checks[-1].hint
     assert [e.new for e in desk.events if isinstance(e, NodeStateChanged)] == ["suspect", "unhealthy"]
+
+
+@pytest.mark.parametrize("fails", ["asking", "noting"])
+async def test_a_fault_that_nobody_foresaw_at_one_node_is_told_and_the_others_are_watched_on(
+    pools: Pools, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """An error at one node is told at each of its checks; no other node's watch begins anew, and this one's goes on."""
+    odd, other = (NodeTarget(name, "127.0.0.1", free_port(), "x") for name in ("odd", "other"))
+    desk = Desk(pools, odd, other, schedule=Schedule(0.05))
+    connect, learn = desk.fleet._pool.connect, desk.book.learn_outcome
+
+    async def connect_oddly(target: NodeTarget) -> ConnectionInfo:
+        if target == odd:
+            raise ValueError("x" * 1000)
+        return await connect(target)
+
+    def learn_oddly(node_id: str, error: BasilicaError | None, latency_ms: float) -> None:
+        if node_id == "odd":
+            raise ValueError("x" * 1000)
+        learn(node_id, error, latency_ms)
+
+    if fails == "asking":
+        monkeypatch.setattr(desk.fleet._pool, "connect", connect_oddly)
+    else:
+        monkeypatch.setattr(desk.book, "learn_outcome", learn_oddly)
+
+    def told() -> list[str]:
+        if fails == "noting":
+            return [e.error for e in desk.events if isinstance(e, ServiceCrashed)]
+        return [e.message for e in desk.events if isinstance(e, NodeChecked) and e.node_id == "odd" and not e.ok]
+
+    def checks_of_other() -> int:
+        return sum(isinstance(e, NodeChecked) and e.node_id == "other" for e in desk.events)
+
+    running = asyncio.create_task(desk.fleet.run())
+    async with asyncio.timeout(60):
+        while len(told()) < 3 or checks_of_other() < 3:
+            assert not running.done()
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert all("ValueError: xxx" in text and len(text) < 300 for text in told())
+    assert len(desk.said(ServiceStarted)) == len(desk.said(ServiceCrashed))
 
 
 # --- memory ---------------------------------------------------------------------------------------------------

@@ -158,3 +158,28 @@ async def test_observed_values_stand_beside_the_estimate(served: tuple[str, dict
     assert state.engine.observed_metrics == "not reachable: the answer is 500 No"
     assert view.observed_uptime_minutes == 1440.0
     assert [event.source for event in events if isinstance(event, ObservationFailed)] == ["rest", "metrics"]
+
+
+async def test_a_fault_in_reading_one_source_leaves_the_other(served: tuple[str, dict[str, bytes]]) -> None:
+    """What nobody foresaw in the metrics is told as any failure, and the REST API is read all the same."""
+    url, answers = served
+    answers["/metrics"] = ok(b'basilica_node_uptime_minutes{node_id="n1"} 1440\n')
+    events, asked = list[Event](), list[int]()
+
+    def node_ids() -> set[str]:
+        asked.append(1)
+        if len(asked) == 1:
+            raise ValueError("x" * 1000)
+        return NODES
+
+    observer = Observer(
+        metrics_url=f"{url}/metrics", rest_url=f"{url}/", rest_hotkey=None, signer=None, interval_s=60, timeout_s=5,
+        node_ids=node_ids,
+        clock=SystemClock(), emit=events.append,
+    )  # fmt: skip
+    await observer.read()
+    failed = [event for event in events if isinstance(event, ObservationFailed)]
+
+    assert [event.source for event in failed] == ["metrics", "rest"]
+    assert failed[0].error.startswith("not understood: ValueError: xxx") and len(failed[0].error) < 300
+    assert failed[1].error.startswith("the own uid")

@@ -9,7 +9,7 @@ import pytest
 from engine.clock import ManualClock, SystemClock, sleep_or_wake
 from engine.errors import StoreStrained, StoreUnusable
 from engine.events import Event, ServiceCrashed, ServiceStarted, ServiceStopped
-from engine.supervisor import Supervisor, next_restart_delay_s
+from engine.supervisor import Supervisor, next_restart_delay_s, whenever_woken
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,25 @@ async def test_sleep_or_wake_ends_early_and_clears() -> None:
     await sleep_or_wake(clock, 3600, wake)
 
     assert not wake.is_set()
+
+
+async def test_work_that_failed_is_done_by_the_next_run_without_another_wake() -> None:
+    """A crash does not lose what the service was woken for."""
+    wake, done, tries = asyncio.Event(), asyncio.Event(), list[int]()
+
+    async def work() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ValueError("boom")
+        done.set()
+
+    wake.set()
+    with pytest.raises(ValueError, match="boom"):
+        await whenever_woken(wake, work)
+    again = asyncio.create_task(whenever_woken(wake, work))
+    async with asyncio.timeout(30):
+        await done.wait()
+    again.cancel()
+    await asyncio.gather(again, return_exceptions=True)
+
+    assert len(tries) == 2 and not wake.is_set()
