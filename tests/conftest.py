@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from tests.support.nursery import Nursery
 
-pytest_plugins = ["tests.support.sshd", "tests.support.pools", "tests.support.postgres", "tests.support.workers"]
+pytest_plugins = [f"tests.support.{name}" for name in ("sshd", "pools", "postgres", "subnets", "workers")]
 
 # A shell gives what it starts in the background an ignored SIGINT, which every engine and console would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,34 +19,27 @@ from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget
 from engine.validator.miner_client import MinerNodes
 from engine.validator.papers import use_papers
-from tests.support.miner_subnet import PATIENCE_S, MinerSubnet, Validator, create_subnet, ssh_command, ssh_login
-from tests.support.nursery import Nursery
+from tests.support.miner_subnet import PATIENCE_S, MinerSubnet, Validator, ssh_command, ssh_login
 from tests.support.sshd import NodeSshd
+from tests.support.subnets import Subnets
 
 pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
 Nodes = Callable[..., NodeSshd]
-Subnets = Callable[..., MinerSubnet]
 ACCESS: dict[str, object] = {"ssh_certificates": True, "reconcile_interval": 1, "node_deadline": 20}
 OPEN: dict[str, object] = {"enabled": False, "interval": 1}
 
 
 @pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Subnets]:
-    """Makes subnets that issue certificates; their engines end with the test."""
-    made: list[MinerSubnet] = []
+def subnets(subnets: Subnets) -> Subnets:
+    """Makes subnets that issue certificates, and starts them."""
 
     def make(nodes: list[NodeSshd], **access: object) -> MinerSubnet:
-        root = tmp_path_factory.mktemp("s")
-        subnet = create_subnet(root, nodes, access=ACCESS | access, validator_assignment=OPEN)
-        subnet.nursery = nursery
-        made.append(subnet)
+        subnet = subnets(nodes, access=ACCESS | access, validator_assignment=OPEN)
         subnet.start()
         subnet.settle()
         return subnet
 
-    yield make
-    for subnet in made:
-        subnet.kill()
+    return make
 
 
 def discover(subnet: MinerSubnet, validator: Validator, dialect: str = "B") -> MinerNodes:
@@ -253,7 +246,7 @@ def test_killed_in_the_middle_the_authority_names_exactly_the_rows(sshd_nodes: N
         time.sleep(0.2)
 
 
-async def test_a_validator_believes_only_the_host_key_that_the_miner_has_certified(
+async def test_a_validator_believes_only_the_host_key_that_the_miner_has_subnets(
     sshd_nodes: Nodes, subnets: Subnets
 ) -> None:
     """No trust on first use: another key than the certified one is refused on the very first visit."""

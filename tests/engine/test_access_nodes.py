@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,29 +18,12 @@ import pytest
 
 from engine.errors import ControlRefused
 from engine.ssh.keys import ClientKey
-from tests.support.miner_subnet import OPERATOR_KEY, MinerSubnet, Validator, create_subnet, operator_line, ssh_login
-from tests.support.nursery import Nursery
+from tests.support.miner_subnet import OPERATOR_KEY, MinerSubnet, Validator, operator_line, ssh_login
 from tests.support.sshd import NodeSshd
+from tests.support.subnets import Subnets
 
 pytestmark = pytest.mark.sshd
 Nodes = Callable[..., NodeSshd]
-Subnets = Callable[..., MinerSubnet]
-
-
-@pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Subnets]:
-    """Makes subnets whose engines end with the test."""
-    made: list[MinerSubnet] = []
-
-    def make(nodes: list[NodeSshd], **settings: object) -> MinerSubnet:
-        subnet = create_subnet(tmp_path_factory.mktemp("s"), nodes, **settings)  # type: ignore[arg-type]
-        subnet.nursery = nursery
-        made.append(subnet)
-        return subnet
-
-    yield make
-    for subnet in made:
-        subnet.kill()
 
 
 def start(subnet: MinerSubnet) -> None:

@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import asyncssh
 import pytest
 
 from engine.control.models import HOST_ID, DiagnosisView, rungs_of
 from engine.errors import ControlRefused
-from tests.support.miner_subnet import MinerSubnet, create_subnet
-from tests.support.nursery import Nursery
 from tests.support.sshd import NodeSshd
+from tests.support.subnets import Subnets
 
 pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
 Nodes = Callable[..., NodeSshd]
 
 
-@pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Callable[..., MinerSubnet]]:
-    """Makes subnets whose engines end with the test."""
-    made: list[MinerSubnet] = []
-
-    def make(nodes: list[NodeSshd], alerts: dict[str, object]) -> MinerSubnet:
-        made.append(create_subnet(tmp_path_factory.mktemp("s"), nodes, alerts=alerts))
-        made[-1].nursery = nursery
-        return made[-1]
-
-    yield make
-    for subnet in made:
-        subnet.kill()
-
-
-def test_findings_reach_consoles_and_a_shown_plan_repairs(
-    sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]
-) -> None:
+def test_findings_reach_consoles_and_a_shown_plan_repairs(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """Leftovers are found, shown as a read model, removed by the plan that was shown, and by no other."""
     node = sshd_nodes()
     subnet = subnets([node], alerts={"node_disk_min_gb": 0.05})
@@ -65,7 +47,7 @@ def test_findings_reach_consoles_and_a_shown_plan_repairs(
     assert after.last_fix.startswith("node.remove_leftovers: repaired")
 
 
-def test_the_engine_examines_itself(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+def test_the_engine_examines_itself(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """Without a node everything is looked at: the engine's own ports and socket are its own."""
     subnet = subnets([sshd_nodes()], alerts={"node_disk_min_gb": 0.05})
     subnet.start()

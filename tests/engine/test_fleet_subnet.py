@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,29 +11,13 @@ import pytest
 from engine.chain import open_chain
 from engine.control.client import Snapshot
 from engine.control.models import EngineView, NodeView
-from tests.support.miner_subnet import NETUID, MinerSubnet, create_subnet
-from tests.support.nursery import Nursery
+from tests.support.miner_subnet import NETUID
 from tests.support.sshd import FAKE_NVIDIA_SMI, NodeSshd
+from tests.support.subnets import Subnets
 
 pytestmark = pytest.mark.sshd
 Nodes = Callable[..., NodeSshd]
 UUID = "GPU-11111111-aaaa-bbbb-cccc-00000000000"
-
-
-@pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Callable[..., MinerSubnet]]:
-    """Makes subnets whose engines end with the test."""
-    made: list[MinerSubnet] = []
-
-    def make(nodes: list[NodeSshd], **settings: object) -> MinerSubnet:
-        subnet = create_subnet(tmp_path_factory.mktemp("s"), nodes, **settings)  # type: ignore[arg-type]
-        subnet.nursery = nursery
-        made.append(subnet)
-        return subnet
-
-    yield make
-    for subnet in made:
-        subnet.kill()
 
 
 def views(snapshot: Snapshot) -> list[NodeView]:
@@ -49,7 +33,7 @@ def tool(node: NodeSshd) -> Path:
     return node.tools / "nvidia-smi"
 
 
-def test_one_gpu_on_two_nodes_and_its_end(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+def test_one_gpu_on_two_nodes_and_its_end(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """Two nodes that show the same cards are both marked; when one shows its own, neither is."""
     subnet = subnets([sshd_nodes(), sshd_nodes()])
     subnet.start()
@@ -63,7 +47,7 @@ def test_one_gpu_on_two_nodes_and_its_end(sshd_nodes: Nodes, subnets: Callable[.
     assert any(view.last_drift.startswith("gpu_uuids") for view in views(after))
 
 
-def test_drift_is_known_across_a_restart(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+def test_drift_is_known_across_a_restart(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """A driver that changed while the engine was down is reported by the next run."""
     subnet = subnets([sshd_nodes()])
     subnet.start()
@@ -77,7 +61,7 @@ def test_drift_is_known_across_a_restart(sshd_nodes: Nodes, subnets: Callable[..
     assert (view.driver, view.cuda, view.last_drift) == ("580.65.06", "13.0", "cuda: 12.4 became 13.0")
 
 
-def test_a_visit_starts_the_ramp_and_a_crash_keeps_it(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+def test_a_visit_starts_the_ramp_and_a_crash_keeps_it(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """The first discovery opens the run; after SIGKILL the estimate goes on from the same moment."""
     subnet = subnets([sshd_nodes()])
     subnet.start()
@@ -99,7 +83,7 @@ def test_a_visit_starts_the_ramp_and_a_crash_keeps_it(sshd_nodes: Nodes, subnets
     assert after.full_at == pytest.approx((running.ramp_since or 0) + 14 * 86400)
 
 
-def test_all_nodes_are_checked_on_request(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+def test_all_nodes_are_checked_on_request(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """An operator's sweep says how many passed."""
     subnet = subnets([sshd_nodes(), sshd_nodes()], node_management={"health_check_interval": 600})
     subnet.start()
@@ -108,9 +92,7 @@ def test_all_nodes_are_checked_on_request(sshd_nodes: Nodes, subnets: Callable[.
     assert answer == {"passed": 1, "nodes": 2}
 
 
-def test_a_validators_weights_on_chain_reach_the_console(
-    sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]
-) -> None:
+def test_a_validators_weights_on_chain_reach_the_console(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """One validator's vector names the miner, the other one's is not there: both are told, on request and by itself."""
     subnet = subnets([sshd_nodes()])
     subnet.admin.set_parameter(NETUID, "weights_rate_limit", 0)

@@ -6,35 +6,19 @@ import asyncio
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import tomli_w
 
 from engine.errors import MinerRefused
 from engine.ssh.keys import ClientKey
-from tests.support.miner_subnet import OPERATOR_KEY, MinerSubnet, create_subnet, operator_line, ssh_login
-from tests.support.nursery import Nursery
+from tests.support.miner_subnet import OPERATOR_KEY, MinerSubnet, operator_line, ssh_login
 from tests.support.sshd import NodeSshd
+from tests.support.subnets import Subnets
 
 pytestmark = pytest.mark.sshd
 Nodes = Callable[..., NodeSshd]
-
-
-@pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Callable[..., MinerSubnet]]:
-    """Makes subnets whose engines end with the test."""
-    made: list[MinerSubnet] = []
-
-    def make(nodes: list[NodeSshd], **settings: object) -> MinerSubnet:
-        subnet = create_subnet(tmp_path_factory.mktemp("s"), nodes, **settings)  # type: ignore[arg-type]
-        subnet.nursery = nursery
-        made.append(subnet)
-        return subnet
-
-    yield make
-    for subnet in made:
-        subnet.kill()
 
 
 def our_lines(node: NodeSshd) -> list[str]:
@@ -50,7 +34,7 @@ def assert_operator_untouched(subnet: MinerSubnet) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["A", "B"])
-def test_discovery_opens_every_node(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet], dialect: str) -> None:
+def test_discovery_opens_every_node(sshd_nodes: Nodes, subnets: Subnets, dialect: str) -> None:
     """The assigned validator gets its key onto every node and logs in; one line each, with an end and restricted."""
     subnet = subnets([sshd_nodes(), sshd_nodes()])
     subnet.start()
@@ -69,7 +53,7 @@ def test_discovery_opens_every_node(sshd_nodes: Nodes, subnets: Callable[..., Mi
     assert_operator_untouched(subnet)
 
 
-def test_renewal_changes_only_the_end(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+def test_renewal_changes_only_the_end(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """A second discovery with the same key prolongs the same grant."""
     subnet = subnets([sshd_nodes()])
     subnet.start()
@@ -85,7 +69,7 @@ def test_renewal_changes_only_the_end(sshd_nodes: Nodes, subnets: Callable[..., 
     assert int(second.split("exp=")[1].split()[0]) > int(first.split("exp=")[1].split()[0])
 
 
-def test_unassigned_validator_gets_an_empty_list(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+def test_unassigned_validator_gets_an_empty_list(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """A permitted validator that is not the assigned one is answered OK with no nodes, and no file changes."""
     subnet = subnets([sshd_nodes()])
     subnet.start()
@@ -97,7 +81,7 @@ def test_unassigned_validator_gets_an_empty_list(sshd_nodes: Nodes, subnets: Cal
     assert our_lines(subnet.nodes[0]) == []
 
 
-def test_access_ends_on_the_node_and_the_line_goes(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+def test_access_ends_on_the_node_and_the_line_goes(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """After the session's lifetime sshd denies the key, then the line is removed and the session is over."""
     subnet = subnets([sshd_nodes()], access={"session_lifetime": 12, "reconcile_interval": 1})
     subnet.start()
@@ -114,7 +98,7 @@ def test_access_ends_on_the_node_and_the_line_goes(sshd_nodes: Nodes, subnets: C
     assert_operator_untouched(subnet)
 
 
-def test_access_ends_even_if_the_miner_is_dead(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+def test_access_ends_even_if_the_miner_is_dead(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """With the engine killed the node itself closes at the end of the grant, and the next start removes the line."""
     subnet = subnets([sshd_nodes()], access={"session_lifetime": 12})
     subnet.start()
@@ -134,9 +118,7 @@ def test_access_ends_even_if_the_miner_is_dead(sshd_nodes: Nodes, subnets: Calla
 
 
 @pytest.mark.parametrize("moment", ["grant.written", "key.deployed"])
-def test_killed_in_the_middle_of_a_discovery(
-    sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet], moment: str
-) -> None:
+def test_killed_in_the_middle_of_a_discovery(sshd_nodes: Nodes, subnets: Subnets, moment: str) -> None:
     """Killed after the grants were written, or with some keys on nodes: the next start completes what the rows say."""
     subnet = subnets([sshd_nodes(), sshd_nodes(), sshd_nodes()])
     subnet.start(die_at=moment)
@@ -154,7 +136,7 @@ def test_killed_in_the_middle_of_a_discovery(
     assert_operator_untouched(subnet)
 
 
-def test_operator_ends_a_session(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+def test_operator_ends_a_session(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """The operator's word removes the key from every node at once."""
     subnet = subnets([sshd_nodes(), sshd_nodes()])
     subnet.start()
@@ -169,7 +151,7 @@ def test_operator_ends_a_session(sshd_nodes: Nodes, subnets: Callable[..., Miner
     assert ssh_login(subnet.nodes[0], validator.key_path).returncode == 255
 
 
-def test_losing_the_permit_ends_access(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+def test_losing_the_permit_ends_access(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """A validator that loses its permit on chain loses its keys at the next reading of the metagraph."""
     subnet = subnets([sshd_nodes()])
     subnet.start()
@@ -185,7 +167,7 @@ def test_losing_the_permit_ends_access(sshd_nodes: Nodes, subnets: Callable[...,
     assert snapshot.engine.assigned_hotkey == subnet.validators[1].hotkey
 
 
-def test_a_dead_node_costs_only_itself(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+def test_a_dead_node_costs_only_itself(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """The living nodes are served at once; the dead one is reported with a reason, and served when it is back."""
     subnet = subnets([sshd_nodes(), sshd_nodes(), sshd_nodes()])
     subnet.nodes[1].stop()
@@ -204,9 +186,7 @@ def test_a_dead_node_costs_only_itself(sshd_nodes: Nodes, subnets: Callable[...,
     assert len(our_lines(subnet.nodes[1])) == 1
 
 
-def test_a_changed_host_key_stops_all_traffic_until_accepted(
-    sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]
-) -> None:
+def test_a_changed_host_key_stops_all_traffic_until_accepted(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """A node with another host key gets nothing; a person compares the fingerprints and accepts, then it goes on."""
     subnet = subnets([sshd_nodes(), sshd_nodes()])
     subnet.start()
@@ -227,9 +207,7 @@ def test_a_changed_host_key_stops_all_traffic_until_accepted(
     assert len(our_lines(node)) == 1
 
 
-def test_keys_that_are_not_the_validators_own_are_refused(
-    sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]
-) -> None:
+def test_keys_that_are_not_the_validators_own_are_refused(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """The operator's key, the miner's own, or another validator's is refused and changes no file."""
     subnet = subnets([sshd_nodes()], validator_assignment={"enabled": False})
     subnet.start()
@@ -245,9 +223,7 @@ def test_keys_that_are_not_the_validators_own_are_refused(
     assert subnet.nodes[0].keys() == before
 
 
-def test_a_node_removed_from_the_configuration_is_cleaned(
-    sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]
-) -> None:
+def test_a_node_removed_from_the_configuration_is_cleaned(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """After a restart without a node in the file its keys go, and its operator's lines stay."""
     first, second = sshd_nodes(), sshd_nodes()
     subnet = subnets([first, second])
@@ -267,7 +243,7 @@ def test_a_node_removed_from_the_configuration_is_cleaned(
     assert_operator_untouched(subnet)
 
 
-def test_revoke_on_exit(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+def test_revoke_on_exit(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """With revoke_on_exit a clean stop takes every key away; without it the grants live on until their end."""
     subnet = subnets([sshd_nodes()], access={"revoke_on_exit": True})
     subnet.start()
@@ -281,7 +257,7 @@ def test_revoke_on_exit(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) 
     assert_operator_untouched(subnet)
 
 
-def test_a_second_engine_refuses(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+def test_a_second_engine_refuses(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """Two engines on one database by mistake: the second says so and ends; the first goes on."""
     subnet = subnets([sshd_nodes()])
     subnet.start()

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,29 +15,12 @@ import tomli_w
 from engine.control.client import Snapshot
 from engine.control.models import EngineView, NodeView, SessionView
 from engine.errors import ControlRefused
-from tests.support.miner_subnet import MinerSubnet, create_subnet, operator_line, ssh_login
-from tests.support.nursery import Nursery
+from tests.support.miner_subnet import MinerSubnet, operator_line, ssh_login
 from tests.support.sshd import NodeSshd
+from tests.support.subnets import Subnets
 
 pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
 Nodes = Callable[..., NodeSshd]
-Subnets = Callable[..., MinerSubnet]
-
-
-@pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Subnets]:
-    """Makes subnets whose engines end with the test."""
-    made: list[MinerSubnet] = []
-
-    def make(nodes: list[NodeSshd], **settings: object) -> MinerSubnet:
-        subnet = create_subnet(tmp_path_factory.mktemp("s"), nodes, **settings)  # type: ignore[arg-type]
-        subnet.nursery = nursery
-        made.append(subnet)
-        return subnet
-
-    yield make
-    for subnet in made:
-        subnet.kill()
 
 
 def entry(node: NodeSshd, **more: object) -> dict[str, object]:

@@ -8,34 +8,30 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from engine.errors import ControlRefused, EngineUnreachable
-from tests.support.miner_subnet import MinerSubnet, create_subnet, ssh_login
-from tests.support.nursery import Nursery
+from tests.support.miner_subnet import MinerSubnet, ssh_login
 from tests.support.sshd import NodeSshd
+from tests.support.subnets import Subnets
 
 pytestmark = [
     pytest.mark.sshd,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for an /etc/ssh of the node's own"),
 ]
 Nodes = Callable[..., NodeSshd]
-Subnets = Callable[..., MinerSubnet]
 
 
 @pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Subnets]:
-    """Makes subnets whose miner's key opens root as well; their engines end with the test."""
-    made: list[MinerSubnet] = []
+def subnets(subnets: Subnets) -> Subnets:
+    """Makes subnets whose miner's key opens root as well, and starts them."""
 
     def make(nodes: list[NodeSshd], **settings: object) -> MinerSubnet:
-        subnet = create_subnet(tmp_path_factory.mktemp("s"), nodes, **settings)  # type: ignore[arg-type]
-        subnet.nursery = nursery
-        made.append(subnet)
+        subnet = subnets(nodes, **settings)
         for node in nodes:
             node.root_keys.write_text((subnet.root / "node_key.pub").read_text())
             node.root_keys.chmod(0o600)
@@ -43,9 +39,7 @@ def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Itera
         subnet.settle()
         return subnet
 
-    yield make
-    for subnet in made:
-        subnet.kill()
+    return make
 
 
 def act(subnet: MinerSubnet, verb: str, **args: object) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,34 +33,17 @@ from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget, RootFile
 from engine.store import Store, open_store
-from tests.support.miner_subnet import MinerSubnet, create_subnet
-from tests.support.nursery import Nursery
+from tests.support.miner_subnet import MinerSubnet
 from tests.support.pools import Pools
 from tests.support.sshd import NodeSshd
+from tests.support.subnets import Subnets
 
 pytestmark = pytest.mark.sshd
 Nodes = Callable[..., NodeSshd]
-Subnets = Callable[..., MinerSubnet]
 CANARY = b"renter-canary"
 HOTKEY = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 LOGIN_S = 6
 """A stranger's key is looked up for this long, once when it is offered and once when it signs."""
-
-
-@pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Subnets]:
-    """Makes subnets whose engines end with the test."""
-    made: list[MinerSubnet] = []
-
-    def make(nodes: list[NodeSshd], **settings: object) -> MinerSubnet:
-        subnet = create_subnet(tmp_path_factory.mktemp("s"), nodes, **settings)  # type: ignore[arg-type]
-        subnet.nursery = nursery
-        made.append(subnet)
-        return subnet
-
-    yield make
-    for subnet in made:
-        subnet.kill()
 
 
 def keys_on(node: NodeSshd) -> bytes:

@@ -4,40 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from engine.localnet.gpu_model import GpuModel
 from tests.engine.test_validator_role import validator
 from tests.support.gpu_tools import furnish
-from tests.support.miner_subnet import MinerSubnet, create_subnet
-from tests.support.nursery import Nursery
+from tests.support.miner_subnet import MinerSubnet
 from tests.support.sshd import NodeSshd
+from tests.support.subnets import Subnets
 
 pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
 Nodes = Callable[..., NodeSshd]
-Subnets = Callable[[NodeSshd, bool], MinerSubnet]
 VALIDATORS_LOGIN = re.compile(r"Accepted (?:publickey|certificate) .* ID validator-(\w+) grant=\w+ \(serial \d+\) CA ")
 
 
 @pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Subnets]:
-    """Makes a miner over one node, with certificates or without; its engine ends with the test."""
-    made: list[MinerSubnet] = []
+def subnets(subnets: Subnets) -> Subnets:
+    """Makes a miner over one node, with certificates or without, and starts it."""
 
     def make(node: NodeSshd, certifies: bool) -> MinerSubnet:
-        access: dict[str, object] = {"ssh_certificates": certifies}
-        subnet = create_subnet(tmp_path_factory.mktemp("s"), [node], access=access)
-        subnet.nursery = nursery
-        made.append(subnet)
+        subnet = subnets([node], access={"ssh_certificates": certifies})
         subnet.start()
         subnet.settle()
         return subnet
 
-    yield make
-    for subnet in made:
-        subnet.kill()
+    return make
 
 
 def granted(node: NodeSshd) -> list[str]:

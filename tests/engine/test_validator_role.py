@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,30 +46,25 @@ from engine.validator.role import ValidatorParts, ValidatorRole
 from engine.validator.weights import WeightSetter
 from tests.support.asking import OPEN, ask
 from tests.support.gpu_tools import furnish, put_tool
-from tests.support.miner_subnet import MinerSubnet, create_subnet
-from tests.support.nursery import Nursery
+from tests.support.miner_subnet import MinerSubnet
 from tests.support.sshd import NodeSshd
+from tests.support.subnets import Subnets
 
 pytestmark = [pytest.mark.sshd, pytest.mark.timeout(300)]
 Nodes = Callable[..., NodeSshd]
 
 
 @pytest.fixture
-def subnets(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Callable[..., MinerSubnet]]:
-    """Makes subnets whose engines end with the test."""
-    made: list[MinerSubnet] = []
+def subnets(subnets: Subnets) -> Subnets:
+    """Makes subnets, and starts them."""
 
     def make(nodes: list[NodeSshd]) -> MinerSubnet:
-        subnet = create_subnet(tmp_path_factory.mktemp("s"), nodes)
-        subnet.nursery = nursery
-        made.append(subnet)
+        subnet = subnets(nodes)
         subnet.start()
         asyncio.run(subnet.until(lambda s: s.engine.assigned_hotkey != ""))
         return subnet
 
-    yield make
-    for subnet in made:
-        subnet.kill()
+    return make
 
 
 @dataclass
@@ -138,9 +133,7 @@ async def validator(subnet: MinerSubnet, **sections: Any) -> AsyncIterator[Runni
         await store.close()
 
 
-async def test_a_node_from_discovery_to_weights(
-    sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet], database_url: str
-) -> None:
+async def test_a_node_from_discovery_to_weights(sshd_nodes: Nodes, subnets: Subnets, database_url: str) -> None:
     """The first round is full, the second lightweight; the node earns a weight on the chain that can be explained."""
     node = sshd_nodes()
     gpu = furnish(node, GpuModel.for_node("rest", 0))
@@ -190,7 +183,7 @@ async def check_weights(running: Running, subnet: MinerSubnet) -> None:
     assert (await read_set(running.config.database.url, at_block=block)).block == block
 
 
-async def test_two_nodes_with_one_gpu_count_once(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+async def test_two_nodes_with_one_gpu_count_once(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """The second node that shows a GPU fails; it gets the GPU when the first one is gone."""
     first, second = sshd_nodes(), sshd_nodes()
     gpu = furnish(first)
@@ -214,7 +207,7 @@ async def _id(running: Running, node: NodeSshd) -> str:
     return next(row.node_id for row in rows if row.endpoint.endswith(f":{node.port}"))
 
 
-async def test_a_node_that_changes_fails_and_misbehaves(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+async def test_a_node_that_changes_fails_and_misbehaves(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """Exchanged cards fail the light check, two failures in a row delete the row, three offences ban the node."""
     node = sshd_nodes()
     furnish(node)
@@ -249,7 +242,7 @@ async def test_a_node_that_changes_fails_and_misbehaves(sshd_nodes: Nodes, subne
         assert len([e for e in running.events if isinstance(e, VerificationStepFinished)]) == steps
 
 
-async def test_a_rented_node_is_verified_lightly_only(sshd_nodes: Nodes, subnets: Callable[..., MinerSubnet]) -> None:
+async def test_a_rented_node_is_verified_lightly_only(sshd_nodes: Nodes, subnets: Subnets) -> None:
     """From the word on it gets no full verification, not even an ordered one; after the rental that is the next."""
     node = sshd_nodes()
     furnish(node)
