@@ -22,6 +22,11 @@ QUIET_AFTER_S = 1800.0
 DOCTOR = "doctor.fix"
 ON_ITS_WAY = 0.5
 """What may still be avoided counts this much of what is lost already."""
+_ALSO_TOLD_AS: Mapping[str, str] = {
+    "weights_failed": "weights", "miners_silent": "miners", "chain_stale": "chain", "axon_mismatch": "axon",
+    "axon_unreachable": "axon", "no_validator": "door",
+}  # fmt: skip
+"""Alert rules whose trouble stands in the list without them, and under which subject."""
 EARNING_SERVICES = frozenset({"reconciler", "fleet", "assignment", "verification", "weights", "sessions"})
 """Without these nobody is let in, checked or paid."""
 
@@ -68,12 +73,14 @@ def rank_fixes(
         fixes += _node_fixes(node, look)
     for service in services.values():
         fixes += _service_fixes(service, fleet, look)
-    told = {f.subject for f in fixes} | {f.target[1] for f in fixes}
+    told = {name for f in fixes for name in (f.subject, f.target[1]) if name}
     known = {name: n.id for n in nodes.values() for name in (n.id, n.label, n.host) if name}
     fixes += [
         _alert_fix(a, nodes.get(known.get(a.subject, "")), look)
         for a in alerts.values()
-        if a.active and not a.acknowledged and not {a.subject, known.get(a.subject, a.subject)} & told
+        if a.active
+        and not a.acknowledged
+        and not {a.subject, known.get(a.subject, a.subject), _ALSO_TOLD_AS.get(a.rule, a.subject)} & told
     ]
     return sorted(
         fixes, key=lambda f: (_STAKE_RANK[f.stake], -round(f.gpus, 3), _LEVEL_RANK[f.level], f.subject, f.message)

@@ -208,38 +208,3 @@ def chain_stale(facts: Facts) -> Iterator[Reading]:
         if age_s > limit_s
         else None,
     )
-
-
-def queue(facts: Facts) -> Iterator[Reading]:
-    """Nodes found no room in the queue of full verifications, in the last round or the one before."""
-    at = facts.state.engine.queue_refused_at
-    is_full = at is not None and facts.now - at < 2 * facts.chain_interval_s
-    yield Reading(
-        "queue_full",
-        "",
-        Trouble(
-            "warning",
-            "the queue of full verifications is full: nodes that are due are not verified",
-            "new nodes of honest miners wait longer for their first score",
-            "see which miners offer so many nodes; raise verification.max_concurrent_full_validations if this host can",
-        )
-        if is_full
-        else None,
-    )
-
-
-def weights(facts: Facts) -> Iterator[Reading]:
-    """A validator cannot set its weights."""
-    error = facts.state.engine.weights_error
-    yield Reading(
-        "weights_failed",
-        "",
-        Trouble(
-            "error",
-            f"weights could not be set: {error}",
-            "miners are paid by old weights, and validators that stay silent lose their dividends",
-            "check stake, permit and the connection to the chain; it is tried again",
-        )
-        if error
-        else None,
-    )

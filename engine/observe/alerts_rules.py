@@ -9,6 +9,7 @@ from engine.config.common import AlertsConfig
 from engine.observe import alerts_host as host
 from engine.observe import alerts_network as network
 from engine.observe import alerts_nodes as nodes
+from engine.observe import alerts_validator as validator
 from engine.observe.alerts_book import Patience, Reading
 from engine.observe.alerts_facts import Facts
 
@@ -27,6 +28,7 @@ class Rule:
 
 
 MINER = ("miner",)
+VALIDATOR = ("validator",)
 RULES: tuple[Rule, ...] = (
     Rule("ssh_success", nodes.ssh_success, roles=MINER),
     Rule("node_failing", nodes.node_failing, lambda it: it.node_failing_after, roles=MINER),
@@ -45,8 +47,10 @@ RULES: tuple[Rule, ...] = (
     Rule("validator_key_changed", network.validator_key, roles=MINER),
     Rule("key_stuck", nodes.key_stuck, roles=MINER),
     Rule("certificate", host.certificate, roles=MINER),
-    Rule("queue_full", network.queue, roles=("validator",)),
-    Rule("weights_failed", network.weights, roles=("validator",)),
+    Rule("miners_silent", validator.miners, roles=VALIDATOR),
+    Rule("verifications_failing", validator.verifications, roles=VALIDATOR),
+    Rule("queue_full", validator.queue, roles=VALIDATOR),
+    Rule("weights_failed", validator.weights, roles=VALIDATOR),
     Rule("not_registered", network.not_registered),
     Rule("chain_stale", network.chain_stale),
     Rule("host_disk", host.host_disk),

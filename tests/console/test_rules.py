@@ -25,7 +25,7 @@ from basilica_tui.tables import ALL_TABLES
 from basilica_tui.thresholds import Threshold, Thresholds
 from basilica_tui.validator_tables import VERIFICATIONS
 from engine.control.client import Batch, Snapshot
-from engine.control.models import AlertView, EngineView, LogRecord, NodeView, ServiceView, VerificationView
+from engine.control.models import AlertView, EngineView, LogRecord, MinerView, NodeView, ServiceView, VerificationView
 from tests.console.world import NOW, TestEngine, miner_events, some_logs
 
 LOOK = Look(NOW)
@@ -195,6 +195,21 @@ def test_a_failure_costs_gpus_times_ramp(node: NodeView, gpus: float) -> None:
 def test_the_engines_own_troubles(engine: EngineView, subjects: list[str]) -> None:
     """Chain, axon, a silent door and a stopping engine are each one line."""
     assert [f.subject for f in rank_fixes(engine, {}, {}, {}, {}, look=LOOK)] == subjects
+
+
+def test_a_trouble_stands_there_once() -> None:
+    """What the list says by itself is not said again by its alert; an alert of its own is."""
+    engine = EngineView(role="validator", weights_error="no permit")
+    alerts = {
+        "1": AlertView("1", rule="weights_failed", message="weights could not be set: no permit"),
+        "2": AlertView("2", rule="miners_silent", message="none of 4 miners answers: refused"),
+        "3": AlertView("3", rule="verifications_failing", message="9 of 9 nodes failed: refused"),
+        "4": AlertView("4", rule="wallet", message="the hotkey was replaced"),
+    }
+    failing = {"m": MinerView("m", state="failed")}
+    assert [f.message for f in rank_fixes(engine, {}, {}, {}, alerts, look=LOOK, miners=failing)] == [
+        "none of 1 miner answers", "no permit", "9 of 9 nodes failed: refused", "the hotkey was replaced",
+    ]  # fmt: skip
 
 
 def test_the_store_knows_what_changed_and_only_that() -> None:

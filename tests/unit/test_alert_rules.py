@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.config.common import AlertsConfig
-from engine.control.models import NodeView, ServiceView, SessionView
+from engine.control.models import MinerView, NodeView, ServiceView, SessionView, VerificationView
 from engine.control.state import LiveState
 from engine.observe.alerts_book import Reading
 from engine.observe.alerts_facts import GB, Facts, HostFacts, KeyChange
@@ -353,12 +353,63 @@ def test_a_full_queue(refused_at: float | None, expected: str) -> None:
     assert verdict(state, "queue_full", chain_interval_s=600.0) == expected
 
 
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ([], "fine"),
+        (["failed"] * 3, "unknown"),
+        (["answered"] * 3, "fine"),
+        (["failed"] * 4, "wrong"),
+        (["failed"] * 4 + ["answered"], "fine"),
+        (["failed"] * 4 + ["discovered", "skipped"], "wrong"),
+    ],
+)
+def test_miners_that_are_all_silent(states: list[str], expected: str) -> None:
+    """Four that are called and fail; who is not called, or was not yet, does not count."""
+    state = state_of(role="validator")
+    for number, word in enumerate(states):
+        state.miners[f"5{number}"] = MinerView(id=f"5{number}", state=word, last_error="timed out")
+    assert verdict(state, "miners_silent") == expected
+
+
+@pytest.mark.parametrize(
+    ("passed", "failed", "age_s", "active", "expected"),
+    [
+        (0, 0, 0, False, "fine"),
+        (0, 3, 0, False, "unknown"),
+        (3, 0, 0, False, "fine"),
+        (0, 4, 0, False, "wrong"),
+        (1, 9, 0, False, "wrong"),
+        (2, 8, 0, False, "fine"),
+        (2, 8, 0, True, "wrong"),
+        (3, 7, 0, True, "fine"),
+        (0, 9, 3601, False, "fine"),
+    ],
+)
+def test_verifications_that_almost_all_fail(
+    passed: int, failed: int, age_s: float, active: bool, expected: str
+) -> None:
+    """Nine of ten within the hour raise it, three of four end it, and the commonest reason is named."""
+    state = state_of(role="validator")
+    for number in range(passed + failed):
+        word, why = ("passed", "") if number < passed else ("failed", "refused" if number else "slow")
+        state.verifications[str(number)] = VerificationView(id=str(number), state=word, message=why, at=NOW - age_s)
+    key = frozenset([("verifications_failing", "")] if active else [])
+    assert verdict(state, "verifications_failing", active=key) == expected
+    if expected == "wrong":
+        (reading,) = judge(state, "verifications_failing", active=key)
+        assert reading.trouble is not None
+        assert reading.trouble.message == f"{failed} of {passed + failed} nodes failed: refused"
+
+
 def test_a_validator_has_no_rules_about_nodes() -> None:
     """The validator role is judged by the rules that concern it."""
     state = state_of(role="validator", assigned_hotkey="", last_called_at=None)
     found = {r.rule for r in readings(Facts(now=NOW, state=state, limits=AlertsConfig()))}
-    assert found == {"queue_full", "weights_failed", "not_registered", "chain_stale", "host_disk", "wallet",
-                     "audit_broken", "recording_paused"}  # fmt: skip
+    assert found == {
+        "miners_silent", "verifications_failing", "queue_full", "weights_failed", "not_registered", "chain_stale",
+        "host_disk", "wallet", "audit_broken", "recording_paused",
+    }  # fmt: skip
 
 
 def _everything_wrong() -> Facts:
@@ -401,6 +452,9 @@ def test_every_rule_can_fire_and_says_what_it_costs_and_what_to_do() -> None:
     silent = Facts(now=NOW, state=state_of(assigned_hotkey=""), limits=AlertsConfig())
     troubles |= {r.rule: r.trouble for r in readings(silent) if r.trouble is not None}
     validator_state = state_of(role="validator", weights_error="no permit", queue_refused_at=NOW - 60)
+    for number in range(4):
+        validator_state.miners[f"5{number}"] = MinerView(id=f"5{number}", state="failed")
+        validator_state.verifications[f"5{number}/n"] = VerificationView(id=f"5{number}/n", state="failed", at=NOW)
     validator = Facts(now=NOW, state=validator_state, limits=AlertsConfig(), chain_interval_s=600.0)
     troubles |= {r.rule: r.trouble for r in readings(validator) if r.trouble is not None}
     assert set(troubles) == set(NAMES)
