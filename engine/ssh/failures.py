@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import errno
 import socket
 
 import asyncssh
@@ -59,6 +60,11 @@ def tcp_failed(target: NodeTarget, error: OSError) -> SshFailure:
     if isinstance(error, ConnectionRefusedError):
         return SshRefused(f"{target.address} refuses connections", hint="is sshd running, and on that port?")
     reason = error.strerror or type(error).__name__
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return SshRefused(
+            f"{target.address} was not called: {reason}",
+            hint="this process may open no more files: raise LimitNOFILE of the service, or ulimit -n",
+        )
     return SshRefused(f"{target.address} cannot be reached: {reason}", hint="check address, routing and firewall")
 
 

@@ -171,7 +171,11 @@ async def connect_tcp(target: NodeTarget, timeout_s: float) -> socket.socket:
     try:
         async with asyncio.timeout(timeout_s):
             for family, kind, protocol, _, address in addresses:
-                sock = socket.socket(family, kind, protocol)
+                try:
+                    sock = socket.socket(family, kind, protocol)
+                except OSError as error:  # this process may open no more files, or IPv6 is off
+                    refusal = error
+                    continue
                 try:
                     sock.setblocking(False)
                     await loop.sock_connect(sock, address)

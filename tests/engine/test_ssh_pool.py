@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import pwd
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -26,6 +28,7 @@ from engine.errors import (
     SshRefused,
     SshResolveFailed,
 )
+from engine.ssh import login
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import PoolLimits
 from engine.ssh.target import NodeTarget
@@ -295,6 +298,22 @@ async def test_a_changed_address_under_one_id_gets_its_own_connection(
         moved = NodeTarget("same-id", node.host, node.port, node.username)
         assert (await pool.connect(moved)).host_key_fingerprint == node.host_key_fingerprint
     assert two.log().count("Accepted publickey") == 1
+
+
+async def test_a_process_without_files_left_says_so(
+    sshd_node: NodeSshd, pools: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel gives no socket: that is a failure of this login with a hint, and the next one works."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    pools.known_to(sshd_node)
+    with monkeypatch.context() as full, pytest.raises(SshRefused, match="Too many open files") as caught:
+        full.setattr("socket.socket", refuse)
+        await login.connect_tcp(sshd_node.target, 5.0)
+    assert "LimitNOFILE" in caught.value.hint
+    assert (await pools.make().run(sshd_node.target, "echo here")).stdout == b"here\n"
 
 
 async def test_close_ends_connections_and_refuses_more(sshd_node: NodeSshd, pools: Pools) -> None:
