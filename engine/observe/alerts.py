@@ -22,6 +22,8 @@ from engine.events import (
     AlertSilenced,
     Event,
     EventSink,
+    ServiceCrashed,
+    ServiceStarted,
 )
 from engine.observe.alerts_book import LEVELS, AlertBook, Key
 from engine.observe.alerts_facts import Facts, HostFacts
@@ -44,6 +46,9 @@ PROBE_TIMEOUT_S = 10.0
 SAVE_EVERY_S = 60.0
 SHORTEST_PAUSE_S = 0.5
 RETENTION_S = 90 * 86_400.0
+FAULT_EVERY_S = 60.0
+MAX_FAULT = 200
+"""Characters of an error that nobody foresaw."""
 
 StuckKeys = Callable[[float], Awaitable[Mapping[str, int]]]
 """How many keys per node should have been gone at this time and are not."""
@@ -89,6 +94,7 @@ class AlertService:
         self._unsaved: dict[str, AlertRecord] = {}
         self._is_memory_unsaved = False
         self._muted: dict[Key, Muted] = {}
+        self._faults_said_at: dict[str, float] = {}
         self._untold: set[Key] = set()
         """What was raised while nobody was to be told; told when that ends."""
 
@@ -108,10 +114,13 @@ class AlertService:
         """Take over what the last run knew, so that nothing is told twice and no end is missed."""
         saved = memory_from_json(await self._store.keyvalue.get(MEMORY_KEY))
         self._book.wrong_since, self._book.silences = saved.wrong_since, saved.silences
+        self._book.acknowledged = dict(saved.acknowledged)
         self._sense.key_changes = {change.hotkey: change for change in saved.key_changes}
         for record in await self._store.alerts.recent():
             if record.ended_at is None:
                 self._book.active[(record.rule, record.subject)] = record
+                if record.acknowledged_at is not None:
+                    self._book.acknowledged[(record.rule, record.subject)] = record.acknowledged_at
             self._emit(_restored(record, self._clock.now()))
         self._untold = {key for key in saved.untold if key in self._book.active}
         for key, record in self._book.active.items():
@@ -132,7 +141,7 @@ class AlertService:
         """One round: facts, judgements, changes."""
         await self._gather()
         now = self._clock.now()
-        changes = self._book.step(readings(self._facts(now)), patience(self._config), now)
+        changes = self._book.step(readings(self._facts(now), self._say_fault), patience(self._config), now)
         for change in changes:
             self._say(change.record)
             self._unsaved[change.record.id] = change.record
@@ -153,6 +162,7 @@ class AlertService:
         if record is not None:
             self._emit(AlertAcknowledged(at=self._clock.now(), alert_id=alert_id))
             self._unsaved[record.id] = record
+            self._is_memory_unsaved = True
             await self._save()
             self._wake.set()
         return record
@@ -188,10 +198,25 @@ class AlertService:
             except TimeoutError:
                 self._host = replace(self._host, disk_free_bytes=None)
                 log.warning("alerts.host_not_answering", hint="a file system of this host hangs")
+            except Exception as fault:  # noqa: BLE001 - what is odd about this host must not end the watch over nodes
+                self._host = replace(self._host, disk_free_bytes=None)
+                self._say_fault("this host", fault)
         try:
             self._stuck = await self._stuck_keys(self._clock.now() - self._config.key_stuck_after)
         except StoreUnusable as error:
             log.warning("alerts.store_unusable", error=str(error))
+
+    def _say_fault(self, what: str, fault: Exception) -> None:
+        """A rule that nobody foresaw to fail: said like a service's crash, so that it becomes an alert itself."""
+        at = self._clock.monotonic()
+        said_at = self._faults_said_at.get(what)
+        if said_at is not None and at - said_at < FAULT_EVERY_S:
+            return
+        self._faults_said_at[what] = at
+        log.error("alerts.unexpected", rule=what, exc_info=fault)
+        now, error = self._clock.now(), f"judging {what}: {type(fault).__name__}: {str(fault)[:MAX_FAULT]}"
+        self._emit(ServiceCrashed(at=now, service="alerts", error=error, retry_in_s=self._config.check_interval))
+        self._emit(ServiceStarted(at=now, service="alerts"))  # the other rules go on
 
     def _facts(self, now: float) -> Facts:
         book, sense, config = self._book, self._sense, self._config
@@ -199,8 +224,8 @@ class AlertService:
             now=now,
             state=self._state,
             limits=config,
-            active=frozenset(book.active),
-            acknowledged=frozenset(key for key, it in book.active.items() if it.acknowledged_at is not None),
+            active={key: record.began_at for key, record in book.active.items()},
+            acknowledged=book.acknowledged,
             authentications=sense.authentications(now, config.auth_window),
             crashes=sense.crashes(now, config.restarts_window),
             key_changes=sense.recent_key_changes(now),

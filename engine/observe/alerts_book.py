@@ -14,6 +14,8 @@ from engine.store.records import AlertRecord
 
 Level = Literal["info", "warning", "error"]
 LEVELS: tuple[str, ...] = ("info", "warning", "error")
+KNOWN_FOR_S = 2 * 86_400.0
+"""Longer than any rule that an acknowledgement ends."""
 Key = tuple[str, str]
 """Rule and subject."""
 
@@ -72,6 +74,8 @@ class AlertBook:
     fine_since: dict[Key, float] = field(default_factory=dict)
     silences: dict[Key, float] = field(default_factory=dict)
     """Until when; an empty subject silences the whole rule."""
+    acknowledged: dict[Key, float] = field(default_factory=dict)
+    """When; kept after the alert's end, which for some rules the acknowledgement itself is."""
 
     def step(self, readings: Iterable[Reading], patience: Mapping[str, Patience], now: float) -> list[Change]:
         """Take in one round of readings; a subject that no rule mentions any more is gone, and its alert with it."""
@@ -93,6 +97,8 @@ class AlertBook:
             changes.append(self._end(key, now))
         for key in [key for key, until in self.silences.items() if until <= now]:
             del self.silences[key]
+        for key in [key for key, at in self.acknowledged.items() if now - at > KNOWN_FOR_S and key not in self.active]:
+            del self.acknowledged[key]
         return changes
 
     def is_silenced(self, key: Key, now: float) -> bool:
@@ -111,6 +117,7 @@ class AlertBook:
         if record.acknowledged_at is None:
             record = replace(record, acknowledged_at=now)
             self.active[(record.rule, record.subject)] = record
+            self.acknowledged[(record.rule, record.subject)] = now
         return record
 
     def _wrong(self, key: Key, trouble: Trouble, limits: Patience, now: float) -> list[Change]:
@@ -118,8 +125,14 @@ class AlertBook:
         # A wall clock that was put back must not make the wait longer than it is.
         since = min(self.wrong_since.setdefault(key, now), now)
         self.wrong_since[key] = since
-        if key in self.active or now - since < limits.raise_after_s:
+        told = self.active.get(key)
+        if told is not None and LEVELS.index(trouble.level) <= LEVELS.index(told.level):
             return []
+        if told is None and now - since < limits.raise_after_s:
+            return []
+        # What became worse is another alert: who asked for errors alone was not told of the warning.
+        changes = [] if told is None else [self._end(key, now)]
+        self.wrong_since[key] = since
         rule, subject = key
         record = AlertRecord(
             id=episode_id(rule, subject, now),
@@ -132,7 +145,7 @@ class AlertBook:
             began_at=now,
         )
         self.active[key] = record
-        return [Change(record)]
+        return [*changes, Change(record)]
 
     def _fine(self, key: Key, limits: Patience, now: float) -> list[Change]:
         self.wrong_since.pop(key, None)

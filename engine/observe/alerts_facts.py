@@ -45,8 +45,10 @@ class Facts:
     now: float
     state: LiveState
     limits: AlertsConfig
-    active: frozenset[Key] = frozenset()
-    acknowledged: frozenset[Key] = frozenset()
+    active: Mapping[Key, float] = field(default_factory=dict)
+    """Since when."""
+    acknowledged: Mapping[Key, float] = field(default_factory=dict)
+    """When a person last did, also where that ended the alert."""
     authentications: tuple[int, int] = (0, 0)
     """Accepted and refused within the window."""
     crashes: Mapping[str, int] = field(default_factory=dict)
@@ -59,6 +61,10 @@ class Facts:
     """Ways of telling that failed, with the reason; one that works again has an empty one."""
     chain_interval_s: float = 0.0
     """How often the chain is read when all is well."""
+
+    def is_acknowledged(self, key: Key, since: float) -> bool:
+        """Whether a person knows of what happened then; what happens after that is news again."""
+        return self.acknowledged.get(key, float("-inf")) >= since
 
     def falls_below(self, key: Key, value: float, limit: float, cleared_at: float) -> bool:
         """Whether a value is too low; once it is, it must rise to ``cleared_at`` to be fine again."""

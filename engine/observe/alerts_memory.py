@@ -11,12 +11,13 @@ from engine.observe.alerts_facts import KeyChange
 
 @dataclass
 class Memory:
-    """Readings that were wrong and no alert yet, silences, open key changes, alerts that nobody was told of."""
+    """Readings that were wrong and no alert yet, silences, key changes, what nobody was told of, what people know."""
 
     wrong_since: dict[Key, float] = field(default_factory=dict)
     silences: dict[Key, float] = field(default_factory=dict)
     key_changes: tuple[KeyChange, ...] = ()
     untold: tuple[Key, ...] = ()
+    acknowledged: dict[Key, float] = field(default_factory=dict)
 
 
 def memory_to_json(book: AlertBook, untold: Iterable[Key], key_changes: Iterable[KeyChange]) -> dict[str, object]:
@@ -24,6 +25,7 @@ def memory_to_json(book: AlertBook, untold: Iterable[Key], key_changes: Iterable
     return {
         "wrong_since": [[*key, at] for key, at in book.wrong_since.items()],
         "silences": [[*key, until] for key, until in book.silences.items()],
+        "acknowledged": [[*key, at] for key, at in book.acknowledged.items()],
         "untold": [list(key) for key in untold],
         "key_changes": [asdict(change) for change in key_changes],
     }
@@ -32,7 +34,13 @@ def memory_to_json(book: AlertBook, untold: Iterable[Key], key_changes: Iterable
 def memory_from_json(value: object) -> Memory:
     """What ``memory_to_json`` wrote; empty for anything else, since nothing here is worth a failed start."""
     try:
-        return Memory(_times(value, "wrong_since"), _times(value, "silences"), _changes(value), _keys(value))
+        return Memory(
+            _times(value, "wrong_since"),
+            _times(value, "silences"),
+            _changes(value),
+            _keys(value),
+            _times(value, "acknowledged"),
+        )
     except (TypeError, ValueError, KeyError):
         return Memory()
 

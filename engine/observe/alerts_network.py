@@ -104,7 +104,7 @@ def validator_key(facts: Facts) -> Iterator[Reading]:
     """A validator came with another SSH key; until a person acknowledges, or a day passes."""
     for change in facts.key_changes:
         key = ("validator_key_changed", change.hotkey)
-        is_new = facts.now - change.at < KEY_CHANGE_SHOWN_S and key not in facts.acknowledged
+        is_new = facts.now - change.at < KEY_CHANGE_SHOWN_S and not facts.is_acknowledged(key, change.at)
         yield Reading(
             *key,
             Trouble(

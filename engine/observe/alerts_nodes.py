@@ -144,9 +144,11 @@ def hardware(facts: Facts) -> Iterator[Reading]:
         key = ("hardware_changed", node.id)
         if node.last_drift_at is None:
             # After a restart only the alert itself remembers.
-            yield Reading(*key, is_known=key not in facts.active or key in facts.acknowledged)
+            began_at = facts.active.get(key, float("-inf"))
+            is_over = facts.now - began_at >= DRIFT_SHOWN_S or facts.is_acknowledged(key, began_at)
+            yield Reading(*key, is_known=is_over)
             continue
-        is_new = facts.now - node.last_drift_at < DRIFT_SHOWN_S and key not in facts.acknowledged
+        is_new = facts.now - node.last_drift_at < DRIFT_SHOWN_S and not facts.is_acknowledged(key, node.last_drift_at)
         yield Reading(
             *key,
             Trouble(

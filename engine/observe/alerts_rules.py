@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from engine.config.common import AlertsConfig
@@ -63,11 +63,17 @@ RULES: tuple[Rule, ...] = (
 NAMES = tuple(rule.name for rule in RULES)
 
 
-def readings(facts: Facts) -> Iterator[Reading]:
-    """Every rule's judgement that concerns this role."""
-    for rule in RULES:
+def readings(facts: Facts, say_fault: Callable[[str, Exception], None], rules: Sequence[Rule] = RULES) -> list[Reading]:
+    """Every rule's judgement that concerns this role. One that fails is said and leaves its alerts as they are."""
+    found: list[Reading] = []
+    for rule in rules:
         if facts.state.engine.role in rule.roles:
-            yield from rule.judge(facts)
+            try:
+                found += list(rule.judge(facts))
+            except Exception as fault:  # noqa: BLE001 - one rule's fault must not silence the others
+                found += [Reading(*key, is_known=False) for key in facts.active if key[0] == rule.name]
+                say_fault(rule.name, fault)
+    return found
 
 
 def patience(limits: AlertsConfig) -> dict[str, Patience]:

@@ -169,6 +169,34 @@ async def test_validator_key_change_until_acknowledged(tmp_path: Path) -> None:
         await it.later(1)
         assert "validator_key_changed" not in it.active()
         assert it.state.alerts[alert_id].acknowledged
+        await it.later(1)
+        assert "validator_key_changed" not in it.active(), "what a person knows is not told again"
+    async with world(tmp_path, clock) as it:
+        await it.later(60)
+        assert "validator_key_changed" not in it.active()
+        it.bus.emit(
+            ev.ValidatorKeyChanged(at=clock.now(), validator_hotkey="5V", old_fingerprint="b", new_fingerprint="c")
+        )
+        await it.later(1)
+        assert "validator_key_changed" in it.active(), "the next change is news"
+
+
+async def test_a_host_that_cannot_be_judged_ends_no_other_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw while looking at this host is said once a minute, and soon an alert; nodes are watched on."""
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(HostProbe, "look", fail)
+    async with world(tmp_path, ManualClock(), node_failing_after=0.0) as it:
+        it.node("unhealthy")
+        for _ in range(3):
+            await it.later(60)
+            await it.later(1)
+        crashes = [e for e in it.of(ev.ServiceCrashed) if isinstance(e, ev.ServiceCrashed)]
+        assert [(e.service, "this host" in e.error) for e in crashes] == [("alerts", True)] * 3
+        await it.later(1)
+        assert {"node_failing", "service_restarting"} <= it.active()
 
 
 async def test_a_signed_key_change_is_no_alert(tmp_path: Path) -> None:

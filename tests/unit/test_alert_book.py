@@ -106,6 +106,29 @@ def test_acknowledgement_is_of_an_episode() -> None:
     assert change.record.acknowledged_at is None
 
 
+def test_what_becomes_worse_is_another_alert() -> None:
+    """A warning that turns into an error ends, and the error begins at once; an error that becomes milder goes on."""
+    book = AlertBook()
+    mild = Reading("rule", "n1", Trouble("warning", "it ends soon", "nothing works then", "mend it"))
+    (first,) = book.step([mild], {}, 0.0)
+    end, second = book.step([WRONG], PATIENCE, 10.0)
+    assert (end.is_raised, end.record.id) == (False, first.record.id)
+    assert (second.is_raised, second.record.level, second.record.message) == (True, "error", "it is broken")
+    assert second.record.id != first.record.id
+    assert book.step([mild], {}, 20.0) == []
+
+
+def test_an_acknowledgement_is_remembered_for_two_days() -> None:
+    """Rules that it ends must still know of it when the alert is gone."""
+    book = AlertBook()
+    book.acknowledge(raised(book), 11.0)
+    book.step([FINE], {}, 12.0)
+    assert book.acknowledged == {("rule", "n1"): 11.0}
+    assert memory_from_json(memory_to_json(book, (), ())).acknowledged == book.acknowledged
+    book.step([], {}, 11.0 + 2 * 86_400 + 1)
+    assert book.acknowledged == {}
+
+
 def test_memory_survives_a_restart() -> None:
     """What was wrong for a while goes on counting after a restart, and silences stay."""
     book = AlertBook(wrong_since={("rule", "n1"): 5.0}, silences={("rule", ""): 99.0})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from engine.control.models import MinerView, NodeView, ServiceView, SessionView,
 from engine.control.state import LiveState
 from engine.observe.alerts_book import Reading
 from engine.observe.alerts_facts import GB, Facts, HostFacts, KeyChange
-from engine.observe.alerts_rules import NAMES, RULES, patience, readings
+from engine.observe.alerts_rules import NAMES, RULES, Rule, patience, readings
 
 NOW = 1_700_000_000.0
 HOUR = 3600.0
@@ -39,9 +40,13 @@ def state_of(**engine: object) -> LiveState:
     return state
 
 
+def never(rule: str, fault: Exception) -> None:
+    raise AssertionError(rule) from fault
+
+
 def judge(state: LiveState, rule: str, **facts: Any) -> list[Reading]:
     found = Facts(now=NOW, state=state, limits=facts.pop("limits", AlertsConfig()), **facts)
-    return [reading for reading in readings(found) if reading.rule == rule]
+    return [reading for reading in readings(found, never) if reading.rule == rule]
 
 
 def verdict(state: LiveState, rule: str, **facts: Any) -> str:
@@ -75,7 +80,7 @@ def test_a_healthy_miner_has_no_trouble() -> None:
         authentications=(100, 0),
         host=HostFacts("/data", 50 * GB, "", "", 90 * 86_400.0),
     )
-    assert [r.rule for r in readings(facts) if r.trouble is not None] == []
+    assert [r.rule for r in readings(facts, never) if r.trouble is not None] == []
 
 
 @pytest.mark.parametrize(
@@ -94,26 +99,33 @@ def test_a_healthy_miner_has_no_trouble() -> None:
 def test_ssh_success(percent: float | None, checks: int, active: bool, expected: str) -> None:
     """Below 90 % is wrong, and once it is, only 92 % is fine again; a handful of checks is no rate."""
     state = with_node(ssh_success_percent=percent, recent_checks=(1,) * checks)
-    assert verdict(state, "ssh_success", active=frozenset([("ssh_success", "n1")] if active else [])) == expected
+    assert verdict(state, "ssh_success", active={("ssh_success", "n1"): NOW - 60} if active else {}) == expected
 
 
 @pytest.mark.parametrize(
-    ("drift_at", "active", "acknowledged", "expected"),
+    ("drift_at", "began_at", "acknowledged_at", "expected"),
     [
-        (None, False, False, "fine"),
-        (None, True, False, "unknown"),
-        (None, True, True, "fine"),
-        (NOW - 5, False, False, "wrong"),
-        (NOW - 5, True, True, "fine"),
-        (NOW - 86_400, True, False, "fine"),
+        (None, None, None, "fine"),
+        (None, NOW - 60, None, "unknown"),
+        (None, NOW - 60, NOW - 90, "unknown"),
+        (None, NOW - 60, NOW - 1, "fine"),
+        (None, NOW - 86_400, None, "fine"),
+        (NOW - 5, None, None, "wrong"),
+        (NOW - 5, NOW - 5, NOW - 1, "fine"),
+        (NOW - 5, None, NOW - 1, "fine"),
+        (NOW - 5, None, NOW - 90, "wrong"),
+        (NOW - 86_400, NOW - 86_400, None, "fine"),
     ],
 )
-def test_hardware_changed(drift_at: float | None, active: bool, acknowledged: bool, expected: str) -> None:
-    """Shown for a day or until acknowledged; a restart that forgot the details does not end it."""
+def test_hardware_changed(
+    drift_at: float | None, began_at: float | None, acknowledged_at: float | None, expected: str
+) -> None:
+    """Shown for a day or until acknowledged, and not again; a restart that forgot the details ends nothing."""
     key = ("hardware_changed", "n1")
     state = with_node(last_drift="gpu_count: 8 became 7", last_drift_at=drift_at)
-    known = {"active": frozenset([key] if active else []), "acknowledged": frozenset([key] if acknowledged else [])}
-    assert verdict(state, "hardware_changed", **known) == expected
+    active = {} if began_at is None else {key: began_at}
+    acknowledged = {} if acknowledged_at is None else {key: acknowledged_at}
+    assert verdict(state, "hardware_changed", active=active, acknowledged=acknowledged) == expected
 
 
 def test_shared_gpus_and_foreign_keys() -> None:
@@ -165,7 +177,7 @@ def test_host_key(presented: str, expected: str) -> None:
 def test_clock_skew(skew_s: float | None, active: bool, expected: str) -> None:
     """More than 30 s in either direction, with 5 s of distance before it is fine again."""
     state = with_node(clock_skew_s=skew_s)
-    assert verdict(state, "clock_skew", active=frozenset([("clock_skew", "n1")] if active else [])) == expected
+    assert verdict(state, "clock_skew", active={("clock_skew", "n1"): NOW - 60} if active else {}) == expected
 
 
 @pytest.mark.parametrize(
@@ -181,7 +193,7 @@ def test_clock_skew(skew_s: float | None, active: bool, expected: str) -> None:
 def test_node_disk(free_gb: int | None, active: bool, expected: str) -> None:
     """Less than 1 TB free on a node, with a twentieth of distance before it is fine again."""
     state = with_node(disk_free_bytes=None if free_gb is None else free_gb * GB)
-    assert verdict(state, "node_disk", active=frozenset([("node_disk", "n1")] if active else [])) == expected
+    assert verdict(state, "node_disk", active={("node_disk", "n1"): NOW - 60} if active else {}) == expected
 
 
 @pytest.mark.parametrize(
@@ -291,7 +303,7 @@ def test_not_registered(uid: int | None, read_at: float | None, expected: str) -
 def test_validator_key(age_s: float, acknowledged: bool, expected: str) -> None:
     """Another key of a validator is shown for a day, or until somebody says that it is known."""
     change = KeyChange("5A", NOW - age_s, "SHA256:old", "SHA256:new")
-    known = frozenset([("validator_key_changed", "5A")] if acknowledged else [])
+    known = {("validator_key_changed", "5A"): NOW} if acknowledged else {}
     assert verdict(state_of(), "validator_key_changed", key_changes=(change,), acknowledged=known) == expected
 
 
@@ -405,7 +417,7 @@ def test_verifications_that_almost_all_fail(
 def test_a_validator_has_no_rules_about_nodes() -> None:
     """The validator role is judged by the rules that concern it."""
     state = state_of(role="validator", assigned_hotkey="", last_called_at=None)
-    found = {r.rule for r in readings(Facts(now=NOW, state=state, limits=AlertsConfig()))}
+    found = {r.rule for r in readings(Facts(now=NOW, state=state, limits=AlertsConfig()), never)}
     assert found == {
         "miners_silent", "verifications_failing", "queue_full", "weights_failed", "not_registered", "chain_stale",
         "host_disk", "wallet", "audit_broken", "recording_paused",
@@ -448,20 +460,36 @@ def _everything_wrong() -> Facts:
 def test_every_rule_can_fire_and_says_what_it_costs_and_what_to_do() -> None:
     """Each alert has a message, an impact and a hint; no rule is without a case."""
     facts = _everything_wrong()
-    troubles = {r.rule: r.trouble for r in readings(facts) if r.trouble is not None}
+    troubles = {r.rule: r.trouble for r in readings(facts, never) if r.trouble is not None}
     silent = Facts(now=NOW, state=state_of(assigned_hotkey=""), limits=AlertsConfig())
-    troubles |= {r.rule: r.trouble for r in readings(silent) if r.trouble is not None}
+    troubles |= {r.rule: r.trouble for r in readings(silent, never) if r.trouble is not None}
     validator_state = state_of(role="validator", weights_error="no permit", queue_refused_at=NOW - 60)
     for number in range(4):
         validator_state.miners[f"5{number}"] = MinerView(id=f"5{number}", state="failed")
         validator_state.verifications[f"5{number}/n"] = VerificationView(id=f"5{number}/n", state="failed", at=NOW)
     validator = Facts(now=NOW, state=validator_state, limits=AlertsConfig(), chain_interval_s=600.0)
-    troubles |= {r.rule: r.trouble for r in readings(validator) if r.trouble is not None}
+    troubles |= {r.rule: r.trouble for r in readings(validator, never) if r.trouble is not None}
     assert set(troubles) == set(NAMES)
     for trouble in troubles.values():
         assert trouble.message
         assert trouble.impact
         assert trouble.hint
+
+
+def test_a_rule_that_fails_silences_no_other() -> None:
+    """Its alerts stay as they are, what it said before it failed counts for nothing, the rules after it are asked."""
+
+    def judge_badly(facts: Facts) -> Iterator[Reading]:
+        yield Reading("bad", "n1")
+        raise ZeroDivisionError
+
+    rules = (Rule("bad", judge_badly), *RULES)
+    said: list[str] = []
+    facts = Facts(now=NOW, state=state_of(uid=None), limits=AlertsConfig(), active={("bad", "n1"): NOW - 60})
+    found = readings(facts, lambda rule, _: said.append(rule), rules)
+    assert [r for r in found if r.rule == "bad"] == [Reading("bad", "n1", is_known=False)]
+    assert [r.rule for r in found if r.trouble is not None] == ["not_registered"]
+    assert said == ["bad"]
 
 
 def test_rules_have_different_names() -> None:
