@@ -374,8 +374,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Leave this engine alone and attach to another one that has a name."""
         way = self.ways.get(name)
         if way is None:
-            known = ", ".join(f"@{n}" for n in self.ways) or "none; console.toml names them under [engines.NAME]"
-            self.say(f"there is no engine called {name}; there is {known}" if name else f"engines: {known}", "warn")
+            known = ", ".join(f"@{n}" for n in self.ways)
+            hint = f"there is {known}" if known else "console.toml gives names, under [engines.NAME]"
+            self.say(f"there is no engine called {name}; {hint}" if name else f"engines: {hint}", "warn")
             return
         if name == self.store.profile:
             self.say(f"@{name} is the one that is shown")

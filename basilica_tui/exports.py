@@ -46,17 +46,29 @@ def export_path(folder: Path, name: str, form: str, now: float) -> Path:
 
 def write_export(path: Path, content: str | bytes) -> None:
     """Write the file for the operator's eyes only, whole or not at all. Raises OSError; a pipe or device is none."""
-    target = path.resolve()  # what a link names is replaced, not the link
+    try:
+        target = path.resolve()  # what a link names is replaced, not the link
+    except RuntimeError:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
     if target.exists() and not target.is_file():
         raise OSError(errno.EINVAL, "it is a directory" if target.is_dir() else "it is no file")
     draft = target.with_name(f".{target.name[:100]}.{os.getpid()}.part")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
         draft.replace(target)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
+
+
+def typed_path(text: str) -> Path:
+    """``~`` is the operator's home; that of a user who does not exist stays as it was typed."""
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def parse_export(argument: str) -> tuple[ExportFormat, Path | None]:
@@ -64,8 +76,8 @@ def parse_export(argument: str) -> tuple[ExportFormat, Path | None]:
     first, _, rest = argument.strip().partition(" ")
     if first in {"csv", "json"}:
         form: ExportFormat = "json" if first == "json" else "csv"
-        return form, Path(rest.strip()).expanduser() if rest.strip() else None
-    path = Path(argument.strip()).expanduser() if argument.strip() else None
+        return form, typed_path(rest.strip()) if rest.strip() else None
+    path = typed_path(argument.strip()) if argument.strip() else None
     return "json" if path is not None and path.suffix == ".json" else "csv", path
 
 

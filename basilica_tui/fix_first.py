@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +27,17 @@ _ALSO_TOLD_AS: Mapping[str, str] = {
     "axon_unreachable": "axon", "no_validator": "door",
 }  # fmt: skip
 """Alert rules whose trouble stands in the list without them, and under which subject."""
+_DOWN = frozenset({"stopped", "unhealthy"})
+"""A node in such a state has one line, whatever else is wrong with it."""
+_OWN_KIND: Mapping[str, Callable[[NodeView], bool]] = {
+    "node_disk": lambda n: False,
+    "hardware_changed": lambda n: False,
+    "shared_gpu": lambda n: bool(n.doubts),
+    "key_drift": lambda n: n.drift > 0,
+    "key_stuck": lambda n: bool(n.key_error or n.orphans),
+    "clock_skew": lambda n: n.clock_skew_s is not None and abs(n.clock_skew_s) > SKEW_LIMIT_S,
+}
+"""Alert rules about one side of a node, and whether its own lines tell that side."""
 EARNING_SERVICES = frozenset({"reconciler", "fleet", "assignment", "verification", "weights", "sessions"})
 """Without these nobody is let in, checked or paid."""
 
@@ -78,13 +89,19 @@ def rank_fixes(
     fixes += [
         _alert_fix(a, nodes.get(known.get(a.subject, "")), look)
         for a in alerts.values()
-        if a.active
-        and not a.acknowledged
-        and not {a.subject, known.get(a.subject, a.subject), _ALSO_TOLD_AS.get(a.rule, a.subject)} & told
+        if a.active and not a.acknowledged and not _is_told(a, nodes.get(known.get(a.subject, "")), told)
     ]
     return sorted(
         fixes, key=lambda f: (_STAKE_RANK[f.stake], -round(f.gpus, 3), _LEVEL_RANK[f.level], f.subject, f.message)
     )
+
+
+def _is_told(alert: AlertView, node: NodeView | None, told: set[str]) -> bool:
+    """Whether the list says it already; what else a node has does not hide an alert of another kind."""
+    if node is not None and node.state not in _DOWN and alert.rule in _OWN_KIND:
+        return _OWN_KIND[alert.rule](node)
+    names = {alert.subject, _ALSO_TOLD_AS.get(alert.rule, alert.subject)}
+    return bool((names if node is None else names | {node.id}) & told)
 
 
 def gpus_at_stake(node: NodeView) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -62,7 +63,7 @@ def _read(path: Path) -> dict[str, ViewPreferences]:
         if path.stat().st_size > FILE_LIMIT:
             return {}
         data = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     views = data.items() if isinstance(data, dict) else ()
     return {str(name): _view(values) for name, values in views if isinstance(values, dict)}
@@ -80,11 +81,15 @@ def _view(values: Mapping[str, object]) -> ViewPreferences:
 
 
 def _write(path: Path, views: Mapping[str, object]) -> None:
+    draft: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        draft = Path(name)
         with os.fdopen(descriptor, "w") as file:
             json.dump(views, file, indent=1)
-        Path(name).replace(path)
+        draft.replace(path)
     except OSError:
-        return
+        if draft is not None:  # a full disk is not filled further, one draft for every key pressed
+            with contextlib.suppress(OSError):
+                draft.unlink()

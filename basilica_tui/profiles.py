@@ -86,7 +86,10 @@ def _profile(name: str, values: object) -> tuple[EngineProfile | None, str]:
         return None, problem
     path = None if socket is None else Path(str(socket))
     if path is not None and address is None:
-        path = path.expanduser()
+        try:
+            path = path.expanduser()
+        except RuntimeError:
+            return None, f"{path}: there is no such user"
     looks = (str(values.get(key, "")) for key in ("theme", "edge"))
     return EngineProfile(name, path, address, values.get("read_only") is True, *looks), ""
 

@@ -104,11 +104,13 @@ def _looks(engines: Mapping[str, EngineProfile], themes: Sequence[str]) -> tuple
 
 def _read(path: Path) -> tuple[dict[str, object], list[str]]:
     try:
-        return tomllib.loads(path.read_text()), []
+        return tomllib.loads(path.read_text("utf-8")), []
     except FileNotFoundError:
         return {}, []
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         return {}, [f"{path.name} cannot be read: {error}"]
+    except RecursionError:
+        return {}, [f"{path.name} cannot be read: it is nested too deeply"]
 
 
 def _keymap(table: object) -> tuple[dict[str, Sequence[str]], list[str]]:

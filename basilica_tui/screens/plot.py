@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 
 from basilica_tui.charts import SPANS, Chart, Plotted, charts_for, find_chart, value_text
-from basilica_tui.exports import export_name
+from basilica_tui.exports import export_name, typed_path
 from basilica_tui.format import Line, Look
 from basilica_tui.lines import join, spread
 from basilica_tui.plot_files import FILE_FORMS, plot_file
@@ -204,7 +204,7 @@ class PlotScreen(ConsoleScreen):
             self.desk.say(f"a plot is written as {', '.join(FILE_FORMS)}", "warn")
             return
         plot = self._plotted
-        path = Path(path_text).expanduser() if path_text else None
+        path = typed_path(path_text) if path_text else None
         words = f"{plot.chart.title} of {plot.subject}"
         name = export_name(f"{plot.chart.id}-{plot.subject}-{plot.span}")
         self.desk.save_file(name, plot_file(plot, form), form, path, words)

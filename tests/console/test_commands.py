@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -125,6 +126,7 @@ def test_exports_carry_all_columns_and_no_formula(tmp_path: Path) -> None:
     assert parse_export("json") == ("json", None)
     assert parse_export("/tmp/a b.json") == ("json", Path("/tmp/a b.json"))
     assert parse_export("csv out.txt") == ("csv", Path("out.txt"))
+    assert parse_export("~no-such-user/x.csv") == ("csv", Path("~no-such-user/x.csv"))
 
 
 def test_a_key_that_does_not_exist_is_told_and_leaves_the_command_its_own(tmp_path: Path) -> None:
@@ -166,6 +168,12 @@ def test_an_export_is_whole_or_not_there(tmp_path: Path) -> None:
     assert old.read_text() == "after"
     assert link.is_symlink()
     assert old.stat().st_mode & 0o077 == 0
+    link.unlink()
+    link.symlink_to(link)
+    with pytest.raises(OSError, match="symbolic links"):
+        write_export(link, "x")
+    write_export(old, "half a character: \ud800")
+    assert old.read_text() == "half a character: \\ud800"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link.csv", "old.csv", "pipe"]
 
 
@@ -244,9 +252,25 @@ def test_preferences_survive_and_a_broken_file_does_no_harm(tmp_path: Path) -> N
     assert Preferences(path).of("nodes") == chosen
     path.write_text('{"nodes": {"sort": 5, "columns": "x"}, "alerts": 3}')
     assert Preferences(path).of("nodes") == ViewPreferences()
-    path.write_text("{")
-    assert Preferences(path).of("nodes") == ViewPreferences()
+    for broken in ("{", '{"a":' * 100_000):
+        path.write_text(broken)
+        assert Preferences(path).of("nodes") == ViewPreferences()
     assert state_folder({"XDG_STATE_HOME": "/s"}) == Path("/s/basilica-tui")
+
+
+def test_preferences_leave_no_draft_where_they_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk costs the memory of the choice, and is not filled by what remains of every try."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(json, "dump", full)
+    kept = Preferences(tmp_path / "views.json")
+    kept.keep("nodes", ViewPreferences(sort="state"))
+    assert kept.of("nodes").sort == "state"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_settings_change_keys_theme_and_marks_and_mistakes_are_sentences(tmp_path: Path) -> None:

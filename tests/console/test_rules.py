@@ -212,6 +212,23 @@ def test_a_trouble_stands_there_once() -> None:
     ]  # fmt: skip
 
 
+def test_another_trouble_of_a_node_stands_beside_the_first() -> None:
+    """A key line left behind hides no full disk; what the node's own line says is not said twice."""
+    alerts = {
+        "1": AlertView("1", subject="n", rule="node_disk", message="12 GB free"),
+        "2": AlertView("2", subject="n", rule="key_drift", message="2 lines nobody knows"),
+        "3": AlertView("3", subject="n", rule="hardware_changed", message="a GPU is gone"),
+        "4": AlertView("4", subject="n", rule="node_failing", message="fails"),
+    }
+
+    def told(node: NodeView) -> list[str]:
+        return [f.message for f in rank_fixes(EngineView(), {"n": node}, {}, {}, alerts, look=LOOK)]
+
+    ill = NodeView("n", state="healthy", drift=2)
+    assert sorted(told(ill)) == ["12 GB free", "2 key lines that nobody knows", "a GPU is gone"]
+    assert len(told(NodeView("n", state="unhealthy", reason="no route", drift=2))) == 1
+
+
 def test_the_store_knows_what_changed_and_only_that() -> None:
     """An equal view is not dirty; a removed one is; a later snapshot marks the difference only."""
     store = ConsoleStore()
@@ -370,6 +387,14 @@ def test_a_threshold_knows_which_side_is_bad(threshold: Threshold, values: dict[
     """High figures are bad unless the bad bound is the lower one; what is not known has no colour."""
     assert {value: threshold.tone(value) for value in values} == values
     assert threshold.tone(None) == ""
+
+
+def test_settings_that_are_nested_without_end_are_told(tmp_path: Path) -> None:
+    """The console begins without them; so it does with the home of a user who does not exist."""
+    (tmp_path / "console.toml").write_text(f"keys = {'[' * 5000}{']' * 5000}")
+    assert load_settings(tmp_path).problems == ("console.toml cannot be read: it is nested too deeply",)
+    (tmp_path / "console.toml").write_text('[engines.home]\nsocket = "~no-such-user/engine.sock"')
+    assert "there is no such user" in load_settings(tmp_path).problems[0]
 
 
 def test_thresholds_are_the_operators(tmp_path: Path) -> None:
