@@ -192,6 +192,12 @@ def clean(text: str, limit: int = _MAX_TEXT) -> str:
     return " ".join(kept.split())[:limit]
 
 
+def canonical_uuid(uuid: str) -> str:
+    """As the driver writes it, in lower case after the kind: a node that writes it otherwise shows no other GPU."""
+    kind, dash, rest = uuid.partition("-")
+    return f"{kind}{dash}{rest.lower()}"
+
+
 def _check_status(target: NodeTarget, result: CommandResult) -> None:
     if result.exit_status == 127:
         raise ProbeFailed(
@@ -231,7 +237,7 @@ def _parse_gpu(line: str, detail: Detail) -> Gpu | None:
     compute = said.get("compute_cap", "")
     return Gpu(
         index=int(index),
-        uuid=said["uuid"] if _UUID.fullmatch(said["uuid"]) else "",
+        uuid=canonical_uuid(said["uuid"]) if _UUID.fullmatch(said["uuid"]) else "",
         model=model,
         memory_mib=_whole(said["memory.total"], 1 << 24),
         driver="" if driver.startswith("[") else driver,

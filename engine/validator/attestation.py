@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from engine.errors import AttestationRefused
-from engine.probes.gpu import clean
+from engine.probes.gpu import canonical_uuid, clean
 from engine.validator.hostile_json import Reader, parse_json
 from engine.validator.product import ProductTask, ShownRows, are_products, read_rows
 
@@ -197,7 +197,7 @@ def _gpu(item: Reader) -> AttestedGpu:
         raise AttestationRefused("a GPU without a UUID or number is listed", reason="lying")
     return AttestedGpu(
         index=int(index),
-        uuid=uuid,
+        uuid=canonical_uuid(uuid),
         model=clean(item.text("name", 96)),
         pci_id=clean(item.text("pci_bus_id", 32)),
         memory_mib=int(memory) if re.fullmatch(r"[0-9]{1,9}", memory) else 0,
@@ -229,8 +229,10 @@ def _compute(section: Reader, gpus: tuple[AttestedGpu, ...], challenge: str, tas
         devices.append(_device(item))
     if shown and not are_products(shown, challenge, task.size):
         problems.append("a product is wrong")
-    if {device.uuid.lower() for device in devices} != {gpu.uuid.lower() for gpu in gpus}:
+    if {device.uuid for device in devices} != {gpu.uuid for gpu in gpus}:
         problems.append("the driver and nvidia-smi show different GPUs")
+    elif not devices:
+        problems.append("the driver is said to work, but shows no GPU")
     return Compute(
         True,
         cuda=cuda if _VERSION.fullmatch(cuda) else "",
@@ -245,7 +247,7 @@ def _device(item: Reader) -> Device:
     if not _UUID.fullmatch(uuid):
         raise AttestationRefused("the driver shows a GPU without a UUID", reason="lying")
     return Device(
-        uuid=uuid,
+        uuid=canonical_uuid(uuid),
         name=clean(item.text("name", 128)),
         pci_id=clean(item.text("pci_id", 32)),
         memory_bytes=item.whole("memory_bytes", 1 << 50),

@@ -12,7 +12,6 @@ import uuid
 from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -35,7 +34,7 @@ from engine.validator.full import STEPS, FullSettings, FullVerification
 from engine.validator.lightweight import LIGHT_STEPS, Finding, check_lightly
 from engine.validator.sessions import Sessions
 from engine.validator.settlement import Check, Place
-from engine.validator.slots import BriefSlots
+from engine.validator.slots import BriefSlots, FairSlots
 from engine.validator.steps import StepResult
 
 log = structlog.get_logger()
@@ -52,7 +51,7 @@ ALWAYS_QUEUED = 32
 """Of each miner so many have a place in the queue, however full others have made it."""
 MINERS_SHARE = 8
 """One miner's nodes take an eighth of the places for full verifications at most: a thousand that hang leave the rest
-to others."""
+to others, and of a place that becomes free the miner with the fewest gets it."""
 
 
 class NodeChecks:
@@ -75,9 +74,7 @@ class NodeChecks:
         self._clock = clock
         self._emit = emit
         self._slots = BriefSlots(CONCURRENT_LOGINS, LOGIN_PATIENCE_S)
-        self._full_slots = asyncio.Semaphore(full_at_once)
-        self._share = max(MINERS_SHARE, full_at_once // MINERS_SHARE)
-        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._full_slots = FairSlots(full_at_once, max(MINERS_SHARE, full_at_once // MINERS_SHARE))
         self._queued: Counter[str] = Counter()
         self._answers = BriefSlots(ANSWERS_HELD, ANSWER_PATIENCE_S)
         self._judging = asyncio.Semaphore(CONCURRENT_JUDGEMENTS)
@@ -149,9 +146,7 @@ class NodeChecks:
             del self._queued[due.miner.hotkey]
 
     async def _verify_fully(self, due: Due) -> None:
-        # Held by those that use it: a miner without work has no entry.
-        share = self._shares.setdefault(due.miner.hotkey, asyncio.Semaphore(self._share))
-        async with self._sessions.held(due.session), share, self._full_slots:
+        async with self._sessions.held(due.session), self._full_slots.taken(due.miner.hotkey):
             await self._breath.drawn()
             verification_id = str(uuid.uuid4())
             self._emit(

@@ -206,11 +206,11 @@ class FullVerification:
         compute = attestation.compute
         if not compute.possible:
             return "impossible", f"not possible here: {compute.reason}"
-        models = {gpu.uuid.lower(): gpu.model for gpu in attestation.gpus}
+        models = {gpu.uuid: gpu.model for gpu in attestation.gpus}
         problems = [*compute.problems, *time_problems(compute.devices, self._program_ms)]
         for device in compute.devices:
             problems += envelope_problems(
-                models.get(device.uuid.lower(), device.name),
+                models.get(device.uuid, device.name),
                 memory_bytes=device.memory_bytes,
                 compute_capability=device.compute_capability,
                 multiprocessors=device.multiprocessors,
@@ -286,7 +286,7 @@ class FullVerification:
     async def _clock_step(self) -> tuple[Verdict, str]:
         skew = self._found.host.clock_skew_s if self._found.host else None
         if skew is None:
-            return "skipped", "the node did not tell its time"
+            return "impossible", "not possible here: the node did not tell its time"
         return ("ok" if abs(skew) <= MAX_CLOCK_SKEW_S else "failed"), f"{skew:+.1f} s from ours"
 
 

@@ -1,8 +1,9 @@
-"""Slots that a slow holder keeps for a short time only, so that nodes which hang delay nobody else."""
+"""Slots that a slow holder keeps for a short time only, or that go round, so that hanging nodes delay nobody else."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -33,6 +34,66 @@ class BriefSlots:
         finally:
             timer.cancel()
             give_back()
+
+
+class FairSlots:
+    """At most ``count`` at once, of one holder at most ``share``. A slot that becomes free goes to the holder that has
+    the fewest, of several to the one that was served longest ago: those who fill the queue do not bar others' way.
+    """
+
+    def __init__(self, count: int, share: int) -> None:
+        self._free = count
+        self._share = share
+        self._held: Counter[str] = Counter()
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    @asynccontextmanager
+    async def taken(self, holder: str) -> AsyncIterator[None]:
+        """One slot, given back at the end."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(holder, deque()).append(turn)
+        self._serve()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give_back(holder)
+            else:
+                self._leave(holder, turn)
+            raise
+        try:
+            yield
+        finally:
+            self._give_back(holder)
+
+    def _serve(self) -> None:
+        while self._free:
+            able = [holder for holder in self._waiting if self._held[holder] < self._share]
+            if not able:
+                return
+            holder = min(able, key=self._held.__getitem__)  # the first of equals
+            turns = self._waiting.pop(holder)
+            turn = turns.popleft()
+            if turns:
+                self._waiting[holder] = turns  # at the end now
+            if not turn.done():
+                self._free -= 1
+                self._held[holder] += 1
+                turn.set_result(None)
+
+    def _give_back(self, holder: str) -> None:
+        self._free += 1
+        self._held[holder] -= 1
+        if not self._held[holder]:
+            del self._held[holder]
+        self._serve()
+
+    def _leave(self, holder: str, turn: asyncio.Future[None]) -> None:
+        turns = self._waiting.get(holder)
+        if turns is not None and turn in turns:
+            turns.remove(turn)
+            if not turns:
+                del self._waiting[holder]
 
 
 class Seats:

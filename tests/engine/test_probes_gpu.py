@@ -81,6 +81,13 @@ def test_output_without_believable_cards_is_a_failure(text: str, reason: str) ->
     assert caught.value.reason == reason
 
 
+def test_a_uuid_is_told_in_one_way() -> None:
+    """Capitals make no other GPU of it: a node that writes them would count a shared card twice."""
+    assert parse_gpus(row(uuid="GPU-ABCDEF01-aaaa-BBBB-cccc-000000000001")).uuids == (
+        "GPU-abcdef01-aaaa-bbbb-cccc-000000000001",
+    )
+
+
 @pytest.mark.parametrize("uuid", ["not a uuid", "[N/A]", "GPU-", "GPU-x;rm -rf /"])
 def test_a_card_without_a_proper_uuid_counts_but_has_no_identity(uuid: str) -> None:
     """Only well-formed UUIDs are passed on."""

@@ -71,6 +71,16 @@ async def test_nothing_is_left_on_the_node(sshd_node: NodeSshd, pools: Pools) ->
     assert left.stdout == b""
 
 
+async def test_a_clock_that_is_not_told_is_not_passed(sshd_node: NodeSshd, pools: Pools) -> None:
+    """Where the clock is a gate, a node that keeps its time to itself does not get through it."""
+    furnish(sshd_node)
+    put_tool(sshd_node, "date", '#!/bin/sh\n[ "$1" = +%s.%N ] && exec echo later\nexec /bin/date "$@"\n')
+    found = await verify(pools, sshd_node, settings(gates=ALWAYS | {"clock"}))
+    assert verdicts(found)["clock"] == "impossible"
+    assert found.error is not None
+    assert found.error.message == "clock: not possible here: the node did not tell its time"
+
+
 @pytest.mark.parametrize("gate", ["compute", "docker_gpu"])
 async def test_impossible_is_not_passed(sshd_node: NodeSshd, pools: Pools, gate: str) -> None:
     """Where the product or the container is demanded, a node that cannot do it fails."""

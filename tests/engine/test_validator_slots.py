@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from engine.validator.slots import BriefSlots, Seats
+from engine.validator.slots import BriefSlots, FairSlots, Seats
 
 
 async def test_a_holder_that_hangs_delays_nobody() -> None:
@@ -49,6 +49,58 @@ async def test_a_slot_is_given_back_once() -> None:
         await asyncio.sleep(0)
         assert not blocked.done()
         blocked.cancel()
+
+
+# --- slots that go round --------------------------------------------------------------------------------------
+
+
+async def test_a_free_slot_goes_to_whoever_has_the_fewest() -> None:
+    """Two that fill every slot and the queue behind them do not keep a third waiting longer than one end."""
+    slots, order = FairSlots(4, 2), list[str]()
+    ends = {name: asyncio.Event() for name in ("a0", "a1", "b0", "b1")}
+
+    async def work(holder: str, number: int) -> None:
+        async with slots.taken(holder):
+            order.append(f"{holder}{number}")
+            if name := ends.get(f"{holder}{number}"):
+                await name.wait()
+
+    hogs = [asyncio.create_task(work(holder, number)) for number in range(50) for holder in "ab"]
+    late = [asyncio.create_task(work("c", number)) for number in range(3)]
+    await asyncio.sleep(0)
+    assert order == ["a0", "b0", "a1", "b1"]
+    ends["a0"].set()
+    await asyncio.wait_for(asyncio.gather(*late), 60)
+    assert order[4] == "c0"
+    assert order.index("c2") < 12
+    for end in ends.values():
+        end.set()
+    await asyncio.wait_for(asyncio.gather(*hogs), 60)
+    assert sorted(order, key=lambda name: int(name[1:]))[-1] in {"a49", "b49"}
+    assert len(order) == 103
+
+
+async def test_who_leaves_the_queue_takes_no_slot_with_it() -> None:
+    """Cancelled while waiting, or in the very turn in which the slot was given: it serves the next one."""
+    slots, end = FairSlots(1, 1), asyncio.Event()
+
+    async def work() -> None:
+        async with slots.taken("a"):
+            await end.wait()
+
+    async def work_and_cancel() -> None:
+        await work()
+        given.cancel()
+
+    first = asyncio.create_task(work_and_cancel())
+    waiting, given = (asyncio.create_task(work()) for _ in range(2))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.sleep(0)
+    end.set()
+    await asyncio.wait_for(asyncio.gather(first, waiting, given, return_exceptions=True), 60)
+    assert (waiting.cancelled(), given.cancelled()) == (True, True)
+    await asyncio.wait_for(work(), 60)
 
 
 # --- seats that standing still costs ------------------------------------------------------------------------

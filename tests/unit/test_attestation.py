@@ -209,6 +209,25 @@ def test_a_product_without_gpus_is_a_problem(tools: Path) -> None:
     assert found.compute.problems == ("the driver and nvidia-smi show different GPUs",)
 
 
+def test_products_of_no_gpu_at_all_are_a_problem(tools: Path) -> None:
+    """A node that says that its driver works, and shows a GPU nowhere, has proved nothing."""
+    empty = {"possible": True, "size": TASK.size, "cuda": "12.8", "devices": []}
+
+    def bare(facts: dict[str, Any]) -> None:
+        facts.update(compute=empty)
+        facts["nvidia_smi"]["gpus"] = []
+
+    found = read(resigned(run_program(tools), bare))
+    assert found.compute.problems == ("the driver is said to work, but shows no GPU",)
+
+
+def test_a_uuid_in_capitals_is_the_same_gpu(tools: Path) -> None:
+    """One GPU cannot be shown as two by writing its UUID in another way."""
+    loud = "GPU-" + UUID.removeprefix("GPU-").upper()
+    found = read(resigned(run_program(tools), lambda f: f["nvidia_smi"]["gpus"][0].update(uuid=loud)))
+    assert UUID in found.uuids
+
+
 def test_the_kernel_multiplies() -> None:
     """The PTX itself, emulated thread by thread, gives the product of two matrices of 32 x 32."""
     size = 32

@@ -15,6 +15,7 @@ from engine.validator.speed import judge_speed
         ('{"upload_mbps": 1, "error": "URLError"}', "ok", "upload 1.0 Mbit/s"),
         ('{"download_mbps": 100001, "upload_mbps": -1}', "failed", "the node reached neither server"),
         ('{"download_mbps": NaN, "upload_mbps": Infinity}', "failed", "the node reached neither server"),
+        ('{"download_mbps": ' + "9" * 400 + "}", "failed", "the node reached neither server"),
         ('{"download_mbps": true, "upload_mbps": "9"}', "failed", "the node reached neither server"),
         ('{"error": "URLError"}', "failed", "the node reached neither server"),
         ("[1, 2]", "failed", "the node reached neither server"),
