@@ -214,26 +214,26 @@ class Engine:
         role = self._build_role(opened)
         await opened.metagraph.restore()
         try:
-            await role.start()
-            role.add_services(self._supervisor)
-            role.add_actions(self._actions)
-            watching.add_services(self._supervisor)
-            watching.add_actions(self._actions)
-            self._add_examinations(role, opened.chain)
-            self._add_reloading(role, watching)
-            self._add_common_services(control, opened.store, recorder)
-            log.info(f"All {role_name(config)} services started successfully")
-            eventloop.keep_what_is_loaded()
-            supervising = asyncio.create_task(self._supervisor.run())
-            told = asyncio.create_task(stopping.wait())
-            await asyncio.wait([supervising, told], return_when=asyncio.FIRST_COMPLETED)
-            told.cancel()
-            reason = self._stop_reason or "a service gave up"
-            self.bus.emit(EngineStopping(at=self._clock.now(), reason=reason))
-        finally:
-            await role.stop(self._supervisor)
-        self._supervisor.stop()
-        try:
+            try:
+                await role.start()
+                role.add_services(self._supervisor)
+                role.add_actions(self._actions)
+                watching.add_services(self._supervisor)
+                watching.add_actions(self._actions)
+                self._add_examinations(role, opened.chain)
+                self._add_reloading(role, watching)
+                self._add_common_services(control, opened.store, recorder)
+                log.info(f"All {role_name(config)} services started successfully")
+                eventloop.keep_what_is_loaded()
+                supervising = asyncio.create_task(self._supervisor.run())
+                told = asyncio.create_task(stopping.wait())
+                await asyncio.wait([supervising, told], return_when=asyncio.FIRST_COMPLETED)
+                told.cancel()
+                reason = self._stop_reason or "a service gave up"
+                self.bus.emit(EngineStopping(at=self._clock.now(), reason=reason))
+            finally:
+                await role.stop(self._supervisor)
+            self._supervisor.stop()
             await supervising
         finally:
             await watching.close()

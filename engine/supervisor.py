@@ -44,6 +44,25 @@ async def whenever_woken(wake: asyncio.Event, work: ServiceBody) -> None:
             raise
 
 
+async def every_step(
+    *steps: Callable[[], Awaitable[object]], but: type[Exception] | tuple[type[Exception], ...] = ()
+) -> None:
+    """Do all of these in their order, those after one that failed too; what failed first is raised at the end.
+
+    ``but`` is raised at once: what makes the later steps pointless.
+    """
+    failures: list[Exception] = []
+    for step in steps:
+        try:
+            await step()
+        except but:
+            raise
+        except Exception as failure:  # noqa: BLE001 - raised below
+            failures.append(failure)
+    if failures:
+        raise next(filter(_is_the_end, failures), failures[0])
+
+
 def next_restart_delay_s(previous_s: float, ran_s: float, *, jitter: float) -> float:
     """How long to wait before a crashed service starts again: doubling to a minute, reset by a healthy run.
 

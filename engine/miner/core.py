@@ -84,7 +84,7 @@ class MinerCore:
         self._clock = clock
         self._emit = emit
         self._session_lifetime_s = session_lifetime_s
-        self._assignment = NOBODY
+        self._assignment = self._stored_assignment = NOBODY
         self._last_reason: dict[str, str] = {}
         self._deciding = asyncio.Lock()
         """Held from reading the open grants to writing what follows from them."""
@@ -109,7 +109,7 @@ class MinerCore:
             await self._end_on_gone_nodes(open_grants)
         restored = assignment_from_json(await self._store.keyvalue.get(ASSIGNMENT_KEY))
         if restored is not None:
-            self._assignment = restored
+            self._assignment = self._stored_assignment = restored
             self._say_assignment()
 
     # --- what the configuration changes -----------------------------------------------------------------------
@@ -295,8 +295,15 @@ class MinerCore:
         chosen = choose(self._policy, metagraph.validators())
         if chosen != self._assignment:
             self._assignment = chosen
-            await self._store.keyvalue.put(ASSIGNMENT_KEY, chosen.to_json())
             self._say_assignment()
+        try:
+            if chosen != self._stored_assignment:
+                await self._store.keyvalue.put(ASSIGNMENT_KEY, chosen.to_json())
+                self._stored_assignment = chosen
+        finally:  # a full disk keeps nobody in whom the chain has put out
+            await self._end_whom_nobody_admits(metagraph, chosen)
+
+    async def _end_whom_nobody_admits(self, metagraph: Metagraph, chosen: Assignment) -> None:
         permitted = {n.hotkey for n in metagraph.validators()}
         open_grants = [g for g in await self._store.grants.open() if g.ended_at is None]
         await self._end([g for g in open_grants if g.hotkey not in permitted], END_NO_PERMIT)

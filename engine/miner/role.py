@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -36,7 +37,7 @@ from engine.ssh.host_keys import HostKeys
 from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
 from engine.store import Store
-from engine.supervisor import Supervisor, whenever_woken
+from engine.supervisor import Supervisor, every_step, whenever_woken
 
 log = structlog.get_logger()
 
@@ -167,10 +168,20 @@ class MinerRole:
         actions.register("assignment.refresh", self._act_reassign, help="read the chain and assign now", danger=False)
 
     async def stop(self, supervisor: Supervisor) -> None:
-        """Close the door, let key changes under way finish, revoke all access if the configuration says so."""
-        await self.door.stop(2.0)
-        await supervisor.end("fleet", "fleet-book", "observed", "assignment", "sessions", "node-key")
-        await self.watch.store()
+        """Close the door, let key changes under way finish, revoke all access if the configuration says so.
+
+        Whatever fails, the rest is done; what failed is raised after that.
+        """
+        await every_step(
+            partial(self.door.stop, 2.0),
+            partial(supervisor.end, "fleet", "fleet-book", "observed", "assignment", "sessions", "node-key"),
+            self.watch.store,
+            self._leave_nodes,
+            partial(supervisor.end, "reconciler"),
+            self.pool.close,
+        )
+
+    async def _leave_nodes(self) -> None:
         try:
             async with asyncio.timeout(DRAIN_S):
                 if self._config.access.revoke_on_exit:
@@ -180,8 +191,6 @@ class MinerRole:
                 await self.reconciler.settle()
         except TimeoutError:
             pass  # the rows stay: nodes close by themselves at the expiry, and the next start does the rest
-        await supervisor.end("reconciler")
-        await self.pool.close()
 
     # --- a changed configuration ------------------------------------------------------------------------------
 
@@ -231,15 +240,18 @@ class MinerRole:
         while True:
             interval_s = pause_s = self._config.validator_assignment.interval
             try:
-                await self.core.reassign()
-                metagraph, _ = self._parts.metagraph.current()
-                await self._axon.check(metagraph)
-                await self._own_weights.read(metagraph)
+                await every_step(self.core.reassign, self._check_axon, self._read_weights, but=ChainUnavailable)
                 if not self._axon.is_known:  # no node has been logged in to yet, perhaps
                     pause_s = min(interval_s, 60.0)
             except ChainUnavailable:
                 pause_s = min(interval_s, 15.0)
             await sleep_or_wake(self._clock, pause_s, self._assign_soon)
+
+    async def _check_axon(self) -> None:
+        await self._axon.check(self._parts.metagraph.current()[0])
+
+    async def _read_weights(self) -> None:
+        await self._own_weights.read(self._parts.metagraph.current()[0])
 
     async def _address_seen_by_nodes(self) -> Endpoint | None:
         nodes = [n.target for n in self.fleet.nodes.values() if self.fleet.health(n.node_id).state == "healthy"]
@@ -258,11 +270,13 @@ class MinerRole:
     async def _keep_pruning(self) -> None:
         while True:
             now, store = self._clock.now(), self._parts.store
-            await store.nonces.prune(now - NONCE_LIFETIME_S)
-            await store.openings.prune(now, HOUR_S)
-            await store.grants.prune(now - HISTORY_S)
-            await store.sessions.prune(now - HISTORY_S)
-            await store.node_health.prune(now - HISTORY_S)
+            await every_step(
+                partial(store.nonces.prune, now - NONCE_LIFETIME_S),
+                partial(store.openings.prune, now, HOUR_S),
+                partial(store.grants.prune, now - HISTORY_S),
+                partial(store.sessions.prune, now - HISTORY_S),
+                partial(store.node_health.prune, now - HISTORY_S),
+            )
             await self._clock.sleep(PRUNE_INTERVAL_S)
 
     def _listen(self, event: Event) -> None:

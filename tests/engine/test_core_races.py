@@ -15,15 +15,15 @@ import pytest
 from engine.chain.models import Metagraph, Neuron
 from engine.clock import ManualClock
 from engine.control.actions import ActionTable
-from engine.errors import PublicKeyRefused
-from engine.events import Event, KeyFailed
+from engine.errors import PublicKeyRefused, StoreStrained
+from engine.events import AssignmentChanged, Event, KeyFailed
 from engine.identity.public_keys import PublicKey, parse_public_key
-from engine.miner.assignment import Policy
-from engine.miner.core import MinerCore
+from engine.miner.assignment import Policy, assignment_from_json
+from engine.miner.core import ASSIGNMENT_KEY, MinerCore
 from engine.miner.drain import DrainBook
 from engine.miner.drift import DriftWatch
 from engine.miner.fleet import FleetNode
-from engine.miner.grants import END_NO_PERMIT
+from engine.miner.grants import END_NO_PERMIT, END_UNASSIGNED
 from engine.miner.node_work import NodeOutcome
 from engine.miner.operator_access import OperatorAccess
 from engine.ssh.target import NodeTarget
@@ -298,3 +298,24 @@ async def test_lines_accepted_at_once_are_all_in_the_baseline(world: World) -> N
     for reader in (watch, again):
         seen = await reader.see(target, operators + first + second, (), ())
         assert [line.kind for line in seen] == ["operator"] * 3
+
+
+async def test_a_full_disk_keeps_nobody_in_and_loses_no_choice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new choice cannot be stored: it counts and is said, whoever is out is out, and the next turn stores it."""
+    await world.core.admit("5W", key(), "A")
+    put = world.store.keyvalue.put
+
+    async def is_full(name: str, value: object) -> None:
+        raise StoreStrained(f"{name}: no space left")
+
+    monkeypatch.setattr(world.store.keyvalue, "put", is_full)
+    world.core.set_policy(Policy(True, "fixed_assignment", "5V", 0.0))
+    with pytest.raises(StoreStrained):
+        await world.core.reassign()
+    assert world.core.assignment.hotkey == "5V"
+    assert [e.validator_hotkey for e in world.events if isinstance(e, AssignmentChanged)][-1:] == ["5V"]
+    assert {g.end_reason for g in await world.store.grants.open()} == {END_UNASSIGNED}
+    monkeypatch.setattr(world.store.keyvalue, "put", put)
+    await world.core.reassign()
+    stored = assignment_from_json(await world.store.keyvalue.get(ASSIGNMENT_KEY))
+    assert stored == world.core.assignment

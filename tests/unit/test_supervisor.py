@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from engine.clock import ManualClock, SystemClock, sleep_or_wake
 from engine.errors import StoreStrained, StoreUnusable
 from engine.events import Event, ServiceCrashed, ServiceStarted, ServiceStopped
-from engine.supervisor import Supervisor, next_restart_delay_s, whenever_woken
+from engine.supervisor import Supervisor, every_step, next_restart_delay_s, whenever_woken
 
 
 @pytest.mark.parametrize(
@@ -144,3 +145,33 @@ async def test_work_that_failed_is_done_by_the_next_run_without_another_wake() -
     await asyncio.gather(again, return_exceptions=True)
 
     assert len(tries) == 2 and not wake.is_set()
+
+
+@pytest.mark.parametrize(
+    ("failures", "done", "raised"),
+    [
+        ([None, None, None], 3, None),
+        ([KeyError, None, ValueError], 3, KeyError),
+        ([KeyError, StoreUnusable, None], 3, StoreUnusable),
+        ([KeyError, StoreStrained, None], 3, KeyError),
+        ([None, TimeoutError, KeyError], 2, TimeoutError),
+    ],
+)
+async def test_a_step_that_fails_keeps_no_other_from_being_done(
+    failures: list[type[Exception] | None], done: int, raised: type[Exception] | None
+) -> None:
+    """All steps are done, and the first failure is raised then, or the one that ends the engine; ``but`` at once."""
+    begun = 0
+
+    async def step(failure: type[Exception] | None) -> None:
+        nonlocal begun
+        begun += 1
+        if failure is not None:
+            raise failure("no")
+
+    outcome: type[Exception] | None = None
+    try:
+        await every_step(*(partial(step, failure) for failure in failures), but=TimeoutError)
+    except Exception as error:  # noqa: BLE001 - which one is the question
+        outcome = type(error)
+    assert (begun, outcome) == (done, raised)
