@@ -23,7 +23,7 @@ FETCH = (
 """Debian's packages are fetched while there is still a network; apt finds them when a fix asks for them."""
 MARKS = [
     pytest.mark.sshd,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),  # some wait for their turn
     pytest.mark.skipif(bool(why_not_booted()), reason=why_not_booted()),
 ]
 

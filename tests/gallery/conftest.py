@@ -44,12 +44,12 @@ def _processes(tmp_path_factory: pytest.TempPathFactory, operation: int) -> Iter
 @pytest.fixture(scope="module")
 def no_deployed_miner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nobody runs a deployed miner: a doctor sees the whole machine's processes, so also those of a booted one."""
-    with _processes(tmp_path_factory, fcntl.LOCK_EX):
+    with _processes(tmp_path_factory, fcntl.LOCK_SH):
         yield
 
 
 @pytest.fixture(scope="module")
 def deployed_miner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No doctor looks at this machine while deployed miners run on it."""
-    with _processes(tmp_path_factory, fcntl.LOCK_SH):
+    """No doctor of those looks at this machine while a deployed miner runs on it."""
+    with _processes(tmp_path_factory, fcntl.LOCK_EX):
         yield

@@ -18,7 +18,8 @@ from tests.gallery.world import World, build_template, build_world
 
 pytestmark = [
     pytest.mark.sshd,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("no_deployed_miner"),
     pytest.mark.skipif(bool(why_no_machines()), reason=why_no_machines()),
     pytest.mark.skipif(
         shutil.which("ip") is None or shutil.which("iptables") is None, reason="iproute2 and iptables make the networks"

@@ -14,18 +14,18 @@ SECONDS = {
     "tests/gallery/test_host.py": 200,
     "tests/console/test_pictures.py": 150,
     "tests/engine/test_localnet_demo.py": 110,
-    "tests/gallery/test_take_over.py": 105,  # longer, but it waits for test_host
-    "tests/gallery/test_take_over_container.py": 101,
+    "tests/gallery/test_network.py": 109,  # shorter, but before those who wait for it
+    "tests/gallery/test_take_over.py": 105,  # longer, but it waits for test_host and test_network
     "tests/gallery/test_nodes.py": 100,
     "tests/faults/test_kill.py": 75,
     "tests/engine/test_booted_service.py": 60,
-    "tests/gallery/test_network.py": 60,
     "tests/engine/test_miner_access.py": 60,
     "tests/engine/test_access_nodes.py": 60,
     "tests/engine/test_validator_role.py": 60,
     "tests/engine/test_access_certificates.py": 60,
     "tests/engine/test_rest_schema.py": 60,
     "tests/engine/test_setup_unattended.py": 60,
+    "tests/gallery/test_take_over_container.py": 55,  # longer, but it waits for test_take_over
     "tests/faults/test_nodes.py": 50,
     "tests/engine/test_reload.py": 40,
     "tests/engine/test_root_file.py": 40,
