@@ -135,9 +135,7 @@ def _door_fixes(engine: EngineView, fleet: float, look: Look) -> list[Fix]:
         return []
     chain, advertised = engine.axon_on_chain, engine.axon_advertised
     if advertised and chain != advertised:
-        text = (
-            f"the chain says {chain}, this miner is {advertised}" if chain else f"{advertised} is not on the chain yet"
-        )
+        text = f"the chain says {chain}, not {advertised}" if chain else f"{advertised} is not on the chain yet"
         return [
             Fix("bad", "axon", text, "all validators", "f", stake="earnings", gpus=fleet, command=("axon.publish",))
         ]

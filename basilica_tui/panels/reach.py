@@ -20,8 +20,11 @@ def reach_line(store: ConsoleStore, look: Look, width: int) -> Line:
     if store.is_validator:
         return _validator_line(store, look, width)
     mark, words, tone = _verdict(engine, look)
-    evidence: Line = ((f"   {_evidence(engine, look)}", "dim"),) if width >= 60 else ()
-    left: Line = ((LABEL, "title"), (f"{mark} {words}", tone), *evidence)
+    verdict: Line = ((LABEL, "title"), (f"{mark} {words}", tone))
+    room = width - line_width(verdict) - 1
+    ways = [f"   {way}" for way in _evidence(engine, look)]
+    evidence = next((way for way in ways if line_width(((way, ""),)) <= room), ways[-1])
+    left: Line = (*verdict, *(((evidence, "dim"),) if width >= 60 else ()))
     room = width - line_width(left) - GAP
     right = next((line for line in _last_call(engine, look) if line_width(line) <= room), ())
     return spread(left, right if width >= 100 else (), width, look.symbols.ellipsis)
@@ -42,28 +45,38 @@ def _verdict(engine: EngineView, look: Look) -> tuple[str, str, str]:
     return s.half, "published, nobody called yet", "accent"
 
 
-def _evidence(engine: EngineView, look: Look) -> str:
+def _evidence(engine: EngineView, look: Look) -> list[str]:
+    """Ways to say it, the longest first; what decides is in the shortest too."""
     chain, wanted, bound = engine.axon_on_chain, engine.axon_advertised, engine.axon_bound
     if not chain:
-        return f"nothing on chain; wanted {wanted}" if wanted else "the axon has not been checked"
+        return (
+            [f"nothing on chain; wanted {wanted}", f"wanted {wanted}"] if wanted else ["the axon has not been checked"]
+        )
     if wanted and chain != wanted:
-        return f"chain {chain}, wanted {wanted}"
+        both = f"{chain}, not {wanted}"
+        return [f"chain {chain}, wanted {wanted}", f"chain {both}", both, f"chain {chain}"]
     if bound and bound != chain:
-        return f"chain {chain}, bound {bound}"
+        return [f"chain {chain}, bound {bound}", f"{chain}, bound {bound}"]
     known = f"chain {chain} = bind" if bound else f"chain {chain}"
-    return f"{known}{_seen(engine, look)}"
-
-
-def _seen(engine: EngineView, look: Look) -> str:
-    """What a node outside said when it called, and when."""
-    if engine.reach_at is None:
-        return ""
-    when = f"{clean(engine.reach_peer)} {f.ago(engine.reach_at, look)}".strip()
+    seen, seen_short = _seen(engine, look)
+    if not seen:
+        return [known]
     if engine.reach == "open":
-        return f" = reached from {when}"
+        return [f"{known} = {seen}", f"{chain} = {seen}", f"{chain} = {seen_short}", seen]
+    return [f"{known}; {seen}", f"{seen}; {chain}", seen, seen_short]
+
+
+def _seen(engine: EngineView, look: Look) -> tuple[str, str]:
+    """What a node outside said when it called, with and without when."""
+    if engine.reach_at is None:
+        return "", ""
+    peer = clean(engine.reach_peer)
+    when = f"{peer} {f.ago(engine.reach_at, look)}".strip()
+    if engine.reach == "open":
+        return f"reached from {when}", f"reached from {peer}"
     if engine.reach in UNREACHED:
-        return f"; {UNREACHED[engine.reach]} {when}"
-    return f"; not known from outside ({clean(engine.reach_detail)})"
+        return f"{UNREACHED[engine.reach]} {when}", f"{UNREACHED[engine.reach]} {peer}"
+    return f"not known from outside ({clean(engine.reach_detail)})", "not known from outside"
 
 
 def _last_call(engine: EngineView, look: Look) -> tuple[Line, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from basilica_tui.format import Line, Look, ago
-from basilica_tui.lines import fit_line, join
+from basilica_tui.lines import fit_line, join, line_width
 from basilica_tui.store import ConsoleStore
 
 POOL_LINES = 5
@@ -14,27 +14,14 @@ NO_RENTALS = "Rentals: none; this engine scores and sets weights, and rents noth
 def weight_lines(store: ConsoleStore, look: Look, width: int) -> list[Line]:
     """As many lines as ``weight_height`` says."""
     engine = store.engine
-    dot = (f"  {look.symbols.dot}  ", "dim")
     lines: list[Line] = []
     if engine.weights_block is None:
         lines.append((("no weights set yet by this engine", "dim"), _due(store)))
     else:
-        burn = 100 * engine.weights_burn / 65_535
-        lines.append(
-            join(
-                [
-                    (
-                        ("set at block ", "dim"),
-                        (f"{engine.weights_block:,}", ""),
-                        (f" {ago(engine.weights_at, look)}", "dim"),
-                    ),
-                    (_due(store),),
-                    (("burn ", "dim"), (f"{burn:.2f} %", "warn" if burn > 50 else "")),
-                    ((f"{engine.weights_profile}, version key {engine.weights_version_key}", "dim"),),
-                ],
-                dot,
-            )
-        )
+        long, short = _in_force(store, look)
+        wide = join(long, (f"  {look.symbols.dot}  ", "dim"))
+        is_short = line_width(wide) >= width
+        lines.append(join(short, (f" {look.symbols.dot} ", "dim")) if is_short else wide)
     if engine.weights_error:
         lines.append((("last attempt failed: ", "bad"), (engine.weights_error, "bad")))
     shown = engine.weights_pools[:POOL_LINES]
@@ -43,6 +30,27 @@ def weight_lines(store: ConsoleStore, look: Look, width: int) -> list[Line]:
         lines.append(((f"and {more} more categories", "dim"),))
     lines.append(((NO_RENTALS, "dim"),))
     return [fit_line(((" ", ""), *line), width, look.symbols.ellipsis) for line in lines]
+
+
+def _in_force(store: ConsoleStore, look: Look) -> tuple[list[Line], list[Line]]:
+    """When it was set, when the next one is, burn and rules: in full, and for eighty columns."""
+    engine = store.engine
+    burn = 100 * engine.weights_burn / 65_535
+    share = (f"{burn:.2f} %", "warn" if burn > 50 else "")
+    block, when = f"{engine.weights_block:,}", ago(engine.weights_at, look)
+    rules = f"{engine.weights_profile}, version key {engine.weights_version_key}"
+    long: list[Line] = [
+        (("set at block ", "dim"), (block, ""), (f" {when}", "dim")),
+        (_due(store),),
+        (("burn ", "dim"), share),
+        ((rules, "dim"),),
+    ]
+    short: list[Line] = [
+        ((block, ""), (f" {when}", "dim")),
+        *long[1:3],
+        ((rules.replace("version key", "key"), "dim"),),
+    ]
+    return long, short
 
 
 def weight_height(store: ConsoleStore) -> int:

@@ -49,8 +49,7 @@ def gpu_doubts(
         if said != listed:
             found.insert(
                 0,
-                f"nvidia-smi contradicts itself: a query says {', '.join(sorted(said))}, "
-                f"its list says {', '.join(sorted(listed))}",
+                f"nvidia-smi lists {_models(listed)}, a query says {_models(said)}: it contradicts itself",
             )
     return tuple(found)
 
@@ -59,6 +58,11 @@ def _also_on(nodes: tuple[str, ...], uuids: list[str]) -> str:
     if len(uuids) == 1:
         return f"one of its GPUs is also on {_some(nodes)}: {uuids[0]}"
     return f"{len(uuids)} of its GPUs are also on {_some(nodes)}: {uuids[0]} and {len(uuids) - 1} more"
+
+
+def _models(models: set[str]) -> str:
+    """What tells them apart comes first where a line is short."""
+    return ", ".join(sorted(model.removeprefix("NVIDIA ") for model in models))
 
 
 def _some(nodes: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from basilica_tui.fix_first import rank_fixes
 from basilica_tui.format import Look
 from basilica_tui.lines import plain
 from basilica_tui.panels.reach import reach_line
+from basilica_tui.panels.weights import weight_lines
 from basilica_tui.store import ConsoleStore
 from engine import events as ev
 from engine.control.client import Snapshot
@@ -116,6 +117,32 @@ def test_the_dashboard_says_it(outcome: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("chain", "reach", "words"),
+    [
+        ("198.51.100.222:58080", "", "chain 198.51.100.222:58080"),
+        ("192.0.2.7:8080", "", "192.0.2.7:8080, not 203.0.113.110:58080"),
+        ("203.0.113.110:58080", "refused", "refused to node-03 10 s ago"),
+        ("203.0.113.110:58080", "timeout", "no answer for node-03 10 s ago"),
+        ("203.0.113.110:58080", "open", "= reached from node-03"),
+        ("203.0.113.110:58080", "unproven", "not known from outside"),
+        ("", "", "wanted 203.0.113.110:58080"),
+    ],
+)
+def test_what_decides_is_there_in_eighty_columns(chain: str, reach: str, words: str) -> None:
+    """Which address is wrong, and whether somebody outside got through; nothing of it is cut."""
+    engine = EngineView(
+        role="miner", axon_on_chain=chain, axon_advertised="203.0.113.110:58080", axon_bound="203.0.113.110:58080",
+        reach=reach, reach_peer="node-03", reach_at=90.0 if reach else None, last_called_at=99.0,
+        reach_detail="no node has a program that calls",
+    )  # fmt: skip
+    store = ConsoleStore()
+    store.apply_snapshot(Snapshot({"engine": {"engine": engine}}, {}, 100.0))
+    text = plain(reach_line(store, Look(100.0), 80))
+    assert words in text
+    assert "…" not in text
+
+
+@pytest.mark.parametrize(
     ("width", "end"),
     [
         (160, "last called just now by 5CZb…fjS4"),
@@ -137,3 +164,19 @@ def test_the_evidence_goes_before_the_last_call(width: int, end: str) -> None:
     text = plain(reach_line(store, Look(100.0), width))
     assert "= reached from node-1 10 s ago" in text
     assert text.rstrip().endswith(end)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_rules_of_the_weights_in_force_are_not_cut(width: int) -> None:
+    """Block, next vector, burn, profile and version key stand on one line at any usual width."""
+    engine = EngineView(
+        role="validator", weights_block=4_812_233, weights_at=40.0, weights_next_block=4_812_593, block=4_812_240,
+        weights_burn=6553, weights_profile="documented", weights_version_key=12,
+    )  # fmt: skip
+    store = ConsoleStore()
+    store.apply_snapshot(Snapshot({"engine": {"engine": engine}}, {}, 100.0))
+    text = plain(weight_lines(store, Look(100.0), width)[0])
+    assert [
+        part for part in ("4,812,233", "next in 353 blocks", "10.00 %", "documented", "key 12") if part not in text
+    ] == []
+    assert "…" not in text
