@@ -73,6 +73,15 @@ def is_ip(text: str) -> bool:
     return True
 
 
+def is_network(text: str) -> bool:
+    """Whether text is an address, or a network without bits of a host."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
 def host_key(host: str) -> str:
     """A host in the form in which two spellings of one address are equal."""
     try:

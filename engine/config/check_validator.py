@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from engine.config.check_common import check_common, check_listeners, check_private_file, is_ip, split_address
+from engine.config.check_common import (
+    check_common,
+    check_listeners,
+    check_private_file,
+    is_ip,
+    is_network,
+    split_address,
+)
 from engine.config.findings import Findings
 from engine.config.validator import ValidatorConfig
 from engine.errors import ConfigInvalid
@@ -58,6 +65,10 @@ def _check_api(config: ValidatorConfig, findings: Findings) -> None:
         if opened and not is_local:
             words = f"and api.open lets everyone who reaches it read {', '.join(opened)} without a key"
             findings.warn("api.bind_address", config.api.bind_address, words)
+    for proxy in config.api.trusted_proxies:
+        if not is_network(proxy):
+            words = "but must be addresses or networks, such as 10.0.0.5 or 10.0.0.0/24"
+            findings.problem("api.trusted_proxies", proxy, words)
     if config.api.api_key is not None and len(config.api.api_key) < SHORTEST_KEY:
         words = (
             f"and shorter than {SHORTEST_KEY} characters, so it is not accepted; basilica-tui api-keys create makes one"

@@ -67,6 +67,8 @@ class ApiConfig(Section):
     open: Annotated[tuple[RouteGroup, ...], ListOf] = ("health", "docs")
     """What everybody may read without a key."""
     max_body_size: Count = 1048576
+    trusted_proxies: Annotated[tuple[Name, ...], ListOf] = ("127.0.0.1", "::1")
+    """Addresses and networks of the proxies in front: their ``X-Forwarded-For`` names the caller whose rate counts."""
     requests_per_minute: Count = 120
     """From one address."""
     requests_per_minute_with_key: Count = 1200

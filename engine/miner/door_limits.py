@@ -91,4 +91,6 @@ def address_key(peer_ip: str) -> str:
         return peer_ip
     if isinstance(address, ipaddress.IPv4Address):
         return peer_ip
+    if address.ipv4_mapped is not None:  # how a listener for both kinds sees IPv4: not all of it is one source
+        return str(address.ipv4_mapped)
     return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -97,8 +97,11 @@ class HttpService:
             listener.close()
 
 
-async def serve(app: Application, listener: socket.socket) -> None:
-    """Answer what comes to this socket until cancelled."""
+async def serve(app: Application, listener: socket.socket, *, proxies: Collection[str] = ()) -> None:
+    """Answer what comes to this socket until cancelled.
+
+    ``proxies``: addresses and networks whose ``X-Forwarded-For`` says who the client is. Nobody else's is read.
+    """
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -106,6 +109,8 @@ async def serve(app: Application, listener: socket.socket) -> None:
         lifespan="off",
         ws="none",
         http=BoundedProtocol,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         timeout_keep_alive=5,
         timeout_graceful_shutdown=1,
     )

@@ -124,7 +124,11 @@ class _Server:
             )  # fmt: skip
             app = rest_app(parts, views, observe=lambda *answer: self._answers.append(answer))
             eventloop.keep_what_is_loaded()
-            working = [listening, asyncio.create_task(serve(app, listener)), asyncio.create_task(self._count())]
+            working = [
+                listening,
+                asyncio.create_task(serve(app, listener, proxies=config.api.trusted_proxies)),
+                asyncio.create_task(self._count()),
+            ]
             self._channel.post({"t": "ready"})
             await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -293,6 +293,8 @@ def test_an_ambiguous_file_has_no_role(tmp_path: Path) -> None:
 VALIDATOR_BASE = {"api.bind_address": "127.0.0.1:8080", "emission.gpu_allocations": {"H100": 100}}
 VALIDATOR_PROBLEMS: list[tuple[dict[str, Any], str]] = [
     ({"api.bind_address": "8080"}, "must be HOST:PORT"),
+    ({"api.trusted_proxies": ["*"]}, "must be addresses or networks"),
+    ({"api.trusted_proxies": ["10.0.0.5/24"]}, "must be addresses or networks"),
     ({"api.bind_address": "127.0.0.1:9090"}, "uses that port already"),
     ({"emission.gpu_allocations": {"H100": 80}}, "must sum to 100, not 80"),
     ({"emission.gpu_allocations": {"H100": -1}}, "emission.gpu_allocations.H100"),

@@ -168,10 +168,16 @@ def test_peer_addresses(peer: str, ip: str) -> None:
 
 @pytest.mark.parametrize(
     ("ip", "key"),
-    [("1.2.3.4", "1.2.3.4"), ("2001:db8:0:1::7", "2001:db8:0:1::/64"), ("::1", "::/64"), ("unix", "unix")],
+    [
+        ("1.2.3.4", "1.2.3.4"),
+        ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("2001:db8:0:1::7", "2001:db8:0:1::/64"),
+        ("::1", "::/64"),
+        ("unix", "unix"),
+    ],
 )
 def test_one_source(ip: str, key: str) -> None:
-    """An IPv6 host owns its /64."""
+    """An IPv6 host owns its /64; IPv4 written as IPv6 is IPv4."""
     assert address_key(ip) == key
 
 
