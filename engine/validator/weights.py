@@ -70,6 +70,8 @@ class WeightSetter:
         self._clock = clock
         self._emit = emit
         self._setting = asyncio.Lock()
+        # What the chain took counts although it could not be stored: a full disk must not have it set again.
+        self._taken_block: int | None = None
         netuid = config.bittensor.netuid
         self._keys = _Keys(f"weights.last_block:{netuid}", f"weights.last_at:{netuid}", f"weights.version_key:{netuid}")
 
@@ -115,6 +117,8 @@ class WeightSetter:
         """The block from which the next vector is due; remembers a start when there was none."""
         interval = self._emission.weight_set_interval_blocks
         last = await self._store.keyvalue.get(self._keys.last_block)
+        if self._taken_block is not None and (not isinstance(last, int) or last < self._taken_block):
+            last = self._taken_block
         if not isinstance(last, int) or last > block:  # never, or another chain's
             last = block - interval // 2
             await self._store.keyvalue.put(self._keys.last_block, last)
@@ -177,6 +181,8 @@ class WeightSetter:
             if failure is None or attempt == ATTEMPTS:
                 break
             await self._clock.sleep(PAUSE_S)
+        if failure is None:
+            self._taken_block = record.block
         await self._store.weights.add(
             WeightSet(
                 at=record.at,

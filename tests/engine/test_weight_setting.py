@@ -13,7 +13,7 @@ from engine.chain import Metagraph
 from engine.chain.models import Neuron
 from engine.clock import SystemClock
 from engine.config.validator import EmissionConfig, GpuAllocation, ValidatorConfig
-from engine.errors import BasilicaError, ChainRateLimited, ChainRefused, ChainUnavailable, ScoresInvalid
+from engine.errors import BasilicaError, ChainRateLimited, ChainRefused, ChainUnavailable, ScoresInvalid, StoreUnusable
 from engine.events import WeightsFailed, WeightsSet
 from engine.store import Store, open_store
 from engine.validator.weights import ATTEMPTS, PAUSE_S, RATE_LIMIT_PAUSE_S, REFUSED_PAUSE_S, TICK_S, WeightSetter
@@ -168,6 +168,22 @@ async def test_two_who_set_at_the_same_time_set_once(world: World) -> None:
     _, was_due = await asyncio.gather(world.setter.set_now(due), world.setter.set_if_due(due))
     assert not was_due
     assert len(world.chain.calls) == 1
+
+
+async def test_what_was_taken_and_not_stored_is_not_set_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full in the moment after the chain's answer: the next interval counts from there all the same."""
+    await world.setter.set_now(BLOCK)
+
+    async def full(_record: object) -> None:
+        raise StoreUnusable("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store.weights, "add", full)
+        with pytest.raises(StoreUnusable):
+            await world.setter.set_if_due(BLOCK + 360)
+    assert not await world.setter.set_if_due(BLOCK + 361)
+    assert len(world.chain.calls) == 2
+    assert await world.setter.set_if_due(BLOCK + 720)
 
 
 async def test_what_should_be_burnt_is_not_shared_among_miners(world: World) -> None:
