@@ -144,7 +144,8 @@ def _dashboard(snapshot: TimedSnapshot, look: Look, width: int, *, json: bool) -
         store.engine, store.nodes, store.sessions, store.services, store.alerts, look=look, miners=store.miners
     )
     if json:
-        found = [{"level": x.level, "subject": x.subject, "message": x.message, "costs": x.costs} for x in fixes]
+        told = ("level", "subject", "message", "costs", "key")
+        found = [{name: getattr(x, name) for name in told} for x in fixes]
         whole = {"engine": view_to_json(store.engine), "counters": store.counters, "fix_first": found}
         return jsonlib.dumps(whole, indent=2, ensure_ascii=False) + "\n"
     width = width if width > 0 else 200

@@ -109,11 +109,13 @@ def check_head(file: BinaryIO, name: str) -> None:
     """Read the first line of a file.
 
     Raises:
-        RecordingUnreadable: it is no recording, or one of a newer format.
+        RecordingUnreadable: it is no recording, cut off before anything was in it, or one of a newer format.
     """
     head = file.read(len(FILE_HEAD))
     if head == FILE_HEAD:
         return
+    if head and FILE_HEAD.startswith(head):
+        raise RecordingUnreadable(f"{name} is cut off within its first line", hint="copy it again, whole")
     if head.startswith(FILE_KIND):
         raise RecordingUnreadable(
             f"{name} is a recording of a newer format", hint="upgrade basilica-tui and open it again"

@@ -80,6 +80,8 @@ def export_recording(
                 names.learn(record)
             for line in part.series:
                 names.learn(json.loads(line))
+    if target.exists() and not target.is_file():
+        raise RecordingUnreadable(f"{target} cannot be written: it is no file", hint="name a file")
     try:
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:

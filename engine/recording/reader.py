@@ -12,6 +12,7 @@ from typing import BinaryIO
 from engine.errors import RecordingEmpty, RecordingUnreadable
 from engine.recording.blocks import (
     EVENTS,
+    FILE_HEAD,
     KEYFRAME,
     SERIES,
     SUFFIX,
@@ -166,8 +167,8 @@ def open_recording(path: Path) -> Recording:
         if path.is_dir():
             nested = path / "recording"
             place = nested if nested.is_dir() and not list(path.glob(f"*{SUFFIX}")) else path
-            # A segment that is just being made has nothing in it yet.
-            paths = [p for p in sorted(place.glob(f"*{SUFFIX}")) if p.stat().st_size > 0]
+            # A segment that is just being made, or was when the power went, has nothing in it yet.
+            paths = [p for p in sorted(place.glob(f"*{SUFFIX}")) if p.stat().st_size >= len(FILE_HEAD)]
             if not paths:
                 raise RecordingEmpty(f"nothing is recorded in {place}", hint="[recording] enabled = true, and patience")
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from basilica_tui.cli import app
 from basilica_tui.cli_times import time_of
 from engine import events as ev
 from engine.control.state import LiveState
-from engine.errors import RedactionFailed
+from engine.errors import RecordingUnreadable, RedactionFailed
 from engine.events import Event
 from engine.recording.blocks import headers, read_block
 from engine.recording.export import export_recording
@@ -183,6 +184,10 @@ def test_the_command_line_exports_and_describes(tmp_path: Path) -> None:
     info = json.loads(run.invoke(app, ["record", "info", str(out), "--json"]).output)
     assert (info["redacted"], info["damaged"], info["keyframes"]) == (True, 0, 2)
     assert "stand-ins" in run.invoke(app, ["record", "info", str(out)]).output
+    os.mkfifo(tmp_path / "pipe")
+    pipe = run.invoke(app, ["record", "export", "-o", str(tmp_path / "pipe"), str(place), "--force"])
+    assert isinstance(pipe.exception, RecordingUnreadable)
+    assert (tmp_path / "pipe").is_fifo()
     bad = run.invoke(app, ["record", "export", "-o", str(tmp_path / "x"), str(place), "--since", "soon"])
     assert (bad.exit_code, "is no time" in bad.output) == (2, True)
     late = run.invoke(app, ["replay", str(place), "--since", "2040-01-01"])

@@ -295,6 +295,11 @@ def test_what_is_no_recording_is_said(tmp_path: Path) -> None:
     other.write_bytes(b"basilica-recording 2\nxxxx")
     with pytest.raises(RecordingUnreadable, match="newer format"):
         open_recording(other)
+    other.write_bytes(b"basilica-recording 1")
+    with pytest.raises(RecordingUnreadable, match="is cut off"):
+        open_recording(other)
+    with pytest.raises(RecordingEmpty):
+        open_recording(tmp_path)  # beside others such a file is passed over
     with pytest.raises(RecordingUnreadable, match="No such file"):
         open_recording(tmp_path / "missing.brec")
     (tmp_path / "empty").mkdir()
