@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 MASK = "********"
 _SECRET = re.compile(r"password|passwd|secret|token|api_key|mnemonic|seed|private_key$|^urls(\[\d+\])?$", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^/\s:@]*:)[^/\s]*(?=@)", re.IGNORECASE)
+# A slash in a password should be percent-encoded, and often is not; then everything to the last @ is hidden.
+_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^/\s:@]*:)(?:[^/\s]*(?=@)|[^\s\"'<>,]*(?=@))", re.IGNORECASE)
 _QUERY_SECRET = re.compile(r"(?P<head>[?&](?:password|token|api_?key|key|secret)=)[^&\s]+", re.IGNORECASE)
 
 

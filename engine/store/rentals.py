@@ -64,6 +64,18 @@ class RentalRepository:
 
         return await self._database.read(run)
 
+    async def is_rented(self, place: Place) -> bool:
+        """Whether somebody has this node now."""
+        columns = rentals.c
+        statement = sa.select(columns.id).where(
+            columns.miner_hotkey == place[0], columns.node_id == place[1], columns.ended_at.is_(None)
+        )
+
+        async def run(connection: Reading) -> bool:
+            return (await connection.execute(statement.limit(1))).first() is not None
+
+        return await self._database.read(run)
+
     async def all(self, *, is_active: bool | None = None) -> list[Rental]:
         """All on record, newest first; only those that stand, or only those that ended."""
         statement = sa.select(rentals).order_by(rentals.c.started_at.desc(), rentals.c.id)

@@ -95,8 +95,9 @@ def _postgres(rest: str) -> PostgresServer:
     server = PostgresServer(f"postgresql:{rest}")
     try:
         urlsplit(server.url).port  # noqa: B018 - raises on what is no port
-    except ValueError as error:
+    except ValueError:
         raise StoreUnusable(
-            f"the database url cannot be read: {error}", hint="percent-encode what is special in it"
-        ) from error
+            "the database url cannot be read: its host or its port is none",
+            hint="percent-encode what is special in user and password, / as %2F; a port is a number up to 65535",
+        ) from None
     return server

@@ -62,6 +62,10 @@ class Book:
             _offered(nodes),
         )
 
+    async def is_rented(self, place: Place) -> bool:
+        """Whether somebody has this node now, and not only as the round began. Raises StoreUnusable."""
+        return await self._store.rentals.is_rented(place)
+
     async def _bans(self) -> dict[Place, float]:
         """The banned nodes, and until when."""
         now = self._clock.now()

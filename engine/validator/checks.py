@@ -11,6 +11,7 @@ import itertools
 import uuid
 from collections import Counter
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -146,30 +147,38 @@ class NodeChecks:
             del self._queued[due.miner.hotkey]
 
     async def _verify_fully(self, due: Due) -> None:
-        async with self._sessions.held(due.session), self._full_slots.taken(due.miner.hotkey):
-            await self._breath.drawn()
-            verification_id = str(uuid.uuid4())
-            self._emit(
-                VerificationStarted(
-                    at=self._clock.now(),
-                    verification_id=verification_id,
-                    tier="full",
-                    steps=len(STEPS),
-                    **who(due),
-                )
+        async with self._sessions.held(due.session):
+            async with self._full_slots.taken(due.miner.hotkey):
+                await self._breath.drawn()
+                check = None if await self._book.is_rented(due.place) else await self._run_full(due)
+            if check is not None:
+                await self._record(due, check)
+            else:  # rented while it waited: its GPUs are somebody else's now
+                await self.check_lightly(replace(due, is_rented=True, tier="lightweight"))
+
+    async def _run_full(self, due: Due) -> Check:
+        verification_id = str(uuid.uuid4())
+        self._emit(
+            VerificationStarted(
+                at=self._clock.now(),
+                verification_id=verification_id,
+                tier="full",
+                steps=len(STEPS),
+                **who(due),
             )
-            position = itertools.count()
-            run = FullVerification(
-                due.session.pool,
-                due.target,
-                self._settings,
-                clock=self._clock,
-                judging=self._judging,
-                report=lambda result: self._tell_step(due, verification_id, result, next(position)),
-                answers=self._answers,
-            )
-            finding = await run.run()
-        await self._record(due, full_check_of(due, verification_id, self._clock.now(), finding))
+        )
+        position = itertools.count()
+        run = FullVerification(
+            due.session.pool,
+            due.target,
+            self._settings,
+            clock=self._clock,
+            judging=self._judging,
+            report=lambda result: self._tell_step(due, verification_id, result, next(position)),
+            answers=self._answers,
+        )
+        finding = await run.run()
+        return full_check_of(due, verification_id, self._clock.now(), finding)
 
     def _tell_step(self, due: Due, verification_id: str, result: StepResult, position: int) -> None:
         self._emit(

@@ -20,6 +20,7 @@ from engine.validator.breath import Breath
 from engine.validator.checks import ALWAYS_QUEUED, MAX_QUEUED, NodeChecks
 from engine.validator.due import Due
 from engine.validator.full import FullFinding, FullVerification
+from engine.validator.lightweight import Finding
 from engine.validator.miner_nodes import OfferedNode
 from engine.validator.role import full_settings
 from engine.validator.sessions import Session, Sessions
@@ -28,9 +29,17 @@ from engine.validator.targets import MinerTarget
 
 
 class Book:
-    """Takes what was found."""
+    """Takes what was found; ``rented`` are ids of nodes."""
+
+    def __init__(self) -> None:
+        self.rented: set[str] = set()
+        self.recorded: list[Check] = []
+
+    async def is_rented(self, place: tuple[str, str]) -> bool:
+        return place[1] in self.rented
 
     async def record(self, check: Check) -> object:
+        self.recorded.append(check)
         return check.row
 
 
@@ -43,6 +52,7 @@ class World:
     session: Session
     events: list[Event]
     end: asyncio.Event
+    book: Book
 
     def enqueue(self, miner: str, nodes: int) -> int:
         """How many of a miner's nodes were taken."""
@@ -73,17 +83,17 @@ async def world(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
         return FullFinding()
 
     monkeypatch.setattr(FullVerification, "run", run)
-    clock, events = ManualClock(), list[Event]()
+    clock, events, book = ManualClock(), list[Event](), Book()
     sessions = Sessions(
         NodePool(ClientKey.generate(), HostKeys(None), clock=clock, emit=events.append), "5V",
         clock=clock, lifetime_s=3600.0, persistent=None,
     )  # fmt: skip
     checks = NodeChecks(
-        full_settings(ValidatorConfig()), book=cast(Any, Book()), sessions=sessions, clock=clock, emit=events.append,
+        full_settings(ValidatorConfig()), book=cast(Any, book), sessions=sessions, clock=clock, emit=events.append,
         breath=Breath(late_s=60.0), full_at_once=request.param,
     )  # fmt: skip
     async with sessions.entered("5A") as session:
-        yield World(checks, sessions, session, events, end)
+        yield World(checks, sessions, session, events, end, book)
     for task in checks.full_tasks:
         task.cancel()
     await asyncio.gather(*checks.full_tasks, return_exceptions=True)
@@ -115,3 +125,27 @@ async def test_a_full_queue_still_takes_some_of_each(world: World) -> None:
     assert sum(world.enqueue(f"5M{number}", 1024) for number in range(8)) == MAX_QUEUED == 8192
     assert world.enqueue("5M0-late", ALWAYS_QUEUED + 5) == ALWAYS_QUEUED
     assert len(world.checks.full_tasks) == MAX_QUEUED + ALWAYS_QUEUED
+
+
+@pytest.mark.parametrize("world", [1], indirect=True)
+async def test_a_node_rented_while_it_waited_works_for_us_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Queued for a full verification, rented before its turn: it gets a lightweight check instead."""
+    looked = list[str]()
+
+    async def look(_pool: object, target: Any, **_more: object) -> Finding:
+        looked.append(target.host)
+        return Finding(1.0, None, None)
+
+    monkeypatch.setattr("engine.validator.checks.check_lightly", look)
+    world.enqueue("5M", 2)
+    assert await world.started() == {"5M": 1}
+    world.book.rented.add("n1")
+    world.end.set()
+    await asyncio.gather(*world.checks.full_tasks)
+    assert (await world.started(), looked) == ({"5M": 1}, ["192.0.2.2"])
+    assert [(check.row.node_id, check.row.tier, check.is_rented) for check in world.book.recorded] == [
+        ("n0", "full", False),
+        ("n1", "lightweight", True),
+    ]

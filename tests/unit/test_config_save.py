@@ -248,6 +248,7 @@ def test_masking_hides_values_and_keeps_places() -> None:
     data = {
         "api": {"api_key": "s3cret", "bind": "x"},
         "database": {"url": "postgresql://u:s3cret@h/n?password=s3cret"},
+        "slash": {"url": "postgresql://u:s3cret/x@h/n", "text": 'see "http://h:80/a", a@b'},
         "bittensor": {"password_file": "/etc/p", "fallback_endpoints": ["wss://a:s3cret@b"]},
         "security": {"jwt_secret": "s3cret", "private_key_file": "/k"},
         "empty": {"token": ""},
@@ -256,5 +257,6 @@ def test_masking_hides_values_and_keeps_places() -> None:
     masked = mask_config(data)
     assert "s3cret" not in str(masked)
     assert masked["bittensor"] == {"password_file": "/etc/p", "fallback_endpoints": ["wss://a:********@b"]}
+    assert masked["slash"]["text"] == 'see "http://h:80/a", a@b'  # type: ignore[index]  # a table, as it went in
     assert masked["number"] == 5
     assert data["api"] == {"api_key": "s3cret", "bind": "x"}
