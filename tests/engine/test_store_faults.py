@@ -509,3 +509,11 @@ def test_a_forgotten_close_does_not_keep_the_process(tmp_path: Path) -> None:
     )
     assert ended.returncode == 1
     assert "RuntimeError: gone" in ended.stderr
+
+
+def test_a_url_that_cannot_be_read_is_not_repeated() -> None:
+    """What stands where the port should be may be half a password."""
+    with pytest.raises(StoreUnusable) as caught:
+        parse_url("postgresql://user:hunter/2@host/name")
+    assert "hunter" not in str(caught.value)
+    assert "%2F" in (caught.value.hint or "")
