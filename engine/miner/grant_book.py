@@ -25,6 +25,10 @@ class GrantBook:
         """Ids whose rows make no sense: a line under one of them belongs nowhere."""
         return self._grants.damaged
 
+    def damaged_on(self, node_id: str) -> frozenset[str]:
+        """Those among them whose line may be on this node."""
+        return frozenset(self._grants.damaged_on.get(node_id, ()))
+
     async def end_expired(self, node_id: str) -> list[Grant]:
         """Close rows whose time is over; the rows of this node whose key may still be there."""
         rows = await self._grants.open_for_node(node_id)
@@ -79,11 +83,13 @@ class GrantBook:
                 )
             )
 
-    async def removed(self, node_id: str, grants: Sequence[Grant]) -> None:
-        """Their keys were read back as gone."""
+    async def removed(self, node_id: str, grants: Sequence[Grant], damaged: Collection[str]) -> None:
+        """Their keys were read back as gone, and so were the lines under these damaged ids."""
+        now = self._clock.now()
+        if damaged:
+            await self._grants.close_damaged(node_id, damaged, now)
         if not grants:
             return
-        now = self._clock.now()
         await self._grants.mark_removed([g.id for g in grants], now)
         for grant in grants:
             self._emit(

@@ -41,7 +41,7 @@ class Membership:
             gone = [n for n in await self._store.nodes.all() if n.node_id not in self.nodes]
             if not gone:
                 return []
-            with_keys = {g.node_id for g in await self._store.grants.open()}
+            with_keys = self._with_keys(await self._store.grants.open())
             clean = [n for n in gone if n.node_id not in with_keys]
             await self._store.nodes.forget([n.node_id for n in clean])
             for node in clean:
@@ -67,21 +67,25 @@ class Membership:
         """An id moved to another host: what is open at the former one goes on under an id of its own, and ends."""
         former = former_address(node, now)
         async with self._reconciler.hold_file(node.node_id):
-            rows = await self._store.grants.open_for_node(node.node_id)
+            rows = [g.id for g in await self._store.grants.open_for_node(node.node_id)]
+            rows += self._store.grants.damaged_on.get(node.node_id, ())
             if rows:
                 await self._store.nodes.put_many([former])
-                await self._store.grants.move([g.id for g in rows], former.node_id)
+                await self._store.grants.move(rows, former.node_id)
             self._reconciler.manage([new])
         self._emit(NodeRemoved(at=now, node_id=node.node_id))
         self._say_added(node.node_id, self.nodes[node.node_id].label, new, now)
         return {former.node_id: former} if rows else {}
 
     def _say_leaving(self, gone: Sequence[KnownNode], open_grants: Sequence[Grant], now: float) -> None:
-        with_keys = {g.node_id for g in open_grants}
+        with_keys = self._with_keys(open_grants)
         for node in gone:
             if node.node_id in with_keys:
                 self._say_added(node.node_id, node.label, _target(node), now)
                 self._emit(NodeStateChanged(at=now, node_id=node.node_id, old="unknown", new="unknown", reason=LEAVING))
+
+    def _with_keys(self, open_grants: Sequence[Grant]) -> set[str]:
+        return {*(g.node_id for g in open_grants), *self._store.grants.damaged_on}
 
     def _say_added(self, node_id: str, label: str, target: NodeTarget, now: float) -> None:
         self._emit(

@@ -124,7 +124,8 @@ class ReconcileLoop:
         for grant in rows:
             by_node.setdefault(grant.node_id, []).append(grant)
         due = [node_id for node_id, grants in by_node.items() if self._is_due(node_id, grants, now)]
-        return due, frozenset(i for i in due if any(not g.is_wanted(now) for g in by_node[i]))
+        damaged = self._grants.damaged_on
+        return due, frozenset(i for i in due if i in damaged or any(not g.is_wanted(now) for g in by_node[i]))
 
     async def _until_next_s(self) -> float:
         now = self._clock.now()
@@ -137,4 +138,9 @@ class ReconcileLoop:
 
     def _is_due(self, node_id: str, grants: Sequence[Grant], now: float) -> bool:
         work = self._work.get(node_id)
-        return work is not None and work.is_due(grants, now, self._clock.monotonic(), self._limits.audit_interval_s)
+        if work is None:
+            return False
+        at = self._clock.monotonic()
+        if node_id in self._grants.damaged_on and work.backoff.is_ready(at):
+            return True
+        return work.is_due(grants, now, at, self._limits.audit_interval_s)

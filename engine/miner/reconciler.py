@@ -246,6 +246,7 @@ class Reconciler:
         )
 
     def _say_damaged(self, grant_id: str, node_id: str, why: str) -> None:
+        self.wake()
         self._emit(
             KeyFailed(
                 at=self._clock.now(),

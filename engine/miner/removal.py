@@ -42,16 +42,19 @@ class Removal:
         """Take off what has ended, and nothing else; the caller holds ``work.file``. Raises BasilicaError."""
         rows = await self._book.end_expired(target.node_id)
         live, gone = split_rows(rows, self._clock.now(), None)
-        if not gone:
+        damaged = self._book.damaged_on(target.node_id)
+        if not gone and not damaged:
             return
         work.taken += 1
         # Not what ran out by the clock without a row: that may be the trial line that must be refused, and be there.
-        order = Order((), frozenset(g.id for g in gone), frozenset(), self._pool.own_blobs, 0.0, adopt_leftovers=False)
+        order = Order(
+            (), damaged.union(g.id for g in gone), frozenset(), self._pool.own_blobs, 0.0, adopt_leftovers=False
+        )
         written = await write(self._pool, target, await self._placements.of(target), order)
         await self.end_sessions(target, gone, live, written)
         if written.unfinished is not None:
             raise written.unfinished
-        await self._book.removed(target.node_id, gone)
+        await self._book.removed(target.node_id, gone, damaged)
 
     async def end_sessions(
         self, target: NodeTarget, gone: Sequence[Grant], live: Sequence[Grant], written: Written

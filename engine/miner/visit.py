@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.clock import Clock
-from engine.errors import BasilicaError, KeyFileRefused, SshChannelFailed, SshFailure
+from engine.errors import BasilicaError, KeyFileRefused, SshChannelFailed
 from engine.events import EventSink, ForeignKeysSeen, LeftoversAdopted
 from engine.miner.capabilities import CapabilitySource, Enrolled, split_rows
 from engine.miner.certifying import Certifying, Papers
@@ -122,6 +122,7 @@ class Visit:
         live = [g for g in rows if g.is_wanted(now)]
         wanted_rows, gone_rows = split_rows(rows, now, refusal)
         wanted = await self._wanted(target, wanted_rows, enrolled)
+        damaged = self._book.damaged_on(target.node_id)
         order = self._order(target, live, wanted_rows, gone_rows, wanted, now, adopt_leftovers)
         written = await write(self._pool, target, placement, order)
         in_place, reasons = await self._record(target, wanted_rows, wanted, enrolled, written)
@@ -131,10 +132,10 @@ class Visit:
             if written.unfinished is not None:
                 operation = "other key file" if written.is_written else "deploy"
                 return Matched(in_place, reasons, wanted.papers, operation, written.unfinished)
-            await self._book.removed(target.node_id, gone_rows)
+            await self._book.removed(target.node_id, gone_rows, damaged)
             step = "audit"
             await self._audit(target, work, written, rows, live)
-        except SshFailure as failure:
+        except BasilicaError as failure:  # what was read back as in place is, and is handed out
             return Matched(in_place, reasons, wanted.papers, step, failure)
         return Matched(in_place, reasons, wanted.papers, "deploy", refusal if live else None)
 
@@ -180,7 +181,7 @@ class Visit:
         self, target: NodeTarget, placement: Placement, rows: Sequence[Grant], live: Sequence[Grant]
     ) -> tuple[Enrolled | None, BasilicaError | None]:
         """What the node can do, and why no new key may go there. What cannot be found out forbids no removal."""
-        if rows and not live:
+        if not live and (rows or self._book.damaged_on(target.node_id)):
             return None, None
         try:
             enrolled = await self._capabilities.enrolled(target, placement.wanted_in_root)

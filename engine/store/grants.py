@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,12 +29,23 @@ class GrantRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._damaged: dict[str, str] = {}
+        self._damaged_on: dict[str, set[str]] = {}
         self._tell: Callable[[str, str, str], None] | None = None
 
     @property
     def damaged(self) -> frozenset[str]:
         """Ids of rows that were read and make no sense. They are in no answer; their keys belong nowhere."""
         return frozenset(self._damaged)
+
+    @property
+    def damaged_on(self) -> Mapping[str, Collection[str]]:
+        """By node, the damaged ids whose line may still be there."""
+        return self._damaged_on
+
+    async def close_damaged(self, node_id: str, ids: Collection[str], at: float) -> None:
+        """No line under these damaged ids is on the node any more: the rows are closed, and kept as they are."""
+        await self.mark_removed(sorted(ids), at)
+        self._drop_damaged(node_id, ids)
 
     def tell_damage(self, tell: Callable[[str, str, str], None]) -> None:
         """Have each damaged row told once: its id, its node, and what is wrong with it."""
@@ -77,6 +88,10 @@ class GrantRepository:
     async def move(self, ids: Sequence[str], node_id: str) -> None:
         """These grants are another node's from now on."""
         await self._update(ids, {"node_id": node_id})
+        for former, damaged in tuple(self._damaged_on.items()):
+            if moved := damaged.intersection(ids):
+                self._drop_damaged(former, moved)
+                self._damaged_on.setdefault(node_id, set()).update(moved)
 
     async def open(self) -> list[Grant]:
         """Grants whose line has not been confirmed gone, oldest first."""
@@ -123,11 +138,17 @@ class GrantRepository:
         self._note([(grant, why) for grant, why in judged if why])
         return [grant for grant, why in judged if not why]
 
+    def _drop_damaged(self, node_id: str, ids: Collection[str]) -> None:
+        left = self._damaged_on.pop(node_id, set()).difference(ids)
+        if left:
+            self._damaged_on[node_id] = left
+
     def _note(self, damaged: Sequence[tuple[Grant, str]]) -> None:
         for grant, why in damaged:
             grant_id, node_id = str(grant.id), str(grant.node_id)
             if self._damaged.get(grant_id) == why:
                 continue
+            self._damaged_on.setdefault(node_id, set()).add(grant_id)
             self._damaged[grant_id] = why
             log.error("store.row_damaged", table=grants.name, id=grant_id, why=why)
             if self._tell is not None:

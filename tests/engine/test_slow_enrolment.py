@@ -26,6 +26,7 @@ from engine.miner.drift import DriftWatch
 from engine.miner.grant_files import PlacementBook
 from engine.miner.grants import plan_grants
 from engine.miner.live_sessions import LiveSessions
+from engine.miner.membership import Membership
 from engine.miner.reconcile_loop import CONCURRENT_NODES
 from engine.miner.reconciler import Reconciler
 from engine.ssh.capability import probe_capability
@@ -33,6 +34,7 @@ from engine.ssh.keys import ClientKey
 from engine.ssh.pool import NodePool
 from engine.ssh.target import NodeTarget, RootFile
 from engine.store import Store, open_store
+from engine.store.records import KnownNode
 from tests.support.miner_subnet import MinerSubnet
 from tests.support.pools import Pools
 from tests.support.sshd import NodeSshd
@@ -331,6 +333,29 @@ async def test_a_damaged_row_is_one_fault_and_the_others_go_on(
     assert bench.line_count() == 0
     faults = [e for e in bench.events if isinstance(e, KeyFailed)]
     assert [(e.error_code, damaged in e.message, bool(e.hint)) for e in faults] == [("row_damaged", True, True)]
+
+
+async def test_a_node_that_left_is_not_forgotten_before_a_damaged_rows_key_is_gone(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """Nothing else is open there, and the node cannot be got to know: the key goes all the same, then the node does."""
+    bench.look.is_over.set()
+    damaged = await bench.grant(3600.0)
+    await bench.until(lambda: bench.is_deployed(damaged))
+    bench.look.is_over.clear()
+    target = bench.node.target
+    known = KnownNode(target.node_id, target.host, target.port, target.username, "node-1", time.time(), time.time())
+    await bench.store.nodes.put_many([known])
+    with contextlib.closing(sqlite3.connect(tmp_path / "miner.db")) as database, database:
+        database.execute("UPDATE engine_grants SET expires_at = 'soon' WHERE id = ?", (damaged,))
+    members = Membership([], bench.store, bench.reconciler, clock=SystemClock(), emit=bench.events.append)
+    assert (await members.forget_clean(), bench.line_count()) == ([], 1)
+
+    async def is_gone() -> bool:
+        return bench.line_count() == 0 and not bench.store.grants.damaged_on
+
+    await bench.until(is_gone)
+    assert [target.node_id for target in await members.forget_clean()] == [target.node_id]
 
 
 async def test_an_unforeseen_fault_on_a_node_does_not_end_the_loop(

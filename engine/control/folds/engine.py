@@ -88,6 +88,9 @@ def _own_weights_read(state: LiveState, event: ev.OwnWeightsRead) -> Touched:
 
 @on(ev.ChainFailed)
 def _chain_failed(state: LiveState, event: ev.ChainFailed) -> Touched:
+    # What was read a moment ago is not unreadable because the chain takes no axon now, or tells no weights.
+    if event.operation != "metagraph":
+        return set()
     state.engine.chain_error = f"{event.operation}: {event.error}"
     return {ENGINE}
 
