@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -123,10 +122,12 @@ class Rotation:
             if self._state is None:
                 await self._wake.wait()
             self._wake.clear()
-            with contextlib.suppress(BasilicaError):  # said in an event; the next round tries again
+            try:
                 async with self._lock:
                     if self._state is not None:
                         await self._advance(lambda _: None)
+            except BasilicaError as error:  # the next round tries again
+                log.warning("node_key.waits", message=error.message, hint=error.hint)
             await self._clock.sleep(RETRY_S)
 
     # --- steps ------------------------------------------------------------------------------------------------
@@ -181,6 +182,9 @@ class Rotation:
             except BasilicaError as error:
                 report(f"{target.label}: {error.message}")
                 log.warning("node_key.not_changed", node_id=target.node_id, step=step.__name__, message=error.message)
+            except Exception as fault:  # in one task group: what is wrong with one would end all others' steps
+                report(f"{target.label}: {type(fault).__name__}: {fault}")
+                log.error("node_key.unexpected", node_id=target.node_id, step=step.__name__, exc_info=fault)
             else:
                 report(f"{target.label}: {state.nodes[target.node_id]}")
 
