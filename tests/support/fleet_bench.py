@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -56,14 +57,16 @@ class SweepResult:
     engine_cpu_s: float
     """CPU of this process in the median sweep."""
     rss_mib: float
+    beside_a_hole_s: float
+    """Until the last of the nodes was checked in one more sweep, whose first node takes the call and never answers."""
 
 
-def sweep(n_nodes: int) -> tuple[float, float]:
-    """Seconds of a full sweep over standing connections, and MiB of memory that the engine's side has then."""
+def sweep(n_nodes: int) -> SweepResult:
+    """A full sweep over standing connections; every node must pass."""
     result = measure(n_nodes)
     if result.passed != n_nodes:
         raise AssertionError(f"{n_nodes - result.passed} of {n_nodes} nodes failed")
-    return result.sweep_s, result.rss_mib
+    return result
 
 
 def measure(n_nodes: int, *, shells: bool = False, rounds: int = 3, gpus: int = 8) -> SweepResult:
@@ -87,10 +90,14 @@ def measure(n_nodes: int, *, shells: bool = False, rounds: int = 3, gpus: int = 
 async def _measure(key: ClientKey, ports: list[int], rounds: int) -> SweepResult:
     clock = SystemClock()
     counted = {NodeChecked: 0, NodeInspected: 0}
+    last_passed = 0.0
 
     def emit(event: Event) -> None:
+        nonlocal last_passed
         if type(event) in counted:
             counted[type(event)] += 1
+        if isinstance(event, NodeChecked) and event.ok:
+            last_passed = time.monotonic()
 
     nodes = [
         FleetNode(NodeTarget(f"node-{number}", "127.0.0.1", port, "basilica"), f"node-{number}")
@@ -110,7 +117,14 @@ async def _measure(key: ClientKey, ports: list[int], rounds: int) -> SweepResult
             book.report()
             taken.append((time.monotonic() - started, time.process_time() - cpu))
         sweep_s, cpu_s = sorted(taken)[len(taken) // 2]
-        return SweepResult(len(nodes), passed, connect_s, sweep_s, cpu_s, rss_mib())
+        memory_mib = rss_mib()
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            hole = FleetNode(NodeTarget("hole", "127.0.0.1", silent.getsockname()[1], "basilica"), "hole")
+            fleet.replace_nodes([hole, *nodes])
+            started = time.monotonic()
+            if await fleet.sweep() != len(nodes):
+                raise AssertionError("a node failed beside one that does not answer")
+        return SweepResult(len(nodes), passed, connect_s, sweep_s, cpu_s, memory_mib, last_passed - started)
     finally:
         with contextlib.suppress(BasilicaError):
             await pool.close()
@@ -190,6 +204,7 @@ def main(arguments: list[str]) -> None:
         found = measure(count, shells=shells)
         print(
             f"{found.nodes:5d} nodes  first sweep {found.connect_s:6.2f} s  sweep {found.sweep_s:6.2f} s  "
+            f"beside a hole {found.beside_a_hole_s:6.2f} s  "
             f"engine CPU {found.engine_cpu_s:5.2f} s  memory {found.rss_mib:5.0f} MiB  passed {found.passed}",
             flush=True,
         )
