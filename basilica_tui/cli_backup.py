@@ -52,6 +52,8 @@ def create(
     from engine.lifecycle.backup import create_backup
 
     loaded = load(config_path(context, config))
+    if file.expanduser().exists() and not file.expanduser().is_file():
+        raise BackupFailed(f"{file} is no file", hint="nothing there is replaced; name a file")
     if file.expanduser().exists() and not force:  # said before anybody types a passphrase
         raise BackupFailed(f"{file} exists", hint="choose another name, or overwrite it with --force")
     passphrase = _passphrase(passphrase_file, is_new=True)

@@ -49,6 +49,8 @@ def support_bundle(
 
     now = time.time()
     target = output or Path(f"basilica-support-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}.tar.gz")
+    if target.exists() and not target.is_file():
+        fail(f"{target} is no file", "nothing there is replaced; name a file")
     if target.exists() and not force:
         fail(f"{target} exists", "choose another name, or overwrite it with --force")
     if no_redact and not force:

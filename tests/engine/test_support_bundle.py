@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import select
 import socket
@@ -122,6 +123,17 @@ def test_without_an_engine_it_has_the_rest_and_says_what_is_missing(place: Path)
     assert [name for name in NAMES if name in whole] == []
     assert "alerts.urls = ********" in found["config.txt"]
     assert {e["name"] for e in manifest["entries"]} == set(found) - {"manifest.json"}
+
+
+@pytest.mark.parametrize("words", [("support-bundle", "-o"), ("backup", "create")], ids=" ".join)
+def test_no_pipe_and_no_device_is_replaced(place: Path, words: tuple[str, ...]) -> None:
+    """Not even with --force: root would have a regular file where /dev/null was."""
+    os.mkfifo(place / "pipe")
+    options = ["--config", str(place / "miner.toml"), "--force"]
+    done = CliRunner().invoke(app, [*words, str(place / "pipe"), *options], input="word\nword\n")
+    assert "is no file" in f"{done.output} {done.exception}"
+    assert done.exit_code != 0
+    assert (place / "pipe").is_fifo()
 
 
 def test_nobody_logs_in_on_nodes_unless_asked_to(place: Path) -> None:
