@@ -180,7 +180,7 @@ def _node_fixes(node: NodeView, look: Look) -> list[Fix]:
         check = "node.docker" if node.docker_ok is False else "node.nvidia_runtime"
         fixes.append(coming(text, "f", DOCTOR, check, node.id))
     fixes += [coming(text, "enter") for text in node.doubts[:1]]
-    if node.key_error:
+    if node.key_error and not any(node.key_error in fix.message for fix in fixes):
         fixes.append(coming(f"keys: {node.key_error}", "f", "node.reconcile", node.id))
     return [*fixes, *_access_fixes(node, look)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -77,8 +78,12 @@ class ReplayApp(ConsoleApp):
 
     def _speed(self, text: str) -> None:
         try:
-            self._replay.set_speed(float(text.lower().removeprefix("x")))
+            speed = float(text.lower().removeprefix("x"))
         except ValueError:
+            speed = math.nan
+        if math.isfinite(speed):
+            self._replay.set_speed(speed)
+        else:  # "nan" is a number to Python, and no moment of any recording
             self.say(f"say how fast: {', '.join(f'{s:g}' for s in SPEEDS)}", "warn")
 
     def _seek(self, text: str) -> None:

@@ -129,7 +129,7 @@ async def test_keys_move_in_time(make_replay: Callable[..., ReplayApp]) -> None:
 
 
 async def test_it_plays_as_fast_as_it_is_told_and_stops_at_the_end(tmp_path: Path) -> None:
-    """Sixty seconds a second: after ten ticks of the clock two and a half minutes have passed."""
+    """Sixty seconds a second: after ten ticks two and a half minutes have passed; "nan" is no speed."""
     world: list[Event] = [
         ev.NodeAdded(at=BEGIN + 1, node_id=node_id(1), label="node-01", host="10.0.0.1", port=22, username="b"),
         *(checked(1, at=BEGIN + 10 * n) for n in range(1, 40)),
@@ -140,6 +140,8 @@ async def test_it_plays_as_fast_as_it_is_told_and_stops_at_the_end(tmp_path: Pat
     app = ReplayApp(player, tmp_path, clock=clock)
     async with app.run_test(size=(80, 24)) as pilot:
         await shows(pilot, "REPLAY")
+        app.run_command("speed nan")
+        await shows(pilot, "say how fast: 1, 2, 5")
         app.run_command("speed 60")
         await pilot.press("p")
         await shows(pilot, "x60")

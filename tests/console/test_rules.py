@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -210,6 +211,15 @@ def test_a_trouble_stands_there_once() -> None:
     assert [f.message for f in rank_fixes(engine, {}, {}, {}, alerts, look=LOOK, miners=failing)] == [
         "none of 1 miner answers", "no permit", "9 of 9 nodes failed: refused", "the hotkey was replaced",
     ]  # fmt: skip
+
+
+def test_one_cause_of_a_node_is_one_line() -> None:
+    """A node that refuses connections is not listed a second time because its keys cannot be read for that."""
+    refused = "10.0.0.7:22 refuses connections"
+    node = NodeView("n", state="suspect", reason=refused, key_error=refused)
+    assert [f.message for f in rank_fixes(EngineView(), {"n": node}, {}, {}, {}, look=LOOK)] == [node.reason]
+    other = replace(node, key_error="its disk is full")
+    assert len(rank_fixes(EngineView(), {"n": other}, {}, {}, {}, look=LOOK)) == 2
 
 
 def test_another_trouble_of_a_node_stands_beside_the_first() -> None:
