@@ -81,7 +81,8 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """The products. ``reason`` says why there are none; ``problems`` say what is wrong with those there are."""
+    """The products. ``reason`` says why there are none; ``problems`` say what is wrong with those there are, and
+    ``errors`` which GPUs could not make theirs, as the node says itself: a fault, and no lie."""
 
     possible: bool
     reason: str = ""
@@ -89,6 +90,7 @@ class Compute:
     size: int = 0
     devices: tuple[Device, ...] = ()
     problems: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +218,11 @@ def _compute(section: Reader, gpus: tuple[AttestedGpu, ...], challenge: str, tas
     cuda = section.text("cuda", 16)
     devices: list[Device] = []
     problems: list[str] = []
+    errors: list[str] = []
     shown: list[ShownRows] = []
     for number, item in enumerate(section.children("devices", MAX_GPUS)):
         if error := item.text("error", 500, default=""):
-            problems.append(f"GPU {number}: {clean(error)}")
+            errors.append(f"GPU {number}: {clean(error)}")
             continue
         rows = read_rows(item, challenge, number, task)
         if isinstance(rows, str):
@@ -229,9 +232,10 @@ def _compute(section: Reader, gpus: tuple[AttestedGpu, ...], challenge: str, tas
         devices.append(_device(item))
     if shown and not are_products(shown, challenge, task.size):
         problems.append("a product is wrong")
-    if {device.uuid for device in devices} != {gpu.uuid for gpu in gpus}:
+    missing = {gpu.uuid for gpu in gpus} - {device.uuid for device in devices}
+    if len(missing) + len(devices) != len(gpus) or len(missing) > len(errors):
         problems.append("the driver and nvidia-smi show different GPUs")
-    elif not devices:
+    elif not devices and not errors:
         problems.append("the driver is said to work, but shows no GPU")
     return Compute(
         True,
@@ -239,6 +243,7 @@ def _compute(section: Reader, gpus: tuple[AttestedGpu, ...], challenge: str, tas
         size=task.size,
         devices=tuple(devices),
         problems=tuple(problems),
+        errors=tuple(errors),
     )
 
 

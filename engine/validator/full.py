@@ -219,7 +219,9 @@ class FullVerification:
             )
         if problems:
             self._found.misbehaviour = "malicious_result"
-            return "failed", "; ".join(problems)
+            return "failed", "; ".join([*problems, *compute.errors])
+        if compute.errors:
+            return "failed", "; ".join(compute.errors)
         slowest = max(device.kernel_ms for device in compute.devices)
         known = sum(envelope_of(device.name) is not None for device in compute.devices)
         return "ok", (

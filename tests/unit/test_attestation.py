@@ -221,6 +221,21 @@ def test_products_of_no_gpu_at_all_are_a_problem(tools: Path) -> None:
     assert found.compute.problems == ("the driver is said to work, but shows no GPU",)
 
 
+def test_a_gpu_that_cannot_compute_is_a_fault_and_no_lie(tools: Path) -> None:
+    """Memory that a tenant holds is no forgery: the step fails with the driver's word. It excuses one GPU, not two."""
+    broken = {"possible": True, "size": TASK.size, "cuda": "12.8", "devices": [{"error": "cuMemAlloc: error 2"}]}
+    found = read(resigned(run_program(tools), lambda f: f.update(compute=broken)))
+    assert (found.compute.problems, found.compute.errors) == ((), ("GPU 0: cuMemAlloc: error 2",))
+
+    def twice(facts: dict[str, Any]) -> None:
+        facts.update(compute=broken)
+        other = {**facts["nvidia_smi"]["gpus"][0], "index": "1", "uuid": UUID[:-4] + "ffff"}
+        facts["nvidia_smi"]["gpus"].append(other)
+
+    found = read(resigned(run_program(tools), twice))
+    assert found.compute.problems == ("the driver and nvidia-smi show different GPUs",)
+
+
 def test_a_uuid_in_capitals_is_the_same_gpu(tools: Path) -> None:
     """One GPU cannot be shown as two by writing its UUID in another way."""
     loud = "GPU-" + UUID.removeprefix("GPU-").upper()
