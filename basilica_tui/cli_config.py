@@ -241,7 +241,12 @@ def _usable(path: Path) -> str:
 def _load(path: Path) -> RoleConfig:
     from engine.config import load_config
 
-    return load_config(path, check=False).config
+    loaded = load_config(path, check=False)
+    for (
+        warning
+    ) in loaded.warnings:  # an unknown key makes no difference to the engine, and may be the one that was meant
+        typer.echo(f"{path}: {warning}", err=True)
+    return loaded.config
 
 
 def _masked(config: RoleConfig) -> RoleConfig:

@@ -26,9 +26,13 @@ def default_socket(name: str) -> Path:
 
 
 def socket_to_call(name: str) -> Path:
-    """The socket of the engine called ``name`` from a console's side: the first there is, else the default one."""
+    """The socket of the engine called ``name`` from a console's side: the first behind which somebody listens, else the
+    first there is (an engine that is starting, or was killed), else the default one."""
     places = [base / _directory_name(name) / SOCKET_NAME for base in _bases()]
-    return next((path for path in places if _is_socket(path)), None) or default_socket(name)
+    there = [path for path in places if _is_socket(path)]
+    if len(there) > 1:
+        there.sort(key=lambda path: not is_listening(path))
+    return there[0] if there else default_socket(name)
 
 
 def find_sockets() -> list[Path]:

@@ -17,6 +17,17 @@ COMMAND_S = 330.0
 """Longer than the unit's own TimeoutStartSec."""
 
 
+def _account(name: str) -> pwd.struct_passwd:
+    """A user of this host. Raises ServiceFailed, before anything is made for somebody who is not there."""
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise ServiceFailed(
+            f"there is no user {name} on this host",
+            hint=f"make it (useradd --system --create-home {name}), or name another one",
+        ) from None
+
+
 @dataclass(frozen=True, slots=True)
 class MakeDirectory:
     """Make a directory with its parents, for one user alone; an existing one is left as it is."""
@@ -31,12 +42,12 @@ class MakeDirectory:
         return f"make directory {self.path} (mode {self.mode:04o}{f', owner {self.owner}' if self.owner else ''})"
 
     def run(self) -> None:
-        """Do it. Raises OSError."""
+        """Do it. Raises OSError, and ServiceFailed for an owner who is not there."""
+        entry = _account(self.owner) if self.owner and os.geteuid() == 0 else None
         missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
         for path in reversed(missing):
             path.mkdir(mode=self.mode if path == self.path else 0o755)
-        if self.owner and missing and os.geteuid() == 0:
-            entry = pwd.getpwnam(self.owner)
+        if missing and entry is not None:
             os.chown(self.path, entry.pw_uid, entry.pw_gid)
 
 
@@ -54,8 +65,8 @@ class ChangeOwner:
         return f"give {self.path}{inside} to {self.owner}"
 
     def run(self) -> None:
-        """Do it; links are not followed. Raises OSError."""
-        entry = pwd.getpwnam(self.owner)
+        """Do it; links are not followed. Raises OSError, and ServiceFailed for an owner who is not there."""
+        entry = _account(self.owner)
         files = [one for one in self.path.iterdir() if one.is_file()] if self.path.is_dir() else []
         for path in (self.path, *files):
             os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)

@@ -97,3 +97,16 @@ def test_a_socket_that_was_left_behind_is_told_from_one_that_listens(
         assert is_listening(Path("live/engine.sock"))  # nobody took the call before; the queue holds one
     assert find_listening() == []
     assert len(find_sockets()) == 2
+
+
+def test_a_dead_socket_gives_way_to_one_that_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed engine leaves its socket in the first place; the engine that runs has its own in another."""
+    path_of = [tmp_path / place / "m" / "engine.sock" for place in ("run/basilica", "home/.local/state/basilica/run")]
+    with socket.socket(socket.AF_UNIX) as dead, socket.socket(socket.AF_UNIX) as alive:
+        for listener, path in zip((dead, alive), path_of, strict=True):
+            path.parent.mkdir(parents=True)
+            monkeypatch.chdir(path.parent)
+            listener.bind(path.name)
+        assert paths.socket_to_call("m") == path_of[0]
+        alive.listen()
+        assert paths.socket_to_call("m") == path_of[1]

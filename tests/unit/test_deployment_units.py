@@ -120,6 +120,18 @@ def test_a_key_in_somebodys_ssh_directory_stays_read_only() -> None:
     assert any("keys rotate" in note for note in plan.notes)
 
 
+def test_nothing_is_made_for_a_user_who_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root would own what an unknown user was to get: it is refused before, with what to do."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    step = MakeDirectory(tmp_path / "data", "nobody-of-that-name")
+    with pytest.raises(ServiceFailed, match="no user nobody-of-that-name") as caught:
+        step.run()
+    assert "useradd" in caught.value.hint
+    assert not step.path.exists()
+    with pytest.raises(ServiceFailed):
+        ChangeOwner(tmp_path, "nobody-of-that-name").run()
+
+
 def test_a_compose_file_asks_the_engine_of_its_own_configuration(tmp_path: Path) -> None:
     """Its health check names the configuration, so a socket that this one puts elsewhere is found; what is made belongs
     to the wallet's owner; what the engine only reads is mounted read-only."""
